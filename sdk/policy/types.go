@@ -1,0 +1,175 @@
+package policy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"policyengine.dev/sdk/exchange"
+)
+
+// Duration is a length of time in parameters: a JSON string in Go's form, such as
+// "200ms" or "1h30m".
+type Duration time.Duration
+
+// Std returns d as a time.Duration.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// String is the Go form.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration; write it like 200ms, 5s or 1h30m", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// HeaderName is a header's name in parameters, in lower case once decoded. A name
+// that is not an RFC 9110 token is refused, pseudo-headers among them.
+type HeaderName string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *HeaderName) UnmarshalText(text []byte) error {
+	if !ValidHeaderName(string(text)) {
+		return fmt.Errorf("%q is not a header name: it consists of letters, digits and !#$%%&'*+-.^_`|~", text)
+	}
+	*h = HeaderName(exchange.Lower(string(text)))
+	return nil
+}
+
+// HeaderValue is a header's value in parameters. One with control characters, which
+// could end the line, is refused.
+type HeaderValue string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *HeaderValue) UnmarshalText(text []byte) error {
+	if !ValidHeaderValue(string(text)) {
+		return fmt.Errorf("%q is not a header value: it may not contain control characters", text)
+	}
+	*h = HeaderValue(text)
+	return nil
+}
+
+// ValidHeaderName reports whether s is a token (RFC 9110, section 5.6.2).
+func ValidHeaderName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !tokenChar[s[i]] {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// ValidHeaderValue reports whether s has none of the bytes that RFC 9110, section
+// 5.5, forbids in a field value: control characters other than the tab, and DEL.
+func ValidHeaderValue(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+var tokenChar = func() (t [256]bool) {
+	for c := '0'; c <= '9'; c++ {
+		t[c] = true
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		t[c], t[c-'a'+'A'] = true, true
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] = true
+	}
+	return t
+}()
+
+// Secret is a secret in parameters: a string with the value itself, or an object
+// that says where it is: {"file": "/run/secrets/key"} or {"env": "API_KEY"}. Mark
+// such a parameter with x-secret in the schema. It never prints, logs or marshals
+// its value.
+type Secret struct {
+	// Inline is the value itself; empty where File or Env is set.
+	inline string
+	// File is the path of a file whose content, less one trailing line break,
+	// is the value.
+	File string
+	// Env is the name of an environment variable.
+	Env string
+}
+
+// InlineSecret returns a secret with the value itself.
+func InlineSecret(value string) Secret { return Secret{inline: value} }
+
+// Inline returns the value where the secret holds it itself, and whether it does.
+func (s Secret) Inline() (string, bool) { return s.inline, s.inline != "" }
+
+// IsZero reports whether nothing was given.
+func (s Secret) IsZero() bool { return s == Secret{} }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Secret) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		var v string
+		if err := json.Unmarshal(b, &v); err != nil {
+			return errors.New("decoding a secret: not a JSON string")
+		}
+		if v == "" {
+			return errors.New("a secret is empty; give its value, {file: PATH} or {env: NAME}")
+		}
+		*s = Secret{inline: v}
+		return nil
+	}
+	var ref struct {
+		File *string `json:"file"`
+		Env  *string `json:"env"`
+	}
+	var known map[string]json.RawMessage
+	if json.Unmarshal(b, &ref) != nil || json.Unmarshal(b, &known) != nil {
+		return errors.New("a secret is a string, {file: PATH} or {env: NAME}")
+	}
+	switch {
+	case len(known) != 1:
+	case ref.File != nil && *ref.File != "":
+		*s = Secret{File: *ref.File}
+		return nil
+	case ref.Env != nil && *ref.Env != "":
+		*s = Secret{Env: *ref.Env}
+		return nil
+	}
+	return errors.New("a secret is a string, {file: PATH} or {env: NAME}, with one of them and not empty")
+}
+
+const redacted = "[redacted]"
+
+// String never tells the value.
+func (s Secret) String() string {
+	switch {
+	case s.File != "":
+		return "file:" + s.File
+	case s.Env != "":
+		return "env:" + s.Env
+	}
+	return redacted
+}
+
+// GoString never tells the value.
+func (s Secret) GoString() string { return s.String() }
+
+// Format keeps every verb of fmt from reaching the value.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// MarshalJSON never tells the value.
+func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// LogValue never tells the value.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
