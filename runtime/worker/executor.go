@@ -1,0 +1,94 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"policyengine.dev/sdk/exchange"
+	"policyengine.dev/sdk/policy"
+)
+
+// Executor drives one exchange through its chain. The kernel fills the exchange,
+// calls Run for each phase in the order in which the message's parts come, and tells
+// the proxy what has changed. It is used by one goroutine at a time.
+type Executor interface {
+	// Exchange is what the kernel fills and reads. It is the executor's own.
+	Exchange() *exchange.Exchange
+	// Run runs the phase's steps. budget bounds the whole phase; ctx is the
+	// stream's. For the body phases the exchange's Body has to be present.
+	//
+	// When a step does not come back in time the call is abandoned and the
+	// chain goes on elsewhere: then Run calls t.Resume on another goroutine,
+	// with the executor that is to be used from there on, and itself returns,
+	// when the policy does at last, with an outcome of kind [TakenOver]. The
+	// caller must not touch the stream or this executor any more then.
+	Run(ctx context.Context, phase policy.Phase, budget time.Duration, t Resumer) Outcome
+	// RunChunk is Run for the chunk phases. chunk.Data is the piece that has
+	// come; what is to be sent in its place is left there, and is empty where
+	// the chunk is held back.
+	RunChunk(ctx context.Context, phase policy.Phase, budget time.Duration, chunk *Chunk, t Resumer) Outcome
+	// Reject returns the outcome for an answer that the kernel makes itself,
+	// such as [BodyTooLarge], shaped by the chain's onReject list.
+	Reject(ctx context.Context, reason Reason, budget time.Duration) Outcome
+	// End is called once, when the exchange is over, by whoever has the
+	// executor then. The executor must not be used afterwards.
+	End()
+}
+
+// Resumer goes on with a stream whose goroutine is held up in a policy.
+type Resumer interface {
+	// Resume is called on a goroutine of its own, once for each call of Run
+	// that is abandoned. x takes the place of the executor that ran, outcome
+	// is what Run would have returned.
+	Resume(x Executor, outcome Outcome)
+}
+
+// Chunk is one piece of a body on its way through a chain.
+type Chunk struct {
+	// Data is the piece. It is not modified in place.
+	Data []byte
+	// Last says that no piece follows.
+	Last bool
+	// Changed says that Data is not what came.
+	Changed bool
+}
+
+// OutcomeKind says how a phase ended.
+type OutcomeKind uint8
+
+const (
+	// Continue: the message goes on, with whatever has changed in the exchange.
+	Continue OutcomeKind = iota
+	// Respond: the client is answered in the upstream's place.
+	Respond
+	// TakenOver: the call was abandoned; see [Executor].
+	TakenOver
+)
+
+// Outcome is how a phase ended.
+type Outcome struct {
+	Kind OutcomeKind
+	// Response is the answer, where Kind is Respond. It must not be modified.
+	Response *policy.ImmediateResponse
+	// Details are Envoy's response code details for it:
+	// policy_engine.<policy>@<version>.<reason>, or policy_engine.<reason>.
+	Details string
+}
+
+// Needs is what a chain has to see, and so what the proxy has to be asked for.
+type Needs struct {
+	// Phases are the phases in which at least one step runs.
+	Phases policy.PhaseSet
+	// HoldsRequestChunks and HoldsResponseChunks say that a chunk policy holds
+	// chunks back.
+	HoldsRequestChunks, HoldsResponseChunks bool
+	// DecodeRequestBody and DecodeResponseBody say that the body policies want
+	// plain bytes rather than compressed ones.
+	DecodeRequestBody, DecodeResponseBody bool
+	// BodyLimit bounds a whole body in bytes; 0 leaves it to the kernel.
+	BodyLimit int64
+	// Reroute says that routing has to be done anew when method, path,
+	// authority or one of RerouteHeaders (lower case) changed.
+	Reroute        bool
+	RerouteHeaders []string
+}

@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"net/http"
+
+	"policyengine.dev/sdk/policy"
+)
+
+// Reason is why the engine itself answers a request. Its String is the same in the
+// response, in Envoy's response code details, in metrics, logs and decision records.
+type Reason uint8
+
+// The reasons. Each is an error of the configuration, of a policy or of the engine
+// rather than a decision of a policy.
+const (
+	// RouteUnknown: the route has no chain.
+	RouteUnknown Reason = iota
+	// RouteMissing: the proxy did not say which route it chose.
+	RouteMissing
+	// FilterCannotServeChain: the chain needs more than the filter allows.
+	FilterCannotServeChain
+	// RequestPhaseSkipped: the response of an upstream came and the request
+	// had not been shown.
+	RequestPhaseSkipped
+	// PolicyError: a policy could not decide.
+	PolicyError
+	// PolicyPanic: a policy panicked.
+	PolicyPanic
+	// PolicyStalled: too many calls of the policy have not come back.
+	PolicyStalled
+	// PolicyNotSupported: no worker offers the policy.
+	PolicyNotSupported
+	// NotReady: no valid configuration yet.
+	NotReady
+	// WorkerDown: every worker that offers the policy is down.
+	WorkerDown
+	// PolicyTimeout: a policy took longer than it may.
+	PolicyTimeout
+	// BodyTooLarge: a request's body is over the limit.
+	BodyTooLarge
+	// ResponseBodyTooLarge: a response's body is over the limit.
+	ResponseBodyTooLarge
+	// ReasonCount is the number of reasons.
+	ReasonCount = iota
+)
+
+var reasons = [ReasonCount]struct {
+	name   string
+	status int
+	detail string
+}{
+	RouteUnknown:           {"ROUTE_UNKNOWN", 500, "The gateway has no policy chain for this route."},
+	RouteMissing:           {"ROUTE_MISSING", 500, "The gateway could not tell which route this request is on."},
+	FilterCannotServeChain: {"FILTER_CANNOT_SERVE_CHAIN", 500, "The gateway is not set up for this route's policies."},
+	RequestPhaseSkipped:    {"REQUEST_PHASE_SKIPPED", 500, "The gateway saw a response to a request that it had not checked."},
+	PolicyError:            {"POLICY_ERROR", 500, "A policy could not decide about this request."},
+	PolicyPanic:            {"POLICY_PANIC", 500, "A policy failed on this request."},
+	PolicyStalled:          {"POLICY_STALLED", 500, "A policy is not responding."},
+	PolicyNotSupported:     {"POLICY_NOT_SUPPORTED", 500, "The gateway lacks a policy that this route needs."},
+	NotReady:               {"NOT_READY", 503, "The gateway is not ready yet."},
+	WorkerDown:             {"WORKER_DOWN", 503, "The gateway's policies are not available."},
+	PolicyTimeout:          {"POLICY_TIMEOUT", 504, "A policy took too long."},
+	BodyTooLarge:           {"BODY_TOO_LARGE", 413, "The request's body is larger than this route allows."},
+	ResponseBodyTooLarge:   {"BODY_TOO_LARGE", 502, "The response's body is larger than this route allows."},
+}
+
+// String is the reason's name, such as "POLICY_ERROR".
+func (r Reason) String() string {
+	if int(r) < len(reasons) {
+		return reasons[r].name
+	}
+	return "UNKNOWN"
+}
+
+// Status is the HTTP status that goes with the reason.
+func (r Reason) Status() int { return reasons[r].status }
+
+var responses = func() (all [ReasonCount]*policy.ImmediateResponse) {
+	for i := range all {
+		r := reasons[i]
+		all[i] = policy.Reject(r.status, r.name, r.detail)
+		if r.status == http.StatusServiceUnavailable {
+			all[i].Headers = append(all[i].Headers, policy.Header{Name: "retry-after", Value: "1"})
+		}
+	}
+	return all
+}()
+
+// Response is the answer for the reason: problem details without a cause. It is
+// shared and must not be modified.
+func (r Reason) Response() *policy.ImmediateResponse { return responses[r] }
+
+// detailsPrefix begins Envoy's response code details of every answer of the engine.
+const detailsPrefix = "policy_engine."
+
+var reasonDetails = func() (all [ReasonCount]string) {
+	for i := range all {
+		all[i] = detailsPrefix + reasons[i].name
+	}
+	return all
+}()
+
+// Outcome is the outcome that answers with the reason, where no policy is to blame
+// and no chain is known.
+func (r Reason) Outcome() Outcome {
+	return Outcome{Kind: Respond, Response: r.Response(), Details: reasonDetails[r]}
+}

@@ -1,0 +1,140 @@
+package worker
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Spec is a whole configuration of chains and routes, decoded but not checked.
+type Spec struct {
+	// Version names this configuration in metrics and dumps, such as a hash of
+	// its source.
+	Version string
+	Chains  []ChainSpec
+	Routes  []RouteSpec
+	// OnUnknownRoute says what becomes of a request on a route that no entry
+	// of Routes names. The zero value denies.
+	OnUnknownRoute UnknownRoute
+}
+
+// UnknownRoute is what becomes of a request on a route that has no chain.
+type UnknownRoute uint8
+
+const (
+	// DenyUnknownRoute answers ROUTE_UNKNOWN.
+	DenyUnknownRoute UnknownRoute = iota
+	// ContinueUnknownRoute lets the request pass without any policy.
+	ContinueUnknownRoute
+)
+
+// RouteSpec gives a route its chain.
+type RouteSpec struct {
+	// Name is the route's name in Envoy's configuration.
+	Name string
+	// Chain is the name of a chain.
+	Chain string
+}
+
+// ChainSpec is an ordered list of policies.
+type ChainSpec struct {
+	Name     string
+	Policies []PolicySpec
+	// OnReject lists policies whose response phases shape the engine's own
+	// immediate responses, in list order.
+	OnReject []PolicySpec
+	// BodyLimit bounds a whole body, in bytes; 0 leaves it to the engine's
+	// own limit.
+	BodyLimit int64
+	// Reroute asks Envoy to choose the route anew when a policy has changed
+	// method, path, authority or one of RerouteHeaders.
+	Reroute        bool
+	RerouteHeaders []string
+}
+
+// PolicySpec is one step of a chain, before it is resolved.
+type PolicySpec struct {
+	// ID tells two uses of a policy in one chain apart; empty counts as Name.
+	ID string
+	// Name and Version say which policy: "v1.2.3" that one, "v1.2" or "v1" the
+	// highest such version compiled in.
+	Name, Version string
+	// Params is a JSON object, or empty.
+	Params json.RawMessage
+	// When is a CEL condition (package expr); empty is always true.
+	When string
+	// Mode is to enforce by default.
+	Mode Mode
+	// OnError says what an error of the policy means; by default to deny.
+	OnError OnError
+	// Timeout bounds one call; 0 means what is left of the budget, at most
+	// [MaxDefaultTimeout].
+	Timeout time.Duration
+	// Required refuses the update when the policy's Start fails.
+	Required bool
+	// Disabled leaves the step out; it is checked all the same.
+	Disabled bool
+}
+
+// Mode says whether a policy's answers count.
+type Mode uint8
+
+const (
+	// Enforce applies what the policy answers.
+	Enforce Mode = iota
+	// Shadow runs the policy, records what it answers, and changes nothing.
+	Shadow
+)
+
+// String is the mode's name in the configuration.
+func (m Mode) String() string {
+	if m == Shadow {
+		return "shadow"
+	}
+	return "enforce"
+}
+
+// OnError is what an error of a policy means for the request.
+type OnError uint8
+
+const (
+	// DenyOnError denies the request.
+	DenyOnError OnError = iota
+	// ContinueOnError goes on with the next policy.
+	ContinueOnError
+)
+
+// MaxDefaultTimeout bounds a step that has no timeout of its own.
+const MaxDefaultTimeout = 500 * time.Millisecond
+
+// Problem is one thing that is wrong in a [Spec], or worth a warning.
+type Problem struct {
+	// Path says where: such as chains[0].policies[2].params.keys[0].id, field
+	// names as in the configuration file.
+	Path string
+	// Message says what is wrong, and Remedy what would be right.
+	Message, Remedy string
+}
+
+// Error is path, message and remedy in a line.
+func (p Problem) Error() string {
+	s := p.Path + ": " + p.Message
+	if p.Remedy != "" {
+		s += "; " + p.Remedy
+	}
+	return s
+}
+
+// Problems are all that is wrong in a [Spec], in the order of the Spec.
+type Problems []Problem
+
+// Error lists the problems, one a line.
+func (ps Problems) Error() string {
+	s := ""
+	for i, p := range ps {
+		if i > 0 {
+			s += "\n"
+		}
+		s += p.Error()
+	}
+	return s
+}
