@@ -23,13 +23,13 @@ type Executor interface {
 	// when the policy does at last, with an outcome of kind [TakenOver]. The
 	// caller must not touch the stream or this executor any more then.
 	Run(ctx context.Context, phase policy.Phase, budget time.Duration, t Resumer) Outcome
-	// RunChunk is Run for the chunk phases. chunk.Data is the piece that has
-	// come; what is to be sent in its place is left there, and is empty where
-	// the chunk is held back.
-	RunChunk(ctx context.Context, phase policy.Phase, budget time.Duration, chunk *Chunk, t Resumer) Outcome
+	// RunChunk is Run for the chunk phases, on the piece that has come. What is
+	// to be sent in its place is the outcome's Chunk.
+	RunChunk(ctx context.Context, phase policy.Phase, budget time.Duration, chunk Chunk, t Resumer) Outcome
 	// Reject returns the outcome for an answer that the kernel makes itself,
-	// such as [BodyTooLarge], shaped by the chain's onReject list.
-	Reject(ctx context.Context, reason Reason, budget time.Duration) Outcome
+	// such as [BodyTooLarge], shaped by the chain's onReject list. As for Run,
+	// the outcome may be [TakenOver].
+	Reject(ctx context.Context, reason Reason, budget time.Duration, t Resumer) Outcome
 	// End is called once, when the exchange is over, by whoever has the
 	// executor then. The executor must not be used afterwards.
 	End()
@@ -49,7 +49,8 @@ type Chunk struct {
 	Data []byte
 	// Last says that no piece follows.
 	Last bool
-	// Changed says that Data is not what came.
+	// Changed says that Data is not what came: it was replaced, held back (then
+	// it is empty), or has in front of it what was held back before.
 	Changed bool
 }
 
@@ -73,6 +74,8 @@ type Outcome struct {
 	// Details are Envoy's response code details for it:
 	// policy_engine.<policy>@<version>.<reason>, or policy_engine.<reason>.
 	Details string
+	// Chunk is what is to be sent, where a chunk phase ended with Continue.
+	Chunk Chunk
 }
 
 // Needs is what a chain has to see, and so what the proxy has to be asked for.
