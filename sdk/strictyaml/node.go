@@ -120,6 +120,20 @@ func (n Node) Pointer(pointer string) Node {
 	return n
 }
 
+// AtPath goes down from here by a path as [Node.Path] writes it, such as
+// chains[2].policies[0].version; "" is the node itself. Like At, it never
+// fails; what is no path leads to the last place that could be read.
+func (n Node) AtPath(path string) Node {
+	for path != "" {
+		step, rest, ok := cutStep(path)
+		if !ok {
+			break
+		}
+		n, path = n.At(step), rest
+	}
+	return n
+}
+
 // Fields calls yield for each key of a mapping, in the file's order, until it
 // returns false. Any other kind has none. It is an iter.Seq2.
 func (n Node) Fields(yield func(string, Node) bool) {
@@ -190,55 +204,4 @@ func (n Node) step(i int, item *yaml.Node) Node {
 
 func (n Node) stepKey(key, value *yaml.Node) Node {
 	return Node{file: n.file, path: n.path.child(key.Value), yaml: value, key: key}
-}
-
-// maxKeyShown is how much of a long key a path shows, in bytes.
-const maxKeyShown = 64
-
-// path is a linked list from the leaf to the root, so that a walk over a file
-// builds no strings for places that nobody reports.
-type path struct{ leaf *pathStep }
-
-type pathStep struct {
-	parent *pathStep
-	key    string
-	index  int // -1 for a key
-}
-
-func (p path) child(key string) path { return path{&pathStep{p.leaf, key, -1}} }
-func (p path) index(i int) path      { return path{&pathStep{p.leaf, "", i}} }
-
-func (p path) String() string {
-	var parts []string
-	for s := p.leaf; s != nil; s = s.parent {
-		switch {
-		case s.index >= 0:
-			parts = append(parts, "["+strconv.Itoa(s.index)+"]")
-		case len(s.key) > maxKeyShown:
-			parts = append(parts, "["+strconv.Quote(s.key[:maxKeyShown]+"...")+"]")
-		case !plainKey(s.key):
-			parts = append(parts, "["+strconv.Quote(s.key)+"]")
-		case s.parent == nil:
-			parts = append(parts, s.key)
-		default:
-			parts = append(parts, "."+s.key)
-		}
-	}
-	var b strings.Builder
-	for i := len(parts) - 1; i >= 0; i-- {
-		b.WriteString(parts[i])
-	}
-	return b.String()
-}
-
-func plainKey(key string) bool {
-	if key == "" {
-		return false
-	}
-	for _, r := range key {
-		if r != '-' && r != '_' && r != '$' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') {
-			return false
-		}
-	}
-	return true
 }

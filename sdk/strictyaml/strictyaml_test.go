@@ -259,6 +259,19 @@ func TestPositions(t *testing.T) {
 			t.Errorf("got %s, want %s", d, want)
 		}
 	}
+	for _, node := range []strictyaml.Node{root, params.Pointer("/a~1b/~0/0"), root.At("chains", 0, "policies", 1, "params", "x", 3)} {
+		if got := root.AtPath(node.Path()).Problem("!", ""); got != node.Problem("!", "") {
+			t.Errorf("by its path %s: got %s", node.Path(), got)
+		}
+	}
+	if got := root.AtPath(strictyaml.PathJoin("chains[0]", strictyaml.PathJoin(`policies[0].params["a/b"]`, `["~"][0]`))); got.Text() != "1" {
+		t.Errorf("by joined paths: %s", got.Path())
+	}
+	for path, want := range map[string]string{"chains[x]": "chains", "chains[": "chains", "[": "", ".": "", `chains["`: "chains", "chains[0]name": "chains[0].name"} {
+		if got := root.AtPath(path).Path(); got != want {
+			t.Errorf("%s leads to %q, want %q", path, got, want)
+		}
+	}
 	if kind := root.At("chains", 1).Kind(); kind != strictyaml.Missing {
 		t.Errorf("a place that is not there is %s", kind)
 	}
