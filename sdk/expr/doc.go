@@ -1,0 +1,2 @@
+// Package expr compiles and evaluates the expressions of the policy engine.
+package expr

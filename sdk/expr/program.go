@@ -1,0 +1,94 @@
+package expr
+
+import (
+	"errors"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+)
+
+// plan is an expression in the interpreter's form.
+type plan struct {
+	source  string
+	ast     *ast.AST
+	program cel.Program
+}
+
+func newPlan(checked *cel.Ast, source string, metered bool, m meter) (*plan, error) {
+	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if metered {
+		opts = append(opts, cel.CostTracking(m), cel.CostLimit(MaxCost))
+	}
+	prg, err := environment().Program(checked, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &plan{source: source, ast: checked.NativeRep(), program: prg}, nil
+}
+
+// run evaluates and hands the value to use, which must not keep it.
+func (p *plan) run(in Input, use func(ref.Val) error) error {
+	a := newActivation(in)
+	defer a.release()
+	v, _, err := p.program.Eval(a)
+	if err != nil {
+		return p.failed(err)
+	}
+	return use(v)
+}
+
+// failed makes the interpreter's error one of this package.
+func (p *plan) failed(err error) *EvalError {
+	e := &EvalError{Source: p.source, Reason: reasonOf(err)}
+	var celErr *types.Err
+	if errors.As(err, &celErr) && celErr.NodeID() != 0 && celErr.NodeID() != sharedErrorID {
+		e.Line, e.Column = position(p.ast, celErr.NodeID())
+	}
+	return e
+}
+
+// Eval tells whether the condition holds. An error is an *[EvalError]; it means
+// that the condition could not be decided, and never that it does not hold.
+func (p *Program) Eval(in Input) (bool, error) {
+	var holds bool
+	err := p.plan.run(in, func(v ref.Val) error {
+		b, ok := v.(types.Bool)
+		if !ok {
+			return &EvalError{Source: p.source, Reason: reasonNoSuchOverload}
+		}
+		holds = bool(b)
+		return nil
+	})
+	return holds, err
+}
+
+// Eval gives the string. An error is an *[EvalError].
+func (p *StringProgram) Eval(in Input) (string, error) {
+	var text string
+	err := p.plan.run(in, func(v ref.Val) error {
+		s, ok := v.(types.String)
+		if !ok {
+			return &EvalError{Source: p.source, Reason: reasonNoSuchOverload}
+		}
+		text = string(s)
+		return nil
+	})
+	return text, err
+}
+
+// Eval gives the value as one of nil, bool, int64, uint64, float64, string, []byte,
+// time.Time, time.Duration, []any and map[string]any. An absent optional value is
+// nil. An error is an *[EvalError].
+func (p *ValueProgram) Eval(in Input) (any, error) {
+	var value any
+	err := p.plan.run(in, func(v ref.Val) error {
+		var ok bool
+		if value, ok = nativeOf(v, maxDepth); !ok {
+			return &EvalError{Source: p.source, Reason: reasonUnreadable}
+		}
+		return nil
+	})
+	return value, err
+}
