@@ -2,10 +2,10 @@ package policy
 
 import (
 	"iter"
-	"net/url"
 	"strings"
 
 	"policyengine.dev/sdk/exchange"
+	"policyengine.dev/sdk/policy/internal/query"
 )
 
 // Principal is an authenticated caller: see [RequestMutation.Principal].
@@ -66,8 +66,8 @@ func (c *RequestContext) Path() string {
 
 // RawQuery is what follows the first "?" of the target; not decoded.
 func (c *RequestContext) RawQuery() string {
-	_, query, _ := strings.Cut(c.x.Request.Path, "?")
-	return query
+	_, raw, _ := strings.Cut(c.x.Request.Path, "?")
+	return raw
 }
 
 // Target is path and query together: Envoy's ":path".
@@ -85,30 +85,12 @@ func (c *RequestContext) Query(name string) (string, bool) {
 // QueryValues yields every value of a query parameter, decoded, in order. Those
 // that cannot be decoded are left out.
 func (c *RequestContext) QueryValues(name string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for rest := c.RawQuery(); rest != ""; {
-			var pair string
-			pair, rest, _ = strings.Cut(rest, "&")
-			key, value, _ := strings.Cut(pair, "=")
-			if !queryNameIs(key, name) {
-				continue
-			}
-			if v, err := url.QueryUnescape(value); err == nil && !yield(v) {
-				return
-			}
-		}
-	}
+	return query.Values(c.RawQuery(), name)
 }
 
-// queryNameIs compares without decoding where nothing is encoded, which is nearly
-// always.
-func queryNameIs(raw, name string) bool {
-	if !strings.ContainsAny(raw, "%+") {
-		return raw == name
-	}
-	k, err := url.QueryUnescape(raw)
-	return err == nil && k == name
-}
+// QueryCount is the number of query parameters of that name, those that cannot be
+// decoded included: an upstream may read another one than [RequestContext.Query].
+func (c *RequestContext) QueryCount(name string) int { return query.Count(c.RawQuery(), name) }
 
 // Headers is the request's header list, without pseudo-headers.
 func (c *RequestContext) Headers() Headers { return Headers{&c.x.Request.Headers} }

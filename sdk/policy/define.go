@@ -102,6 +102,25 @@ type ChunkHolder interface {
 	HoldsChunks() bool
 }
 
+// PhaseChooser is implemented by policies that with some parameters have nothing to
+// do in one of their phases, such as a header policy that is told to change requests
+// only. ActivePhases is asked once, after New; it may leave out phases that the
+// policy implements, and what it adds to them counts for nothing. The proxy is not
+// asked for what only inactive phases would need.
+type PhaseChooser interface {
+	ActivePhases() PhaseSet
+}
+
+// ActivePhases returns the phases in which instance acts: those that it implements,
+// less those that it leaves out as a [PhaseChooser]. It is for runtimes.
+func ActivePhases(instance any) PhaseSet {
+	phases := PhasesOf(instance)
+	if c, ok := instance.(PhaseChooser); ok {
+		phases &= c.ActivePhases()
+	}
+	return phases
+}
+
 // The Assert functions compile only where the factory's instances implement the
 // phase. A generated registry calls one for each phase that a policy.yaml declares.
 
