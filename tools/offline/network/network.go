@@ -1,0 +1,118 @@
+// Package network tells whether Bazel's own sources can be reached from here.
+package network
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Variable is the environment variable that decides by itself, without a probe.
+const Variable = "POLICY_ENGINE_NETWORK"
+
+// Registry is what is probed: where Bazel gets its modules from on an open network.
+const Registry = "https://bcr.bazel.build/bazel_registry.json"
+
+// A Kind is what can be reached.
+type Kind string
+
+// The kinds of network.
+const (
+	Open   Kind = "open"   // the internet: Bazel's registry and releases
+	Closed Kind = "closed" // package registries, and nothing else
+)
+
+// A Verdict is a Kind and how it was found.
+type Verdict struct {
+	Kind Kind
+	// Why is for people: "POLICY_ENGINE_NETWORK says so".
+	Why string
+}
+
+// A Decider decides between open and closed.
+type Decider struct {
+	// Setting is the value of Variable; empty means that a probe decides.
+	Setting string
+	// Memory is the file that keeps a probe's verdict; empty means none.
+	Memory string
+	// Keep is how long a remembered verdict holds; zero means not at all.
+	Keep time.Duration
+	// Probe reports why the registry cannot be reached, nil if it can.
+	Probe func(context.Context) error
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// Decide returns the verdict: the setting's, a remembered one, or the probe's.
+// It errs only for a setting that is neither "open" nor "closed".
+func (d Decider) Decide(ctx context.Context) (Verdict, error) {
+	switch setting := Kind(strings.ToLower(d.Setting)); setting {
+	case Open, Closed:
+		return Verdict{setting, Variable + " says so"}, nil
+	case "":
+	default:
+		return Verdict{}, fmt.Errorf("%s is %q: set it to %q or %q, or unset it to have one probe decide", Variable, d.Setting, Open, Closed)
+	}
+	if v, ok := d.recall(); ok {
+		return v, nil
+	}
+	v := Verdict{Open, "Bazel's module registry answers"}
+	if err := d.Probe(ctx); err != nil {
+		v = Verdict{Closed, "Bazel's module registry does not answer: " + err.Error()}
+	}
+	d.remember(v.Kind)
+	return v, nil
+}
+
+func (d Decider) recall() (Verdict, bool) {
+	if d.Memory == "" || d.Keep <= 0 {
+		return Verdict{}, false
+	}
+	info, err := os.Stat(d.Memory)
+	if err != nil {
+		return Verdict{}, false
+	}
+	age := d.Now().Sub(info.ModTime())
+	text, err := os.ReadFile(d.Memory)
+	kind := Kind(strings.TrimSpace(string(text)))
+	if err != nil || age < 0 || age > d.Keep || (kind != Open && kind != Closed) {
+		return Verdict{}, false
+	}
+	return Verdict{kind, fmt.Sprintf("a probe found so %s ago", age.Round(time.Second))}, true
+}
+
+// remember is a convenience for the next call: that it fails harms nothing.
+func (d Decider) remember(k Kind) {
+	if d.Memory == "" {
+		return
+	}
+	if os.MkdirAll(filepath.Dir(d.Memory), 0o755) == nil {
+		_ = os.WriteFile(d.Memory, []byte(string(k)+"\n"), 0o644)
+	}
+}
+
+// HTTPProbe asks url once and waits for at most limit. It follows the proxy
+// settings of the environment, as Bazel does.
+func HTTPProbe(url string, limit time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("GET %s: %s", url, resp.Status)
+		}
+		return nil
+	}
+}

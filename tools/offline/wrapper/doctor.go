@@ -1,0 +1,63 @@
+package wrapper
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"policyengine.dev/tools/offline/closed"
+	"policyengine.dev/tools/offline/network"
+)
+
+// doctor says what was found and what would be done, and changes nothing. It errs
+// if something is lacking.
+func (w *Wrapper) doctor(ctx context.Context) error {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w.Stdout, "%-10s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	verdict, err := w.decide(ctx, 0)
+	if err != nil {
+		return err
+	}
+	line("network", "%s: %s (set %s=open or closed to decide)", verdict.Kind, verdict.Why, network.Variable)
+	line("cache", "%s (POLICY_ENGINE_CACHE or XDG_CACHE_HOME to move it)", w.Cache)
+
+	setup := closed.New(w.Cache, w.say)
+	var lacks []error
+	switch {
+	case verdict.Kind == network.Open:
+		if bazel := firstReal(filepath.SplitList(w.Getenv("PATH"))); bazel != "" {
+			line("bazel", "%s", bazel)
+		} else {
+			line("bazel", "none on PATH: would build bazelisk %s from its Go module", bazeliskVersion)
+		}
+	case setup.Ready():
+		line("bazel", "%s, set up in %s", closed.BazelVersion, setup.Dir())
+	default:
+		line("bazel", "would set up %s in %s", closed.BazelVersion, setup.Dir())
+		for _, source := range setup.Sources(ctx) {
+			line("", "%s", source)
+		}
+		lacks = setup.Check(ctx)
+	}
+	for _, lack := range lacks {
+		line("LACKING", "%s", strings.ReplaceAll(lack.Error(), "\n", "\n           "))
+	}
+	if len(lacks) > 0 {
+		return fmt.Errorf("%d thing(s) lacking", len(lacks))
+	}
+	line("verdict", "ready: ./bazelw test //...")
+	return nil
+}
+
+func firstReal(path []string) string {
+	for _, name := range []string{"bazelisk", "bazel"} {
+		for _, dir := range path {
+			if candidate := filepath.Join(dir, name); isProgram(candidate) && !isShim(candidate) {
+				return candidate
+			}
+		}
+	}
+	return ""
+}

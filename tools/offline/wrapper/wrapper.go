@@ -1,0 +1,128 @@
+// Package wrapper is what ./bazelw does: it finds out which network this is, sees
+// to it that there is a Bazel, and becomes it.
+package wrapper
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"policyengine.dev/tools/offline/closed"
+	"policyengine.dev/tools/offline/network"
+)
+
+// A Wrapper runs Bazel for one checkout.
+type Wrapper struct {
+	// Root is the checkout; Cache is where everything is kept that outlives it.
+	Root, Cache string
+	// Stdout takes what was asked for, Stderr progress and problems.
+	Stdout, Stderr io.Writer
+	// Getenv reads the environment.
+	Getenv func(string) string
+	// Exec replaces the process: syscall.Exec.
+	Exec func(program string, args, env []string) error
+	// Probe asks whether Bazel's registry can be reached.
+	Probe func(context.Context) error
+}
+
+// New returns a Wrapper of this process.
+func New(root, cache string) *Wrapper {
+	return &Wrapper{
+		Root: root, Cache: cache,
+		Stdout: os.Stdout, Stderr: os.Stderr,
+		Getenv: os.Getenv, Exec: syscall.Exec,
+		Probe: network.HTTPProbe(network.Registry, 3*time.Second),
+	}
+}
+
+// Run does what args ask for. "doctor" and "install" are bazelw's own; everything
+// else is Bazel's, whose process this one becomes.
+func (w *Wrapper) Run(ctx context.Context, args []string) error {
+	if len(args) == 1 {
+		switch args[0] {
+		case "doctor":
+			return w.doctor(ctx)
+		case "install":
+			return w.install()
+		}
+	}
+	verdict, err := w.decide(ctx, time.Hour)
+	if err != nil {
+		return err
+	}
+	var command []string
+	if verdict.Kind == network.Closed {
+		setup := closed.New(w.Cache, w.say)
+		if !setup.Ready() {
+			w.say("this is a closed network (%s)", verdict.Why)
+		}
+		if err := setup.Ensure(ctx); err != nil {
+			return err
+		}
+		command = setup.Command()
+	} else {
+		bazel, err := w.openBazel(ctx)
+		if err != nil {
+			return err
+		}
+		command = []string{bazel}
+	}
+	rc, err := w.cachesRC()
+	if err != nil {
+		return err
+	}
+	command = append(append(command, "--bazelrc="+rc), args...)
+	if err := w.Exec(command[0], command, os.Environ()); err != nil {
+		return fmt.Errorf("starting %s: %w", command[0], err)
+	}
+	return nil
+}
+
+func (w *Wrapper) decide(ctx context.Context, keep time.Duration) (network.Verdict, error) {
+	return network.Decider{
+		Setting: w.Getenv(network.Variable),
+		Memory:  filepath.Join(w.Cache, "network"),
+		Keep:    keep,
+		Probe:   w.Probe,
+		Now:     time.Now,
+	}.Decide(ctx)
+}
+
+// cachesRC writes the bazelrc that holds on every network: caches outside the
+// checkout make a fresh clone cheap. It returns the file.
+func (w *Wrapper) cachesRC() (string, error) {
+	text := fmt.Sprintf(`# Written by bazelw.
+common --disk_cache=%[1]s/disk
+common --experimental_disk_cache_gc_max_size=20G
+common --repository_cache=%[1]s/repository
+`, w.Cache)
+	path := filepath.Join(w.Cache, "caches.bazelrc")
+	if have, err := os.ReadFile(path); err == nil && string(have) == text {
+		return path, nil
+	}
+	temp, err := os.CreateTemp(w.Cache, "caches.bazelrc.new-")
+	if err != nil {
+		return "", fmt.Errorf("writing the caches' bazelrc: %w", err)
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.WriteString(text)
+	if closing := temp.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("writing the caches' bazelrc: %w", err)
+	}
+	return path, nil
+}
+
+func (w *Wrapper) say(format string, args ...any) {
+	fmt.Fprintln(w.Stderr, "bazelw: "+strings.TrimRight(fmt.Sprintf(format, args...), "\n"))
+}
