@@ -1,0 +1,78 @@
+package policytest
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"policyengine.dev/sdk/policy"
+)
+
+// Host is what a policy under test is made with, each part in the test's hands.
+type Host struct {
+	// Clock stands at 2000-01-01 00:00 UTC until the test moves it.
+	Clock *Clock
+	// Logs keeps what the policy logs, at every level.
+	Logs *Logs
+	// HTTP answers the policy's fetches. Nil refuses them all.
+	HTTP http.RoundTripper
+	// Secrets holds what references to secrets stand for.
+	Secrets *Secrets
+	// Metrics keeps the policy's metrics.
+	Metrics *Metrics
+}
+
+// NewHost returns a host with nothing in it.
+func NewHost() *Host {
+	return &Host{
+		Clock:   NewClock(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)),
+		Logs:    &Logs{},
+		Secrets: &Secrets{},
+		Metrics: &Metrics{},
+	}
+}
+
+// Policy returns the host as a policy's constructor gets it.
+func (h *Host) Policy() policy.Host {
+	transport := h.HTTP
+	if transport == nil {
+		transport = noHTTP{}
+	}
+	return policy.Host{
+		Logger:  slog.New(slog.NewTextHandler(h.Logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Clock:   h.Clock,
+		HTTP:    &http.Client{Transport: transport, Timeout: 5 * time.Second},
+		Secrets: h.Secrets,
+		Metrics: h.Metrics,
+	}
+}
+
+// ErrNoHTTP is what a fetch gives where the host has no HTTP.
+var ErrNoHTTP = errors.New("the test's host has no HTTP: set Host.HTTP")
+
+type noHTTP struct{}
+
+func (noHTTP) RoundTrip(*http.Request) (*http.Response, error) { return nil, ErrNoHTTP }
+
+// Logs keeps what was logged. The zero value is empty. Safe for concurrent use.
+type Logs struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write appends p.
+func (l *Logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+// String returns all that was logged, a line a record.
+func (l *Logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}

@@ -1,0 +1,119 @@
+package policytest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/strictyaml"
+)
+
+// startTimeout bounds a policy's Start.
+const startTimeout = 10 * time.Second
+
+// Policy is an instance of a policy under test. It is safe for concurrent use where
+// the policy is.
+type Policy struct {
+	// Host is what the instance was made with.
+	Host *Host
+	// Instance is what the constructor has returned.
+	Instance any
+
+	phases policy.PhaseSet
+	config config
+}
+
+type config struct {
+	host       *Host
+	shadow     bool
+	noStart    bool
+	definition string
+	holdLimit  int
+}
+
+// Option changes what [New] does.
+type Option func(*config)
+
+// WithHost gives the policy h in place of a fresh [NewHost].
+func WithHost(h *Host) Option { return func(c *config) { c.host = h } }
+
+// InShadow runs the policy in shadow mode: its actions are recorded and not applied.
+func InShadow() Option { return func(c *config) { c.shadow = true } }
+
+// WithoutStart leaves the policy's Start to the test.
+func WithoutStart() Option { return func(c *config) { c.noStart = true } }
+
+// WithDefinition reads the policy.yaml at path, in place of the one in the test's
+// directory.
+func WithDefinition(path string) Option { return func(c *config) { c.definition = path } }
+
+// WithHoldLimit bounds how many bytes a chunk policy may hold, in place of 10 MiB.
+func WithHoldLimit(bytes int) Option { return func(c *config) { c.holdLimit = bytes } }
+
+// New makes an instance of the policy with params, which are YAML or JSON, and calls
+// its Start where it has one. It fails the test where params are refused. The
+// instance is closed when the test ends.
+func New(t testing.TB, b policy.Builder, params string, opts ...Option) *Policy {
+	t.Helper()
+	p, err := build(b, params, opts)
+	if err != nil {
+		t.Fatalf("building the policy: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Errorf("closing the policy: %v", err)
+		}
+	})
+	if s, ok := p.Instance.(policy.Starter); ok && !p.config.noStart {
+		ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+		defer cancel()
+		if err := s.Start(ctx); err != nil {
+			t.Fatalf("starting the policy: %v", err)
+		}
+	}
+	return p
+}
+
+// NewError returns the error with which params are refused. It fails the test where
+// they are not.
+func NewError(t testing.TB, b policy.Builder, params string, opts ...Option) error {
+	t.Helper()
+	p, err := build(b, params, opts)
+	if err == nil {
+		if err := p.Close(); err != nil {
+			t.Errorf("closing the policy: %v", err)
+		}
+		t.Fatalf("the parameters are accepted: %s", params)
+	}
+	return err
+}
+
+// Close closes the instance where it is an io.Closer. [New] does so by itself.
+func (p *Policy) Close() error {
+	if c, ok := p.Instance.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+func build(b policy.Builder, params string, opts []Option) (*Policy, error) {
+	c := config{definition: "policy.yaml", holdLimit: 10 << 20}
+	for _, o := range opts {
+		o(&c)
+	}
+	if c.host == nil {
+		c.host = NewHost()
+	}
+	root, err := strictyaml.Parse("params", []byte(params))
+	if err != nil {
+		return nil, fmt.Errorf("reading the parameters: %w", err)
+	}
+	instance, err := b.Build(root.JSON(), c.host.Policy())
+	if err != nil {
+		return nil, err
+	}
+	return &Policy{Host: c.host, Instance: instance, phases: policy.ActivePhases(instance), config: c}, nil
+}
