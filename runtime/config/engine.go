@@ -1,0 +1,250 @@
+package config
+
+import (
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Engine is the static configuration of an engine: engine.yaml with every default
+// filled in. [LoadEngine] makes one. It is not modified once it is made.
+type Engine struct {
+	// Listeners are where Envoy connects to; one or more. By default
+	// 127.0.0.1:9001 alone.
+	Listeners []Listener
+	// Admin is where health, metrics and dumps are served: 127.0.0.1:9002 by
+	// default.
+	Admin Address
+	// Chains is the file, or the directory of files, that chains and routes
+	// are read from. It is absolute.
+	Chains string
+	// Route says where Envoy tells the route's name.
+	Route RouteSource
+	// Limits bound what a request may cost.
+	Limits Limits
+	// Connections bounds the life of Envoy's connections.
+	Connections Connections
+	// Drain says how the process ends.
+	Drain Drain
+	// Filter is what Envoy's filter allows, where the filter does not say so
+	// itself in its gRPC metadata.
+	Filter Filter
+	// Telemetry is what the engine tells of itself.
+	Telemetry Telemetry
+}
+
+// Listener is one place where Envoy connects to.
+type Listener struct {
+	Address Address
+	// Mode are the permissions of a Unix socket: 0660 by default. 0 for TCP.
+	Mode fs.FileMode
+	// Peers says which processes may connect to a Unix socket.
+	Peers Peers
+	// TLS is nil for a plaintext listener.
+	TLS *TLS
+}
+
+// Address is where to listen.
+type Address struct {
+	// Network is "tcp" or "unix", and Address what net.Listen wants with it:
+	// host:port, or the absolute path of a socket.
+	Network, Address string
+}
+
+// String is the address as it is written in engine.yaml.
+func (a Address) String() string {
+	if a.Network == unixNetwork {
+		return unixNetwork + ":" + a.Address
+	}
+	return a.Address
+}
+
+// Local reports whether only processes of the same machine can connect: a Unix
+// socket or a loopback address. A host name counts as one only if it is localhost.
+func (a Address) Local() bool {
+	if a.Network == unixNetwork {
+		return true
+	}
+	host := a.Address[:max(0, strings.LastIndexByte(a.Address, ':'))]
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// Peers is who may connect to a Unix socket, by the credentials that the kernel
+// tells (SO_PEERCRED), beyond what the socket's mode says. A peer passes when its
+// user or its group is listed. The zero value lets everybody in whom the mode does.
+type Peers struct {
+	UIDs []uint32
+	GIDs []uint32
+}
+
+// TLS names the files of a listener's certificates. They are read when the engine
+// starts and again when they change. Paths are absolute.
+type TLS struct {
+	// Certificate is the PEM file of the engine's chain, leaf first, and Key
+	// that of its private key.
+	Certificate, Key string
+	// ClientCA is the PEM file of the authorities that a client's certificate
+	// must come from; empty asks for none.
+	ClientCA string
+	// AllowedSANs lists the names of which a client's certificate must carry
+	// one: an entry with "://" is a URI such as a SPIFFE id, any other a DNS
+	// name. Compared as a whole; there are no wildcards. Empty allows every
+	// certificate of ClientCA.
+	AllowedSANs []string
+}
+
+// RouteSource says where Envoy tells the name of the route that it chose. One of
+// the fields is set.
+type RouteSource struct {
+	// Attribute is an attribute that the filter is told to send. By default
+	// xds.route_name; for a key of the route's metadata, as
+	// [MetadataAttribute] spells it.
+	Attribute string
+	// StreamMetadata is a key of the gRPC stream's initial metadata, which a
+	// route's ExtProcPerRoute or the format string %ROUTE_NAME% can set. Lower
+	// case.
+	StreamMetadata string
+}
+
+// DefaultRouteAttribute is the attribute that is the route's name in Envoy's
+// configuration.
+const DefaultRouteAttribute = "xds.route_name"
+
+// MetadataAttribute is the attribute to ask Envoy for one string of the route's
+// metadata: attributes are CEL expressions, and only leaves come across.
+func MetadataAttribute(namespace, key string) string {
+	return `xds.route_metadata.filter_metadata["` + namespace + `"]["` + key + `"]`
+}
+
+// Limits bound what a request may cost.
+type Limits struct {
+	// Body bounds a whole body in bytes, for chains that set no bodyLimit; 10
+	// MiB by default.
+	Body int64
+	// ConcurrentStreams bounds the HTTP requests in flight on one connection
+	// of Envoy's. 0, the default, is no bound: Envoy has its own
+	// (max_requests of the cluster's circuit breakers).
+	ConcurrentStreams uint32
+}
+
+// Connections bounds the life of Envoy's connections, so that a fleet of engines
+// is balanced anew after one of them has come or gone.
+type Connections struct {
+	// MaxAge is when a connection is asked to take no further streams; 30
+	// minutes by default, 0 for never.
+	MaxAge time.Duration
+	// MaxAgeGrace is how long its open streams may then still take; 5 minutes
+	// by default.
+	MaxAgeGrace time.Duration
+}
+
+// Drain says how the process ends after SIGTERM.
+type Drain struct {
+	// Delay is how long health says NOT_SERVING before connections are asked
+	// to go away. 0 by default.
+	Delay time.Duration
+	// Deadline is how long streams in flight may then take; 30 seconds by
+	// default.
+	Deadline time.Duration
+}
+
+// Filter is what Envoy's ext_proc filter is configured to allow, which the
+// protocol itself does not tell. The defaults are Envoy's own.
+type Filter struct {
+	// MessageTimeout is message_timeout; 200 ms by default.
+	MessageTimeout time.Duration
+	// AllowModeOverride is allow_mode_override; false by default.
+	AllowModeOverride bool
+	// AllowedOverrideModes is allowed_override_modes; empty, the default,
+	// allows every mode. Envoy compares the modes as they are written.
+	AllowedOverrideModes []ProcessingMode
+	// ProcessingMode is processing_mode, of which Envoy tells only the body
+	// modes.
+	ProcessingMode ProcessingMode
+	// MutationRules is mutation_rules.
+	MutationRules MutationRules
+}
+
+// ProcessingMode is what Envoy sends: envoy.extensions.filters.http.ext_proc.v3.ProcessingMode.
+// The zero value is Envoy's default: headers, and nothing else.
+type ProcessingMode struct {
+	RequestHeaders, ResponseHeaders, RequestTrailers, ResponseTrailers HeaderMode
+	RequestBody, ResponseBody                                          BodyMode
+}
+
+// HeaderMode is ProcessingMode.HeaderSendMode, with the same numbers.
+type HeaderMode uint8
+
+// The header modes. HeaderModeDefault sends headers and skips trailers.
+const (
+	HeaderModeDefault HeaderMode = iota
+	HeaderModeSend
+	HeaderModeSkip
+)
+
+// BodyMode is ProcessingMode.BodySendMode, with the same numbers.
+type BodyMode uint8
+
+// The body modes.
+const (
+	BodyModeNone BodyMode = iota
+	BodyModeStreamed
+	BodyModeBuffered
+	BodyModeBufferedPartial
+	BodyModeFullDuplexStreamed
+)
+
+// MutationRules is envoy.config.common.mutation_rules.v3.HeaderMutationRules. The
+// zero value is Envoy's default: the Host header, :authority, :scheme, :method and
+// x-envoy-* may not be changed.
+type MutationRules struct {
+	AllowAllRouting, AllowEnvoy, DisallowSystem, DisallowAll, DisallowIsError bool
+	// AllowExpression and DisallowExpression are RE2 expressions; empty is
+	// none.
+	AllowExpression, DisallowExpression string
+}
+
+// Telemetry is what the engine tells of itself, besides the metrics on the admin
+// listener.
+type Telemetry struct {
+	Logs    Logs
+	Tracing Tracing
+}
+
+// Logs says what is written to standard error.
+type Logs struct {
+	// Level is the lowest level written; info by default.
+	Level slog.Level
+	// JSON writes one JSON object a line, the default; else key=value text.
+	JSON bool
+}
+
+// Tracing says where spans go. The zero value traces nothing.
+type Tracing struct {
+	// Endpoint is host:port of an OTLP collector (gRPC); empty is off.
+	Endpoint string
+	// Insecure sends spans in plaintext.
+	Insecure bool
+	// SampleRatio is the part of the requests without a sampled parent that
+	// are traced, from 0 to 1; 1 by default.
+	SampleRatio float64
+}
+
+// DefaultEngine is the configuration of an engine.yaml that says only where the
+// chains are.
+func DefaultEngine() Engine {
+	return Engine{
+		Listeners:   []Listener{{Address: Address{tcpNetwork, "127.0.0.1:9001"}}},
+		Admin:       Address{tcpNetwork, "127.0.0.1:9002"},
+		Route:       RouteSource{Attribute: DefaultRouteAttribute},
+		Limits:      Limits{Body: 10 << 20},
+		Connections: Connections{MaxAge: 30 * time.Minute, MaxAgeGrace: 5 * time.Minute},
+		Drain:       Drain{Deadline: 30 * time.Second},
+		Filter:      Filter{MessageTimeout: 200 * time.Millisecond},
+		Telemetry:   Telemetry{Logs: Logs{JSON: true}, Tracing: Tracing{SampleRatio: 1}},
+	}
+}

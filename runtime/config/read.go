@@ -1,0 +1,165 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+const (
+	// maxFile bounds one file, maxFiles and maxTotal a directory of them.
+	maxFile  = 8 << 20
+	maxFiles = 1000
+	maxTotal = 32 << 20
+	// readTries is how often a set of files that changes while it is read is
+	// read again at once. What changes even then is read when it has settled.
+	readTries = 5
+)
+
+// readFile reads a regular file of at most limit bytes.
+func readFile(path string, limit int64) ([]byte, error) {
+	// Not blocking, since opening a named pipe would wait for a writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	src, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case int64(len(src)) > limit:
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return src, nil
+}
+
+// readAll reads the file, or the directory's files in the order of their names, as
+// they were at one moment.
+func readAll(path string) ([]File, error) {
+	for try := 1; ; try++ {
+		before, err := list(path)
+		if err != nil {
+			return nil, err
+		}
+		files, err := readListed(before)
+		if after, again := list(path); again == nil && sameFiles(before, after) {
+			return files, err
+		}
+		if try == readTries {
+			return nil, fmt.Errorf("%s keeps changing while it is read", path)
+		}
+	}
+}
+
+type listed struct {
+	path string
+	info fs.FileInfo
+}
+
+// list finds the YAML files. Names that begin with a dot are left out: editors' own,
+// and those that Kubernetes keeps a volume's versions under.
+func list(path string) ([]listed, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []listed{{path, info}}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var all []listed
+	for _, entry := range entries {
+		name := entry.Name()
+		if extension := filepath.Ext(name); name[0] == '.' || (extension != ".yaml" && extension != ".yml") {
+			continue
+		}
+		file := filepath.Join(path, name)
+		info, err := os.Stat(file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, listed{file, info})
+	}
+	switch {
+	case len(all) == 0:
+		return nil, fmt.Errorf("%s has no file whose name ends in .yaml or .yml", path)
+	case len(all) > maxFiles:
+		return nil, fmt.Errorf("%s has %d files, at most %d are read", path, len(all), maxFiles)
+	}
+	return all, nil
+}
+
+func readListed(all []listed) ([]File, error) {
+	var files []File
+	left := int64(maxTotal)
+	for _, l := range all {
+		src, err := readFile(l.path, maxFile)
+		if err != nil {
+			return nil, err
+		}
+		if left -= int64(len(src)); left < 0 {
+			return nil, fmt.Errorf("the files in %s have more than %d bytes together", filepath.Dir(l.path), maxTotal)
+		}
+		files = append(files, File{Name: l.path, Src: src})
+	}
+	return files, nil
+}
+
+func sameFiles(a, b []listed) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].path != b[i].path || !os.SameFile(a[i].info, b[i].info) ||
+			a[i].info.Size() != b[i].info.Size() || !a[i].info.ModTime().Equal(b[i].info.ModTime()) {
+			return false
+		}
+	}
+	return true
+}
+
+// version names the content of files: a prefix of a hash over names and contents,
+// without the directory, so that the same files have the same version everywhere.
+func version(files []File) string {
+	h := sha256.New()
+	part := func(s string) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
+		h.Write(n[:])
+		io.WriteString(h, s)
+	}
+	for _, f := range files {
+		part(filepath.Base(f.Name))
+		part(string(f.Src))
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+// plainName is a file's name as messages show it: relative to the working
+// directory where it is below it.
+func plainName(path string) string {
+	if dir, err := os.Getwd(); err == nil {
+		if short, ok := strings.CutPrefix(path, dir+string(filepath.Separator)); ok {
+			return short
+		}
+	}
+	return path
+}
