@@ -15,10 +15,8 @@ import (
 type activation struct {
 	in Input
 
-	requestSource   headerSource
-	responseSource  headerSource
-	metadataSource  metadataSource
-	attributeSource attributeSource
+	requestSource, responseSource   headerSource
+	metadataSource, attributeSource keyed
 
 	request, response, meta, attrs lazyMap
 }
@@ -75,13 +73,13 @@ func (a *activation) responseHeaders() ref.Val {
 }
 
 func (a *activation) metadata() ref.Val {
-	a.metadataSource.m = a.in.Metadata()
+	a.metadataSource = keyed{lookup: Input.Metadata, in: a.in}
 	a.meta.src = &a.metadataSource
 	return &a.meta
 }
 
 func (a *activation) attributes() ref.Val {
-	a.attributeSource.in = a.in
+	a.attributeSource = keyed{lookup: Input.Attribute, in: a.in}
 	a.attrs.src = &a.attributeSource
 	return &a.attrs
 }

@@ -79,8 +79,10 @@ func (c *checker) variable(e ast.Expr) {
 		c.reads.allRequest = true
 	case "response.headers":
 		c.reads.allResponse = true
+	case "metadata":
+		c.at(e, `metadata can only be read by key, as in metadata["risk"] or has(metadata.risk)`)
 	case "attributes":
-		c.at(e, `attributes can only be read one by one and by a constant name, as in attributes["source.address"]`)
+		c.at(e, `attributes can only be read by constant names, as in attributes["source.address"]`)
 	}
 }
 
@@ -116,12 +118,25 @@ func (c *checker) entry(e, operand ast.Expr, name string) bool {
 	case "response.headers":
 		c.header(e, v, name)
 		c.reads.response[lowerASCII(name)] = true
+	case "metadata":
 	case "attributes":
 		c.reads.attributes[name] = true
 	default:
 		return false
 	}
 	c.read(operand, v)
+	return true
+}
+
+// keyed notes that an entry of metadata is read by a key that is computed. It
+// reports false where the map is another one.
+func (c *checker) keyed(operand, key ast.Expr, loops int) bool {
+	v := c.declared(operand)
+	if v == nil || v.doc.Name != "metadata" {
+		return false
+	}
+	c.read(operand, v)
+	c.walk(key, loops)
 	return true
 }
 
@@ -151,12 +166,12 @@ func (c *checker) call(e ast.Expr, loops int) {
 	}
 	switch {
 	case name == operators.Index || name == operators.OptIndex || name == operators.OptSelect:
-		if key, ok := textOf(args[1]); ok && c.entry(e, args[0], key) {
+		if key, ok := textOf(args[1]); ok && c.entry(e, args[0], key) || c.keyed(args[0], args[1], loops) {
 			return
 		}
 	case name == operators.In:
 		c.containers[args[1].ID()] = true
-		if key, ok := textOf(args[0]); ok && c.entry(e, args[1], key) {
+		if key, ok := textOf(args[0]); ok && c.entry(e, args[1], key) || c.keyed(args[1], args[0], loops) {
 			return
 		}
 	case name == "matches":

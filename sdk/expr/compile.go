@@ -53,11 +53,17 @@ func (c *compiled) Cost() (units uint64, known bool) {
 }
 
 // Program is a compiled condition. It is immutable and safe for concurrent use.
-type Program struct{ compiled }
+type Program struct {
+	compiled
+	quick boolFunc // nil where only the interpreter can evaluate it
+}
 
 // StringProgram is a compiled expression that gives a string. It is immutable and
 // safe for concurrent use.
-type StringProgram struct{ compiled }
+type StringProgram struct {
+	compiled
+	quick textFunc // nil where only the interpreter can evaluate it
+}
 
 // ValueProgram is a compiled expression that gives a value of any type. It is
 // immutable and safe for concurrent use.
@@ -70,7 +76,7 @@ func Compile(source string, opts ...Option) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Program{c}, nil
+	return &Program{compiled: c, quick: c.plan.quick().boolean(c.plan.ast.Expr())}, nil
 }
 
 // CompileString compiles an expression of type string, such as the key of a rate
@@ -80,7 +86,7 @@ func CompileString(source string, opts ...Option) (*StringProgram, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &StringProgram{c}, nil
+	return &StringProgram{compiled: c, quick: c.plan.quick().text(c.plan.ast.Expr())}, nil
 }
 
 // CompileValue compiles an expression of any type. An error is a *[CompileError].

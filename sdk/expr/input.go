@@ -46,9 +46,9 @@ type Input interface {
 
 	// Route is the route's name, as Envoy names it.
 	Route() string
-	// Metadata is what policies have told each other about this request and
-	// response; never nil.
-	Metadata() Metadata
+	// Metadata looks up what policies have told each other about this request
+	// and response, in JSON's Go types.
+	Metadata(key string) (value any, ok bool)
 	// Attribute looks up one of Envoy's attributes by its flat name, such as
 	// "source.address".
 	Attribute(name string) (value any, ok bool)
@@ -65,15 +65,4 @@ type Headers interface {
 	Values(name string) iter.Seq[string]
 	// All yields every field in order as name, in lower case, and value.
 	All() iter.Seq2[string, string]
-}
-
-// Metadata is a set of named values in JSON's Go types.
-type Metadata interface {
-	// Get returns the value of key, and whether there is one.
-	Get(key string) (any, bool)
-	// Len is the number of entries.
-	Len() int
-	// All yields the entries, each key once, in an order that is the same
-	// every time.
-	All() iter.Seq2[string, any]
 }

@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"iter"
 	"reflect"
 	"slices"
 
@@ -122,52 +121,25 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// metadataSource is the source of the variable metadata.
-type metadataSource struct{ m Metadata }
+// keyed is the source of a variable of which expressions can only name the entries
+// one by one.
+type keyed struct {
+	lookup func(Input, string) (any, bool)
+	in     Input
+}
 
-func (s *metadataSource) find(key string) (ref.Val, bool) {
-	v, ok := s.m.Get(key)
+func (s *keyed) find(key string) (ref.Val, bool) {
+	v, ok := s.lookup(s.in, key)
 	if !ok {
 		return nil, false
 	}
 	return adapter{}.NativeToValue(v), true
 }
 
-func (s *metadataSource) has(key string) bool {
-	_, ok := s.m.Get(key)
+func (s *keyed) has(key string) bool {
+	_, ok := s.lookup(s.in, key)
 	return ok
 }
 
-func (s *metadataSource) all() ref.Val {
-	if s.m.Len() > MaxElements {
-		return newFailure(reasonTooMany)
-	}
-	return adapter{}.NativeToValue(collect(s.m.All()))
-}
-
-func collect(entries iter.Seq2[string, any]) map[string]any {
-	m := map[string]any{}
-	for k, v := range entries {
-		m[k] = v
-	}
-	return m
-}
-
-// attributeSource is the source of the variable attributes. Expressions can only
-// name its entries one by one.
-type attributeSource struct{ in Input }
-
-func (s *attributeSource) find(key string) (ref.Val, bool) {
-	v, ok := s.in.Attribute(key)
-	if !ok {
-		return nil, false
-	}
-	return adapter{}.NativeToValue(v), true
-}
-
-func (s *attributeSource) has(key string) bool {
-	_, ok := s.in.Attribute(key)
-	return ok
-}
-
-func (s *attributeSource) all() ref.Val { return newFailure(reasonNoSuchOverload) }
+// all is never asked for: the checker refuses what would need it.
+func (s *keyed) all() ref.Val { return newFailure(reasonNoSuchOverload) }

@@ -14,6 +14,7 @@ type plan struct {
 	source  string
 	ast     *ast.AST
 	program cel.Program
+	meter   meter
 }
 
 func newPlan(checked *cel.Ast, source string, metered bool, m meter) (*plan, error) {
@@ -25,7 +26,7 @@ func newPlan(checked *cel.Ast, source string, metered bool, m meter) (*plan, err
 	if err != nil {
 		return nil, err
 	}
-	return &plan{source: source, ast: checked.NativeRep(), program: prg}, nil
+	return &plan{source: source, ast: checked.NativeRep(), program: prg, meter: m}, nil
 }
 
 // run evaluates and hands the value to use, which must not keep it.
@@ -49,33 +50,51 @@ func (p *plan) failed(err error) *EvalError {
 	return e
 }
 
+// quick plans the expression for the quick way.
+func (p *plan) quick() quick { return quick{ast: p.ast} }
+
 // Eval tells whether the condition holds. An error is an *[EvalError]; it means
 // that the condition could not be decided, and never that it does not hold.
 func (p *Program) Eval(in Input) (bool, error) {
-	var holds bool
-	err := p.plan.run(in, func(v ref.Val) error {
-		b, ok := v.(types.Bool)
-		if !ok {
-			return &EvalError{Source: p.source, Reason: reasonNoSuchOverload}
+	if p.quick != nil {
+		if v, ok := p.quick(in); ok {
+			return v, nil
 		}
-		holds = bool(b)
-		return nil
-	})
-	return holds, err
+	}
+	return p.interpret(in)
+}
+
+func (p *Program) interpret(in Input) (bool, error) {
+	v, err := interpret[types.Bool](p.plan, in)
+	return bool(v), err
 }
 
 // Eval gives the string. An error is an *[EvalError].
 func (p *StringProgram) Eval(in Input) (string, error) {
-	var text string
-	err := p.plan.run(in, func(v ref.Val) error {
-		s, ok := v.(types.String)
-		if !ok {
+	if p.quick != nil {
+		if v, ok := p.quick(in); ok {
+			return v, nil
+		}
+	}
+	return p.interpret(in)
+}
+
+func (p *StringProgram) interpret(in Input) (string, error) {
+	v, err := interpret[types.String](p.plan, in)
+	return string(v), err
+}
+
+// interpret evaluates an expression whose type is that of T.
+func interpret[T types.Bool | types.String](p *plan, in Input) (T, error) {
+	var value T
+	err := p.run(in, func(v ref.Val) error {
+		var ok bool
+		if value, ok = any(v).(T); !ok {
 			return &EvalError{Source: p.source, Reason: reasonNoSuchOverload}
 		}
-		text = string(s)
 		return nil
 	})
-	return text, err
+	return value, err
 }
 
 // Eval gives the value as one of nil, bool, int64, uint64, float64, string, []byte,

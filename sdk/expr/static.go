@@ -100,7 +100,10 @@ func (s *Static) Claims() map[string]any {
 func (s *Static) Route() string { return s.RouteName }
 
 // Metadata implements [Input].
-func (s *Static) Metadata() Metadata { return entries(s.Entries) }
+func (s *Static) Metadata(key string) (any, bool) {
+	v, ok := s.Entries[key]
+	return v, ok
+}
 
 // Attribute implements [Input].
 func (s *Static) Attribute(name string) (any, bool) {
@@ -153,26 +156,6 @@ func (f *Fields) All() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, field := range *f {
 			if !yield(lowerASCII(field.Name), field.Value) {
-				return
-			}
-		}
-	}
-}
-
-// entries are the metadata of a Static.
-type entries map[string]any
-
-func (e entries) Get(key string) (any, bool) {
-	v, ok := e[key]
-	return v, ok
-}
-
-func (e entries) Len() int { return len(e) }
-
-func (e entries) All() iter.Seq2[string, any] {
-	return func(yield func(string, any) bool) {
-		for _, k := range sortedKeys(e) {
-			if !yield(k, e[k]) {
 				return
 			}
 		}

@@ -248,7 +248,8 @@ var variables = []variable{
 	{
 		doc: Variable{
 			Name: "metadata", Type: "map(string, dyn)", Scope: ScopeMetadata, Limit: limitDocument,
-			Doc:     "What earlier policies have left for later ones about this request and response.",
+			Doc: "What earlier policies have left for later ones about this request and response. " +
+				"It is read by key; it cannot be gone through.",
 			Example: `has(metadata.risk) && metadata.risk > 0.8`,
 		},
 		typ: documentType, value: func(a *activation) ref.Val { return a.metadata() },
