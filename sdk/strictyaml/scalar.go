@@ -31,7 +31,7 @@ func scalarProblem(n *yaml.Node) (problem, remedy string) {
 	tagged := n.Style&yaml.TaggedStyle != 0
 	switch tag := n.ShortTag(); {
 	case tag == "!!int" || tag == "!!float":
-		if !validNumber(n.Value) {
+		if !ValidNumber(n.Value) {
 			return "a number that JSON cannot write", "write it in decimal, such as 10 or 0.5, or put a string in quotes"
 		}
 	case tag == "!!bool":
@@ -51,10 +51,10 @@ func isBool(s string) bool {
 	return lower == "true" || lower == "false"
 }
 
-// validNumber follows JSON's grammar (RFC 8259, section 6), and refuses what
+// ValidNumber follows JSON's grammar (RFC 8259, section 6), and refuses what
 // is no finite float64, or has an exponent that would make exact arithmetic
 // expensive.
-func validNumber(s string) bool {
+func ValidNumber(s string) bool {
 	if len(s) > maxNumber {
 		return false
 	}
