@@ -112,22 +112,21 @@ func (h *Headers) All() iter.Seq2[string, string] {
 // that name, or comes last where there was none.
 func (h *Headers) Set(name, value string) {
 	name = Lower(name)
-	e := h.touch(name)
+	first := h.index(name)
+	e := h.touch(name, first >= 0)
 	e.replaced, e.appended = true, 0
-	for i := range h.fields {
-		if h.fields[i].Name == name {
-			h.fields[i].Value = value
-			h.deleteFrom(i+1, name)
-			return
-		}
+	if first < 0 {
+		h.fields = append(h.fields, Field{Name: name, Value: value})
+		return
 	}
-	h.fields = append(h.fields, Field{Name: name, Value: value})
+	h.fields[first].Value = value
+	h.deleteFrom(first+1, name)
 }
 
 // Append adds a field after those that are there.
 func (h *Headers) Append(name, value string) {
 	name = Lower(name)
-	if e := h.touch(name); !e.replaced {
+	if e := h.touch(name, h.index(name) >= 0); !e.replaced {
 		e.appended++
 	}
 	h.fields = append(h.fields, Field{Name: name, Value: value})
@@ -150,12 +149,13 @@ func (h *Headers) OverwriteIfExists(name, value string) {
 // Remove deletes every field called name.
 func (h *Headers) Remove(name string) {
 	name = Lower(name)
-	if _, ok := h.Get(name); !ok {
+	first := h.index(name)
+	if first < 0 {
 		return
 	}
-	e := h.touch(name)
+	e := h.touch(name, true)
 	e.replaced, e.appended = true, 0
-	h.deleteFrom(0, name)
+	h.deleteFrom(first, name)
 }
 
 // Changed reports whether any field was set, appended or removed.
@@ -228,25 +228,46 @@ func (h *Headers) visitReplaced(e *edit, v ChangeVisitor) {
 	}
 }
 
-func (h *Headers) touch(name string) *edit {
+// index is where the first field of a name in lower case is, or -1.
+func (h *Headers) index(name string) int {
+	for i := range h.fields {
+		if same(h.fields[i].Name, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// touch returns the edit of a name; present says whether the list has it now.
+func (h *Headers) touch(name string, present bool) *edit {
 	for i := range h.edits {
-		if h.edits[i].name == name {
+		if same(h.edits[i].name, name) {
 			return &h.edits[i]
 		}
 	}
-	_, had := h.Get(name)
-	h.edits = append(h.edits, edit{name: name, had: had})
+	h.edits = append(h.edits, edit{name: name, had: present})
 	return &h.edits[len(h.edits)-1]
+}
+
+// same is a == b for header names. They often have the same length and beginning
+// (x-forwarded-for, x-forwarded-...), so that the last byte tells them apart before
+// the comparison is called.
+func same(a, b string) bool {
+	n := len(a)
+	return n == len(b) && (n == 0 || a[n-1] == b[n-1]) && a == b
 }
 
 // deleteFrom deletes every field called name at index start or later.
 func (h *Headers) deleteFrom(start int, name string) {
 	kept := start
 	for i := start; i < len(h.fields); i++ {
-		if h.fields[i].Name != name {
-			h.fields[kept] = h.fields[i]
-			kept++
+		if same(h.fields[i].Name, name) {
+			continue
 		}
+		if kept != i {
+			h.fields[kept] = h.fields[i]
+		}
+		kept++
 	}
 	clear(h.fields[kept:])
 	h.fields = h.fields[:kept]
@@ -273,7 +294,7 @@ func equalFold(stored, name string) bool {
 	if len(stored) != len(name) {
 		return false
 	}
-	if stored == name {
+	if same(stored, name) {
 		return true
 	}
 	for i := 0; i < len(name); i++ {

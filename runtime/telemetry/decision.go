@@ -1,0 +1,55 @@
+package telemetry
+
+import (
+	"time"
+
+	"policyengine.dev/sdk/policy"
+)
+
+// Decision is what became of one exchange and why: at 3 a.m. it answers which
+// policy turned a request away. It holds no header values, no parameters, no query
+// and no body.
+type Decision struct {
+	Began time.Time
+	// Config is the version of the configuration that the exchange ran on.
+	Config string
+	Route  string
+	Chain  string
+	Method string
+	// Authority and Path identify the request; Path is without its query.
+	Authority, Path string
+	// RequestID is Envoy's x-request-id, or empty.
+	RequestID string
+	// Subject is the authenticated principal's, or empty.
+	Subject string
+	// Denied says that the engine answered; Status, Reason and Details are
+	// those of the answer then.
+	Denied          bool
+	Status          int
+	Reason, Details string
+	// Took is the time spent in the chain.
+	Took  time.Duration
+	Steps []StepDecision
+}
+
+// StepDecision is what one policy did in one phase.
+type StepDecision struct {
+	ID, Policy, Version string
+	Phase               policy.Phase
+	Shadow              bool
+	// Condition is the step's condition as configured, or empty.
+	Condition string
+	Outcome   StepOutcome
+	Took      time.Duration
+	// Changes summarises a mutation by names alone, such as "set x-tier,
+	// remove authorization".
+	Changes string
+	// Reason is set where the step answered or failed.
+	Reason string
+}
+
+// Recorder receives decisions. It is called at the end of the exchange, on the
+// stream's goroutine, so it must not block. The decision is the recorder's to keep.
+type Recorder interface {
+	Record(d *Decision)
+}

@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policy/apply"
+)
+
+// answer is what a policy returned: an action of the phase's kind.
+type answer struct {
+	request  policy.RequestAction
+	response policy.ResponseAction
+	chunk    policy.ChunkAction
+	// piece is what a chunk policy was given, with the state it left there.
+	piece *policy.Chunk
+}
+
+// panicError is a panic of a policy, with its stack.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("the policy panicked: %v", e.value) }
+
+// call calls the policy in the run's phase and contains its panics.
+func (in *instance) call(r *run, ctx *stepContext, s *step) (a answer, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{value: v, stack: debug.Stack()}
+		}
+	}()
+	request, response := &r.request, &r.response
+	if s.mode == Shadow {
+		request, response = &r.requestShadow, &r.responseShadow
+	}
+	switch r.phase {
+	case policy.RequestHeaders:
+		a.request, err = in.requestHeaders.OnRequestHeaders(ctx, request)
+	case policy.RequestBody:
+		a.request, err = in.requestBody.OnRequestBody(ctx, request)
+	case policy.RequestTrailers:
+		a.request, err = in.requestTrailers.OnRequestTrailers(ctx, request)
+	case policy.ResponseHeaders:
+		a.response, err = in.responseHeaders.OnResponseHeaders(ctx, response)
+	case policy.ResponseBody:
+		a.response, err = in.responseBody.OnResponseBody(ctx, response)
+	case policy.ResponseTrailers:
+		a.response, err = in.responseTrailers.OnResponseTrailers(ctx, response)
+	case policy.RequestBodyChunks:
+		a.piece = r.piece(s)
+		a.chunk, err = in.requestChunks.OnRequestBodyChunk(ctx, request, a.piece)
+	case policy.ResponseBodyChunks:
+		a.piece = r.piece(s)
+		a.chunk, err = in.responseChunks.OnResponseBodyChunk(ctx, response, a.piece)
+	}
+	return a, err
+}
+
+// settle does what an answer says.
+func (r *run) settle(s *step, a answer, took time.Duration) (Outcome, error) {
+	switch r.phase {
+	case policy.RequestBodyChunks, policy.ResponseBodyChunks:
+		return r.settleChunk(s, a, took)
+	}
+	var ir *policy.ImmediateResponse
+	switch m := a.request.(type) {
+	case *policy.RequestMutation:
+		if m != nil {
+			return r.mutateRequest(s, m, took)
+		}
+	case *policy.ImmediateResponse:
+		ir = m
+	}
+	switch m := a.response.(type) {
+	case *policy.ResponseMutation:
+		if m != nil {
+			return r.mutateResponse(s, m, took)
+		}
+	case *policy.ImmediateResponse:
+		ir = m
+	}
+	if ir != nil {
+		return r.respond(s, ir, took)
+	}
+	s.metrics.Observe(r.phase, telemetry.Passed, took)
+	r.note(s, telemetry.Passed, took, "", "")
+	return Outcome{}, nil
+}
+
+func (r *run) mutateRequest(s *step, m *policy.RequestMutation, took time.Duration) (Outcome, error) {
+	if s.mode == Shadow {
+		if err := apply.CheckRequest(r.phase, m); err != nil {
+			return Outcome{}, err
+		}
+		s.metrics.Disagreements.Add(1)
+	} else if err := apply.Request(&r.x, r.phase, m); err != nil {
+		return Outcome{}, err
+	}
+	s.metrics.Observe(r.phase, telemetry.Mutated, took)
+	if r.decision != nil {
+		r.note(s, telemetry.Mutated, took, summariseRequest(m), "")
+	}
+	return Outcome{}, nil
+}
+
+func (r *run) mutateResponse(s *step, m *policy.ResponseMutation, took time.Duration) (Outcome, error) {
+	if s.mode == Shadow {
+		if err := apply.CheckResponse(r.phase, m); err != nil {
+			return Outcome{}, err
+		}
+		s.metrics.Disagreements.Add(1)
+	} else if err := apply.Response(&r.x, r.phase, m); err != nil {
+		return Outcome{}, err
+	}
+	s.metrics.Observe(r.phase, telemetry.Mutated, took)
+	if r.decision != nil {
+		r.note(s, telemetry.Mutated, took, summariseResponse(m), "")
+	}
+	return Outcome{}, nil
+}
+
+// respond ends the chain with the policy's own answer.
+func (r *run) respond(s *step, ir *policy.ImmediateResponse, took time.Duration) (Outcome, error) {
+	if err := apply.Immediate(ir); err != nil {
+		return Outcome{}, err
+	}
+	reason := ir.Reason
+	if reason == "" {
+		reason = "REJECTED"
+	}
+	s.metrics.Observe(r.phase, telemetry.Responded, took)
+	r.note(s, telemetry.Responded, took, "", reason)
+	if s.mode == Shadow {
+		s.metrics.Disagreements.Add(1)
+		return Outcome{}, nil
+	}
+	if r.rejection != nil {
+		return r.reshaped(ir), nil
+	}
+	return Outcome{Kind: Respond, Response: ir, Details: s.detailsPrefix + reason}, nil
+}

@@ -1,0 +1,121 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/sdk/policy"
+)
+
+// chunkState is what a chunk step keeps between chunks of one direction.
+type chunkState struct {
+	state any
+	held  []byte
+}
+
+// RunChunk implements [Executor].
+func (r *run) RunChunk(ctx context.Context, phase policy.Phase, budget time.Duration, chunk Chunk, t Resumer) Outcome {
+	r.chunk = chunk
+	if n := 2 * len(r.chain.steps); len(r.chunks) < n {
+		r.chunks = append(r.chunks, make([]chunkState, n-len(r.chunks))...)
+	}
+	out := r.runPhase(ctx, phase, budget, t)
+	if out.Kind == Continue {
+		// The chunk steps leave it here; where there are none it passes.
+		out.Chunk, r.chunk = r.chunk, Chunk{}
+	}
+	return out
+}
+
+func (r *run) chunkPhase() bool {
+	return r.phase == policy.RequestBodyChunks || r.phase == policy.ResponseBodyChunks
+}
+
+func (r *run) chunkState(s *step) *chunkState {
+	i := 2 * s.index
+	if r.phase.IsResponse() {
+		i++
+	}
+	return &r.chunks[i]
+}
+
+// unhold puts what the step has held back in front of the chunk. That is done
+// before the call, so that nothing is lost if the call fails and the chain goes on.
+func (r *run) unhold(s *step) {
+	st := r.chunkState(s)
+	if len(st.held) == 0 {
+		return
+	}
+	// The three-index slice keeps the append from writing where a policy that
+	// kept an earlier piece would see it.
+	r.chunk.Data = append(st.held[:len(st.held):len(st.held)], r.chunk.Data...)
+	r.chunk.Changed = true
+	st.held = nil
+}
+
+// piece is what the policy gets. It is its own, so that a call that is abandoned
+// shares nothing that is written.
+func (r *run) piece(s *step) *policy.Chunk {
+	return &policy.Chunk{Data: r.chunk.Data, Last: r.chunk.Last, State: r.chunkState(s).state}
+}
+
+var (
+	errHoldsLast   = errors.New("the policy holds back the last chunk of a body, which nothing follows")
+	errHoldUnsaid  = errors.New("the policy holds back a chunk but does not say so: implement policy.ChunkHolder")
+	errChunkAction = errors.New("the policy returned a chunk action that is none of the SDK's")
+)
+
+// settleChunk does what the answer to a chunk says.
+func (r *run) settleChunk(s *step, a answer, took time.Duration) (Outcome, error) {
+	st := r.chunkState(s)
+	data, replaced := policy.ChunkReplacement(a.chunk)
+	ir, responds := a.chunk.(*policy.ImmediateResponse)
+	holds := policy.IsHold(a.chunk)
+	switch {
+	case responds && ir != nil:
+		return r.respond(s, ir, took)
+	case holds:
+		if err := r.mayHold(s); err != nil {
+			return Outcome{}, err
+		}
+	case !replaced && a.chunk != nil && !responds:
+		return Outcome{}, errChunkAction
+	}
+	st.state = a.piece.State
+	outcome := telemetry.Passed
+	if holds || replaced {
+		outcome = telemetry.Mutated
+	}
+	s.metrics.Observe(r.phase, outcome, took)
+	r.note(s, outcome, took, "", "")
+	if outcome == telemetry.Passed {
+		return Outcome{}, nil
+	}
+	if s.mode == Shadow {
+		s.metrics.Disagreements.Add(1)
+		return Outcome{}, nil
+	}
+	r.chunk.Changed = true
+	if holds {
+		st.held, r.chunk.Data = r.chunk.Data, nil
+		r.heldBack = true
+		return Outcome{}, nil
+	}
+	r.chunk.Data = data
+	return Outcome{}, nil
+}
+
+func (r *run) mayHold(s *step) error {
+	switch {
+	case !s.instance.holdsChunks:
+		return errHoldUnsaid
+	case r.chunk.Last:
+		return errHoldsLast
+	case len(r.chunk.Data) > r.chain.holdLimit:
+		return fmt.Errorf("the policy holds back %d bytes of a body, and %d is the limit", len(r.chunk.Data), r.chain.holdLimit)
+	}
+	return nil
+}

@@ -1,0 +1,381 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"policyengine.dev/sdk/definition"
+	"policyengine.dev/sdk/exchange"
+	"policyengine.dev/sdk/expr"
+	"policyengine.dev/sdk/policy"
+)
+
+// Bounds on a configuration. They are far above what anybody writes by hand, and
+// keep what a control plane sends from taking all memory.
+const (
+	MaxChains   = 10_000
+	MaxRoutes   = 100_000
+	MaxPolicies = 100 // of one chain
+)
+
+// compilation is a Spec on its way to a Snapshot.
+type compilation struct {
+	worker   *Worker
+	snapshot *Snapshot
+	problems Problems
+	warnings Problems
+	// fresh are the instances that no older snapshot uses, and required those
+	// of them whose start has to succeed; both with their place in the Spec.
+	fresh    []*instance
+	required map[*instance]bool
+	places   map[*instance]string
+}
+
+func (c *compilation) problem(path, message, remedy string) {
+	c.problems = append(c.problems, Problem{path, message, remedy})
+}
+
+func (c *compilation) warn(path, message, remedy string) {
+	c.warnings = append(c.warnings, Problem{path, message, remedy})
+}
+
+func (c *compilation) err() error {
+	if len(c.problems) == 0 {
+		return nil
+	}
+	return c.problems
+}
+
+// compile checks all of a Spec and makes a snapshot of it, without I/O.
+func (w *Worker) compile(spec Spec) *compilation {
+	c := &compilation{
+		worker:   w,
+		snapshot: &Snapshot{version: spec.Version, routes: make(map[string]*Chain, len(spec.Routes)), unknown: spec.OnUnknownRoute, worker: w},
+		required: map[*instance]bool{},
+		places:   map[*instance]string{},
+	}
+	if len(spec.Chains) > MaxChains {
+		c.problem("chains", fmt.Sprintf("%d chains", len(spec.Chains)), fmt.Sprintf("at most %d", MaxChains))
+		return c
+	}
+	if len(spec.Routes) > MaxRoutes {
+		c.problem("routes", fmt.Sprintf("%d routes", len(spec.Routes)), fmt.Sprintf("at most %d", MaxRoutes))
+		return c
+	}
+	chains := map[string]*Chain{}
+	for i := range spec.Chains {
+		path := fmt.Sprintf("chains[%d]", i)
+		cs := &spec.Chains[i]
+		switch _, twice := chains[cs.Name]; {
+		case cs.Name == "":
+			c.problem(path+".name", "a chain has no name", "give it one that routes can refer to")
+		case twice:
+			c.problem(path+".name", fmt.Sprintf("chain %q is there twice", cs.Name), "give each chain a name of its own")
+		}
+		chain := c.chain(path, cs)
+		chains[cs.Name] = chain
+		c.snapshot.chains = append(c.snapshot.chains, chain)
+	}
+	c.routes(spec.Routes, chains)
+	return c
+}
+
+func (c *compilation) routes(routes []RouteSpec, chains map[string]*Chain) {
+	used := map[string]bool{}
+	for i, r := range routes {
+		path := fmt.Sprintf("routes[%d]", i)
+		if _, twice := c.snapshot.routes[r.Name]; twice {
+			c.problem(path+".name", fmt.Sprintf("route %q is there twice", r.Name), "give each route one chain")
+		}
+		if r.Name == "" {
+			c.problem(path+".name", "a route has no name", "name it as Envoy's configuration does")
+		}
+		chain := chains[r.Chain]
+		if chain == nil {
+			c.problem(path+".chain", fmt.Sprintf("no chain is called %q", r.Chain), "name one of chains")
+			continue
+		}
+		used[r.Chain] = true
+		c.snapshot.routes[r.Name] = chain
+	}
+	for i, chain := range c.snapshot.chains {
+		if !used[chain.name] && chain.name != "" {
+			c.warn(fmt.Sprintf("chains[%d]", i), fmt.Sprintf("no route uses chain %q", chain.name), "")
+		}
+	}
+}
+
+// chain compiles one chain.
+func (c *compilation) chain(path string, cs *ChainSpec) *Chain {
+	chain := &Chain{name: cs.Name, snapshot: c.snapshot, holdLimit: c.worker.options.HoldLimit}
+	if cs.BodyLimit < 0 || cs.BodyLimit > math.MaxInt32 {
+		c.problem(path+".bodyLimit", fmt.Sprintf("%d is out of range", cs.BodyLimit), "write bytes, at most 2 GiB")
+	} else if cs.BodyLimit > 0 {
+		chain.holdLimit = int(cs.BodyLimit)
+	}
+	chain.needs.BodyLimit = cs.BodyLimit
+	chain.needs.Reroute = cs.Reroute
+	for i, h := range cs.RerouteHeaders {
+		if !policy.ValidHeaderName(h) {
+			c.problem(fmt.Sprintf("%s.rerouteHeaders[%d]", path, i), fmt.Sprintf("%q is not a header name", h), "")
+		}
+		chain.needs.RerouteHeaders = append(chain.needs.RerouteHeaders, exchange.Lower(h))
+	}
+	if len(cs.RerouteHeaders) > 0 && !cs.Reroute {
+		c.problem(path+".rerouteHeaders", "has no effect without reroute", "set reroute: true, or leave the list out")
+	}
+	if n := len(cs.Policies) + len(cs.OnReject); n > MaxPolicies {
+		c.problem(path+".policies", fmt.Sprintf("%d policies", n), fmt.Sprintf("at most %d in one chain", MaxPolicies))
+		return chain
+	}
+	b := chainBuilder{compilation: c, chain: chain, ids: map[string]string{}}
+	for i := range cs.Policies {
+		b.step(fmt.Sprintf("%s.policies[%d]", path, i), &cs.Policies[i], false)
+	}
+	for i := range cs.OnReject {
+		b.step(fmt.Sprintf("%s.onReject[%d]", path, i), &cs.OnReject[i], true)
+	}
+	b.plan(path)
+	return chain
+}
+
+// chainBuilder compiles the steps of one chain.
+type chainBuilder struct {
+	*compilation
+	chain *Chain
+	// ids are the steps' ids and where they stand.
+	ids map[string]string
+	// paths are where the chain's steps stand.
+	paths []string
+}
+
+func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
+	id := ps.ID
+	if id == "" {
+		id = ps.Name
+	}
+	if first, twice := b.ids[id]; twice {
+		b.problem(path, fmt.Sprintf("%q is there already, at %s", id, first), "give each an id of its own")
+	}
+	b.ids[id] = path
+	v, err := b.worker.registry.Resolve(ps.Name, ps.Version)
+	if err != nil {
+		b.problem(path+".version", err.Error(), "")
+		return
+	}
+	if v.Definition.Deprecated != "" {
+		b.warn(path+".version", fmt.Sprintf("%s is deprecated: %s", v, v.Definition.Deprecated), "")
+	}
+	if onReject && !v.phases.Has(policy.ResponseHeaders) && !v.phases.Has(policy.ResponseBody) {
+		b.problem(path, fmt.Sprintf("%s acts neither on response headers nor on a response body", v), "onReject takes policies that do")
+	}
+	s := &step{
+		id: id, mode: ps.Mode, onError: ps.OnError, onReject: onReject, source: ps.When,
+		timeout: int64(MaxDefaultTimeout), detailsPrefix: detailsPrefix + v.String() + ".",
+	}
+	for r := range s.details {
+		s.details[r] = s.detailsPrefix + Reason(r).String()
+	}
+	if ps.Timeout < 0 {
+		b.problem(path+".timeout", fmt.Sprintf("%s is negative", ps.Timeout), "leave it out for the default")
+	} else if ps.Timeout > 0 {
+		s.timeout = int64(ps.Timeout)
+	}
+	s.instance = b.instance(path, identity{b.chain.name, id}, v, ps)
+	phases := v.phases
+	if s.instance != nil {
+		phases = s.instance.phases
+	}
+	s.when = b.condition(path, ps, phases)
+	if s.instance == nil || ps.Disabled {
+		return
+	}
+	if ps.Required {
+		b.required[s.instance] = true
+	}
+	s.metrics = b.worker.stepMetrics(metricsKey{s.instance.identity, v.Version, ps.Mode, onReject})
+	s.index = len(b.chain.steps)
+	b.chain.steps = append(b.chain.steps, s)
+	b.paths = append(b.paths, path)
+}
+
+// condition compiles the step's condition. It is evaluated at the policy's first
+// phase: what is not known then cannot be read.
+func (b *chainBuilder) condition(path string, ps *PolicySpec, phases policy.PhaseSet) *expr.Program {
+	if ps.When == "" {
+		return nil
+	}
+	var opts []expr.Option
+	if phases.HasRequest() {
+		opts = append(opts, expr.Deny(expr.ScopeResponse,
+			"the condition is evaluated at the policy's first phase, which is one of the request"))
+	}
+	p, err := expr.Compile(ps.When, opts...)
+	if err != nil {
+		b.problem(path+".when", err.Error(), "")
+		return nil
+	}
+	return p
+}
+
+// instance returns the instance for the step: the one that is there, where version
+// and parameters have not changed, or a new one.
+func (b *chainBuilder) instance(path string, key identity, v *Version, ps *PolicySpec) *instance {
+	params, err := v.Definition.Validate(ps.Params)
+	if err != nil {
+		b.paramProblems(path+".params", err)
+		return nil
+	}
+	b.worker.mu.Lock()
+	old := b.worker.instances[key]
+	b.worker.mu.Unlock()
+	if old != nil && old.version == v && old.params == string(params) {
+		if _, there := b.places[old]; !there {
+			b.snapshot.instances = append(b.snapshot.instances, old)
+		}
+		b.places[old] = path
+		return old
+	}
+	host := b.worker.hostFor(key.chain, key.id, v)
+	var value any
+	err = contained(func() (err error) { value, err = v.factory.Build(params, host); return err })
+	if err != nil {
+		b.problem(path+".params", fmt.Sprintf("%s cannot be made from these parameters: %v", v, err), "")
+		return nil
+	}
+	in := newInstance(key, v, string(params), value, host)
+	b.fresh = append(b.fresh, in)
+	b.snapshot.instances = append(b.snapshot.instances, in)
+	b.places[in] = path
+	return in
+}
+
+func (b *chainBuilder) paramProblems(path string, err error) {
+	var all definition.Problems
+	if !errors.As(err, &all) {
+		b.problem(path, err.Error(), "")
+		return
+	}
+	for _, p := range all {
+		at := path
+		switch {
+		case p.Path == "":
+		case p.Path[0] == '[':
+			at += p.Path
+		default:
+			at += "." + p.Path
+		}
+		b.problem(at, p.Message, p.Remedy)
+	}
+}
+
+// plan lays out which steps run in which phase.
+func (b *chainBuilder) plan(path string) {
+	chain := b.chain
+	for _, s := range chain.steps {
+		phases := s.instance.phases
+		if s.onReject {
+			if phases.Has(policy.ResponseHeaders) {
+				chain.rejectHeaders = append(chain.rejectHeaders, s)
+			}
+			if phases.Has(policy.ResponseBody) {
+				chain.rejectBody = append(chain.rejectBody, s)
+			}
+			continue
+		}
+		for _, p := range phases.List() {
+			chain.plan[p] = append(chain.plan[p], s)
+			chain.needs.Phases = chain.needs.Phases.With(p)
+		}
+		if s.instance.holdsChunks {
+			chain.needs.HoldsRequestChunks = chain.needs.HoldsRequestChunks || phases.Has(policy.RequestBodyChunks)
+			chain.needs.HoldsResponseChunks = chain.needs.HoldsResponseChunks || phases.Has(policy.ResponseBodyChunks)
+		}
+	}
+	for p := policy.ResponseHeaders; p < policy.PhaseCount; p++ {
+		slices.Reverse(chain.plan[p])
+	}
+	chain.needs.DecodeRequestBody = b.decoded(path, policy.RequestBody, policy.RequestBodyChunks)
+	chain.needs.DecodeResponseBody = b.decoded(path, policy.ResponseBody, policy.ResponseBodyChunks)
+	b.warnOrder()
+}
+
+// decoded says whether the body policies of a direction want plain bytes. They have
+// to agree: a body cannot be both.
+func (b *chainBuilder) decoded(path string, phases ...policy.Phase) bool {
+	var raw, plain *step
+	for _, p := range phases {
+		for _, s := range b.chain.plan[p] {
+			if s.instance.version.Definition.Body == definition.DecodedBody {
+				plain = s
+			} else {
+				raw = s
+			}
+		}
+	}
+	if raw != nil && plain != nil {
+		b.problem(path+".policies", fmt.Sprintf("%q wants the body as it is and %q wants it decoded", raw.id, plain.id),
+			"put them into two chains, or use versions that agree")
+	}
+	return plain != nil
+}
+
+// warnOrder warns where the order that is written is not the one that runs: headers
+// come before bodies, whatever the list says.
+func (b *chainBuilder) warnOrder() {
+	var body *step
+	for i, s := range b.chain.steps {
+		if s.onReject {
+			continue
+		}
+		phases := s.instance.phases
+		if body != nil && phases.Has(policy.RequestHeaders) {
+			b.warn(b.paths[i], fmt.Sprintf("%q acts on headers and so runs before %q, which waits for the whole body and stands above it", s.id, body.id),
+				"list it first, so that the order that is written is the one that runs")
+		}
+		if phases.Has(policy.RequestBody) && body == nil {
+			body = s
+		}
+	}
+}
+
+// adopt lets new instances take over from those that they follow.
+func (c *compilation) adopt() {
+	for _, in := range c.fresh {
+		c.worker.mu.Lock()
+		old := c.worker.instances[in.identity]
+		c.worker.mu.Unlock()
+		if old == nil || old.version.Name != in.version.Name {
+			continue
+		}
+		if err := in.adopt(old); err != nil {
+			c.problem(c.places[in], fmt.Sprintf("adopting the state of the instance before: %v", err), "")
+		}
+	}
+}
+
+// start starts the new instances, all at once.
+func (c *compilation) start(ctx context.Context, timeout time.Duration) {
+	errs := make([]error, len(c.fresh))
+	var all sync.WaitGroup
+	for i, in := range c.fresh {
+		all.Go(func() { errs[i] = in.start(ctx, timeout) })
+	}
+	all.Wait()
+	for i, err := range errs {
+		in := c.fresh[i]
+		switch {
+		case err == nil:
+		case c.required[in]:
+			c.problem(c.places[in], fmt.Sprintf("%s is required and has not started: %v", in.version, err), "")
+		default:
+			c.warn(c.places[in], fmt.Sprintf("%s has not started yet: %v", in.version, err),
+				"its requests are treated as its errors until it has; it is tried again")
+		}
+	}
+}

@@ -1,0 +1,22 @@
+package worker
+
+import (
+	"time"
+
+	"policyengine.dev/sdk/expr/input"
+)
+
+// conditionInput is the exchange as conditions see it.
+type conditionInput struct {
+	input.Exchange
+	run *run
+	// err is the error of the condition that was evaluated last, until the
+	// step that it belongs to has dealt with it.
+	err error
+}
+
+// Time is when the exchange began, worked out only where a condition asks for it.
+func (c *conditionInput) Time() time.Time {
+	clock := c.run.chain.snapshot.worker.options.Host.Clock
+	return clock.Now().Add(-time.Duration(nanotime() - c.run.began))
+}

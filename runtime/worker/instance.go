@@ -1,0 +1,210 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/sdk/policy"
+)
+
+// MaxAbandoned is how many calls of one instance may hang at a time. Beyond it the
+// instance is stalled, and its steps err at once: each call that hangs holds a
+// goroutine and a request's memory.
+const MaxAbandoned = 16
+
+// identity says which instance follows which over a reload: it is the place in a
+// chain, not the parameters.
+type identity struct{ chain, id string }
+
+// instance is one policy made from one set of parameters. It lives as long as a
+// snapshot uses it.
+type instance struct {
+	identity
+	version *Version
+	params  string // normalised JSON
+	host    policy.Host
+	value   any
+	// phases are those in which the instance acts with its parameters.
+	phases policy.PhaseSet
+
+	// What value implements, found once.
+	requestHeaders   policy.RequestHeadersPolicy
+	requestBody      policy.RequestBodyPolicy
+	requestChunks    policy.RequestBodyChunksPolicy
+	requestTrailers  policy.RequestTrailersPolicy
+	responseHeaders  policy.ResponseHeadersPolicy
+	responseBody     policy.ResponseBodyPolicy
+	responseChunks   policy.ResponseBodyChunksPolicy
+	responseTrailers policy.ResponseTrailersPolicy
+	holdsChunks      bool
+
+	// snapshots counts those that use the instance; guarded by Worker.mu.
+	snapshots int
+
+	// state is what available looks at; it says fine nearly always.
+	state     atomic.Uint32
+	abandoned atomic.Int64
+	// startErr is why the instance has not started.
+	startErr atomic.Pointer[error]
+	// stop ends the retries of Start; stopped is closed when they have ended.
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+const (
+	instanceStarting = 1 << iota
+	instanceStalled
+)
+
+func newInstance(key identity, v *Version, params string, value any, host policy.Host) *instance {
+	in := &instance{identity: key, version: v, params: params, value: value, host: host, phases: policy.ActivePhases(value)}
+	in.requestHeaders, _ = value.(policy.RequestHeadersPolicy)
+	in.requestBody, _ = value.(policy.RequestBodyPolicy)
+	in.requestChunks, _ = value.(policy.RequestBodyChunksPolicy)
+	in.requestTrailers, _ = value.(policy.RequestTrailersPolicy)
+	in.responseHeaders, _ = value.(policy.ResponseHeadersPolicy)
+	in.responseBody, _ = value.(policy.ResponseBodyPolicy)
+	in.responseChunks, _ = value.(policy.ResponseBodyChunksPolicy)
+	in.responseTrailers, _ = value.(policy.ResponseTrailersPolicy)
+	if h, ok := value.(policy.ChunkHolder); ok {
+		in.holdsChunks = h.HoldsChunks()
+	}
+	if _, ok := value.(policy.Starter); ok {
+		in.state.Store(instanceStarting)
+	}
+	return in
+}
+
+var (
+	errStalled    = errors.New("too many calls of the policy have not come back")
+	errNotStarted = errors.New("the policy has not started yet")
+)
+
+// available says whether the instance may be called; if not, why.
+func (in *instance) available() (Reason, error) {
+	state := in.state.Load()
+	switch {
+	case state == 0:
+		return 0, nil
+	case state&instanceStalled != 0:
+		return PolicyStalled, errStalled
+	}
+	if err := in.startErr.Load(); err != nil {
+		return PolicyError, fmt.Errorf("%w: %w", errNotStarted, *err)
+	}
+	return PolicyError, errNotStarted
+}
+
+func (in *instance) ready() bool { return in.state.Load()&instanceStarting == 0 }
+
+// abandon counts a call that did not come back in time.
+func (in *instance) abandon(m *telemetry.Step) {
+	m.Abandoned.Add(1)
+	if in.abandoned.Add(1) >= MaxAbandoned {
+		in.state.Or(instanceStalled)
+	}
+}
+
+// cameBack is called when such a call returns after all.
+func (in *instance) cameBack(s *Snapshot, m *telemetry.Step) {
+	m.Abandoned.Add(-1)
+	if in.abandoned.Add(-1) < MaxAbandoned {
+		in.state.And(^uint32(instanceStalled))
+	}
+	s.Release()
+}
+
+// Pauses between attempts to start an instance.
+const (
+	startPause    = time.Second
+	maxStartPause = time.Minute
+)
+
+// start runs the policy's Start once, within timeout; where it fails, it is tried
+// again in the background until it succeeds or the instance is closed.
+func (in *instance) start(ctx context.Context, timeout time.Duration) error {
+	starter, ok := in.value.(policy.Starter)
+	if !ok || in.ready() {
+		return nil
+	}
+	err := in.tryStart(ctx, starter, timeout)
+	if err == nil {
+		return nil
+	}
+	retry, stop := context.WithCancel(context.WithoutCancel(ctx))
+	in.stop, in.stopped = stop, make(chan struct{})
+	go in.keepStarting(retry, starter, timeout)
+	return err
+}
+
+func (in *instance) tryStart(ctx context.Context, starter policy.Starter, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := contained(func() error { return starter.Start(ctx) })
+	if err != nil {
+		in.startErr.Store(&err)
+		return err
+	}
+	in.state.And(^uint32(instanceStarting))
+	return nil
+}
+
+func (in *instance) keepStarting(ctx context.Context, starter policy.Starter, timeout time.Duration) {
+	defer close(in.stopped)
+	for pause := startPause; ; pause = min(2*pause, maxStartPause) {
+		timer := in.host.Clock.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C():
+		}
+		err := in.tryStart(ctx, starter, timeout)
+		if err == nil {
+			in.host.Logger.Info("policy has started")
+			return
+		}
+		if ctx.Err() == nil {
+			in.host.Logger.Warn("policy has not started yet; its requests are treated as its errors", slog.Any("error", err))
+		}
+	}
+}
+
+// adopt lets the instance take over what its predecessor knows.
+func (in *instance) adopt(old *instance) error {
+	a, ok := in.value.(policy.Adopter)
+	if !ok {
+		return nil
+	}
+	return contained(func() error { a.Adopt(old.value); return nil })
+}
+
+// close ends the instance. It is called once, when nothing uses it any more.
+func (in *instance) close() {
+	if in.stop != nil {
+		in.stop()
+		<-in.stopped
+	}
+	if c, ok := in.value.(io.Closer); ok {
+		if err := contained(c.Close); err != nil {
+			in.host.Logger.Warn("closing a policy", slog.Any("error", err))
+		}
+	}
+}
+
+// contained turns a panic of f into its error.
+func contained(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{value: v, stack: debug.Stack()}
+		}
+	}()
+	return f()
+}

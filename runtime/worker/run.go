@@ -1,0 +1,332 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/sdk/exchange"
+	"policyengine.dev/sdk/policy"
+)
+
+// verdict is what a step's condition said; it holds for all later phases.
+type verdict uint8
+
+const (
+	undecided verdict = iota
+	applies
+	skips
+	// failed: the condition could not be evaluated. The error has been dealt
+	// with at the first phase; the policy does not run in later ones.
+	failed
+)
+
+// run is one exchange on its way through a chain: the Executor of a worker in this
+// process. Runs are pooled; one that was abandoned never comes back.
+type run struct {
+	x     exchange.Exchange
+	chain *Chain
+	began int64
+
+	request, requestShadow   policy.RequestContext
+	response, responseShadow policy.ResponseContext
+	conditions               conditionInput
+
+	verdicts []verdict
+	// chunks is what chunk steps keep, by step and direction; made when the
+	// first chunk comes.
+	chunks []chunkState
+
+	// What follows describes the phase that is running. It is written before a
+	// step is armed and read by the watchdog's goroutine after it has abandoned
+	// that step, so that the watched word orders the two.
+	ctx       context.Context
+	phase     policy.Phase
+	steps     []*step
+	at        int
+	budgetEnd int64
+	resumer   Resumer
+	chunk     Chunk
+	heldBack  bool
+	// rejection is set while the steps of onReject shape it.
+	rejection *Outcome
+
+	// stepCtx is made anew when a policy has kept hold of it.
+	stepCtx *stepContext
+	watch   watched
+
+	// decision is nil where nobody listens.
+	decision *telemetry.Decision
+}
+
+// Begin returns an executor for one exchange. The snapshot that the chain belongs
+// to has to stay acquired until [Executor.End].
+func (c *Chain) Begin() Executor {
+	w := c.snapshot.worker
+	r, _ := w.runs.Get().(*run)
+	if r == nil {
+		r = w.newRun()
+	}
+	r.chain = c
+	r.began = nanotime()
+	if n := len(c.steps); cap(r.verdicts) < n {
+		r.verdicts = make([]verdict, n)
+	} else {
+		r.verdicts = r.verdicts[:n]
+		clear(r.verdicts)
+	}
+	if w.options.Recorder != nil {
+		r.decision = &telemetry.Decision{
+			Began: w.options.Host.Clock.Now(), Config: c.snapshot.version, Chain: c.name,
+		}
+	}
+	return r
+}
+
+func (w *Worker) newRun() *run {
+	r := &run{stepCtx: new(stepContext)}
+	r.request = policy.NewRequestContext(&r.x, false)
+	r.requestShadow = policy.NewRequestContext(&r.x, true)
+	r.response = policy.NewResponseContext(&r.x, false)
+	r.responseShadow = policy.NewResponseContext(&r.x, true)
+	r.conditions.run, r.conditions.X = r, &r.x
+	r.watch.run = r
+	w.watchdog.assign(&r.watch)
+	return r
+}
+
+// Exchange implements [Executor].
+func (r *run) Exchange() *exchange.Exchange { return &r.x }
+
+// End implements [Executor].
+func (r *run) End() {
+	w := r.chain.snapshot.worker
+	if r.decision != nil {
+		r.record(w.options.Recorder)
+	}
+	r.x.Reset()
+	r.chain, r.ctx, r.resumer, r.rejection, r.steps = nil, nil, nil, nil, nil
+	clear(r.chunks)
+	r.chunks = r.chunks[:0]
+	r.chunk = Chunk{}
+	w.runs.Put(r)
+}
+
+// Run implements [Executor].
+func (r *run) Run(ctx context.Context, phase policy.Phase, budget time.Duration, t Resumer) Outcome {
+	return r.runPhase(ctx, phase, budget, t)
+}
+
+func (r *run) runPhase(ctx context.Context, phase policy.Phase, budget time.Duration, t Resumer) Outcome {
+	steps := r.chain.plan[phase]
+	if len(steps) == 0 {
+		return Outcome{}
+	}
+	r.enter(ctx, phase, steps, budget, t)
+	out := r.from(0)
+	if out.Kind == Respond {
+		out = r.shape(out)
+	}
+	return r.leave(out)
+}
+
+// enter begins a phase under the watchdog's eyes.
+func (r *run) enter(ctx context.Context, phase policy.Phase, steps []*step, budget time.Duration, t Resumer) {
+	r.ctx, r.phase, r.steps, r.resumer = ctx, phase, steps, t
+	r.budgetEnd = nanotime() + int64(budget)
+	r.chain.snapshot.worker.watchdog.enter(&r.watch)
+}
+
+func (r *run) leave(out Outcome) Outcome {
+	if out.Kind != TakenOver {
+		r.chain.snapshot.worker.watchdog.leave(&r.watch)
+	}
+	return out
+}
+
+// from runs the phase's steps from index i on.
+func (r *run) from(i int) Outcome {
+	now := nanotime()
+	for ; i < len(r.steps); i++ {
+		s := r.steps[i]
+		switch r.decide(s) {
+		case skips:
+			s.metrics.Observe(r.phase, telemetry.Skipped, 0)
+			r.note(s, telemetry.Skipped, 0, "", "")
+			continue
+		case failed:
+			continue
+		}
+		var out Outcome
+		out, now = r.step(s, i, now)
+		if out.Kind != Continue {
+			return out
+		}
+		if r.heldBack {
+			// Later steps see these bytes when the step lets go of them.
+			r.heldBack = false
+			return Outcome{}
+		}
+	}
+	return Outcome{}
+}
+
+// decide evaluates the step's condition at its first phase. An error in it is the
+// policy's error; where that means to go on, the policy is left out.
+func (r *run) decide(s *step) verdict {
+	if v := r.verdicts[s.index]; v != undecided {
+		return v
+	}
+	if s.when == nil {
+		return applies
+	}
+	v := skips
+	ok, err := s.when.Eval(&r.conditions)
+	switch {
+	case err != nil:
+		// The step runs into the error itself: see step.
+		v = undecided
+		r.conditions.err = err
+	case ok:
+		v = applies
+	}
+	r.verdicts[s.index] = v
+	if v == undecided {
+		return applies
+	}
+	return v
+}
+
+// step runs one step and does what its answer says. It returns when it ended.
+func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
+	if err := r.conditions.err; err != nil {
+		r.conditions.err = nil
+		r.verdicts[s.index] = failed
+		return r.fail(s, PolicyError, telemetry.Errored, &conditionError{err}, 0), now
+	}
+	if reason, err := s.instance.available(); err != nil {
+		outcome := telemetry.Errored
+		if reason == PolicyStalled {
+			outcome = telemetry.Stalled
+		}
+		return r.fail(s, reason, outcome, err, 0), now
+	}
+	deadline := min(now+s.timeout, r.budgetEnd)
+	if deadline <= now {
+		return r.fail(s, PolicyTimeout, telemetry.TimedOut, errBudgetSpent, 0), now
+	}
+	r.at = i
+	if r.chunkPhase() {
+		r.unhold(s)
+	}
+	r.stepCtx.reset(r.ctx, deadline)
+	c := r.stepCtx
+	armed := r.watch.arm(deadline)
+	a, err := s.instance.call(r, c, s)
+	if !r.watch.disarm(armed) {
+		// The chain goes on elsewhere. This run is the policy's to keep.
+		c.end()
+		s.instance.cameBack(r.chain.snapshot, s.metrics)
+		return Outcome{Kind: TakenOver}, 0
+	}
+	end := nanotime()
+	if !c.end() {
+		r.stepCtx = new(stepContext)
+	}
+	took := time.Duration(end - now)
+	if err != nil {
+		return r.failCall(s, err, end >= deadline, took), end
+	}
+	out, err := r.settle(s, a, took)
+	if err != nil {
+		return r.fail(s, PolicyError, telemetry.Errored, err, took), end
+	}
+	return out, end
+}
+
+// failCall tells apart in what way a call has failed.
+func (r *run) failCall(s *step, err error, late bool, took time.Duration) Outcome {
+	var p *panicError
+	switch {
+	case errors.As(err, &p):
+		return r.fail(s, PolicyPanic, telemetry.Panicked, err, took)
+	case late && errors.Is(err, context.DeadlineExceeded):
+		return r.fail(s, PolicyTimeout, telemetry.TimedOut, err, took)
+	}
+	return r.fail(s, PolicyError, telemetry.Errored, err, took)
+}
+
+// fail does what the operator wants of a policy that could not decide.
+func (r *run) fail(s *step, reason Reason, outcome telemetry.StepOutcome, err error, took time.Duration) Outcome {
+	s.metrics.Observe(r.phase, outcome, took)
+	s.logFailure(r, reason, err)
+	r.note(s, outcome, took, "", reason.String())
+	switch {
+	case s.mode == Shadow:
+		if s.onError == DenyOnError {
+			s.metrics.Disagreements.Add(1)
+		}
+		return Outcome{}
+	case r.rejection != nil:
+		return *r.rejection
+	case s.onError == ContinueOnError:
+		return Outcome{}
+	}
+	return Outcome{Kind: Respond, Response: reason.Response(), Details: s.details[reason]}
+}
+
+// takeOver is called by the watchdog, on a goroutine of its own, when a step is
+// overdue: it goes on with a copy of the run. The run itself stays with the policy
+// that has not come back.
+func (r *run) takeOver() {
+	s := r.steps[r.at]
+	snapshot := r.chain.snapshot
+	// For the call that has not come back; the stream's own use goes on.
+	snapshot.refs.Add(1)
+	s.instance.abandon(s.metrics)
+
+	n := snapshot.worker.newRun()
+	n.chain, n.began = r.chain, r.began
+	n.x = *r.x.Clone()
+	n.verdicts = append([]verdict(nil), r.verdicts...)
+	n.chunks = append([]chunkState(nil), r.chunks...)
+	n.chunk, n.rejection, n.decision = r.chunk, r.rejection, r.decision
+	n.ctx, n.phase, n.steps, n.resumer, n.budgetEnd = r.ctx, r.phase, r.steps, r.resumer, r.budgetEnd
+
+	if n.chunkPhase() {
+		// The call that hangs may still write to what the step keeps.
+		n.verdicts[s.index] = failed
+	}
+	snapshot.worker.watchdog.enter(&n.watch)
+	took := time.Duration(nanotime() - r.watch.deadline.Load() + s.timeout)
+	out := n.fail(s, PolicyTimeout, telemetry.TimedOut, errAbandoned, took)
+	switch {
+	case n.rejection != nil && out.Kind == Continue:
+		out = n.shapeFrom(r.at + 1)
+	case n.rejection == nil && out.Kind == Continue:
+		if out = n.from(r.at + 1); out.Kind == Respond {
+			out = n.shape(out)
+		}
+	case n.rejection == nil:
+		out = n.shape(out)
+	}
+	if out.Kind == Continue {
+		out.Chunk, n.chunk = n.chunk, Chunk{}
+	}
+	if n.leave(out).Kind == TakenOver {
+		// It happened again, and that takeover resumes the stream.
+		return
+	}
+	n.resumer.Resume(n, out)
+}
+
+var (
+	errBudgetSpent = errors.New("nothing is left of the chain's time budget")
+	errAbandoned   = errors.New("the policy did not come back in time; the call was abandoned")
+)
+
+type conditionError struct{ err error }
+
+func (e *conditionError) Error() string { return "evaluating the condition: " + e.err.Error() }
+func (e *conditionError) Unwrap() error { return e.err }

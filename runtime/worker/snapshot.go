@@ -1,0 +1,148 @@
+package worker
+
+import (
+	"sync/atomic"
+	"time"
+
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/sdk/expr"
+	"policyengine.dev/sdk/policy"
+)
+
+// Snapshot is one valid configuration, compiled. It is immutable and safe for
+// concurrent use. Whoever has acquired it releases it once.
+type Snapshot struct {
+	version   string
+	loaded    time.Time
+	routes    map[string]*Chain
+	chains    []*Chain
+	unknown   UnknownRoute
+	instances []*instance
+
+	worker *Worker
+	// refs counts who uses the snapshot: the worker, while it is the newest,
+	// each stream, and each abandoned call. At zero its instances are let go.
+	refs atomic.Int64
+}
+
+// Version names the configuration: [Spec.Version].
+func (s *Snapshot) Version() string { return s.version }
+
+// Loaded is when the snapshot was made.
+func (s *Snapshot) Loaded() time.Time { return s.loaded }
+
+// Chain returns the chain of the route, and whether the route has one.
+func (s *Snapshot) Chain(route string) (*Chain, bool) {
+	c, ok := s.routes[route]
+	return c, ok
+}
+
+// Chains are all chains, in the order of the configuration. The slice must not be
+// modified.
+func (s *Snapshot) Chains() []*Chain { return s.chains }
+
+// Routes calls yield with each route's name and its chain, in no order.
+func (s *Snapshot) Routes(yield func(route string, c *Chain) bool) {
+	for route, c := range s.routes {
+		if !yield(route, c) {
+			return
+		}
+	}
+}
+
+// OnUnknownRoute says what becomes of a request on a route without a chain.
+func (s *Snapshot) OnUnknownRoute() UnknownRoute { return s.unknown }
+
+// Release ends the use of a snapshot that [Worker.Acquire] returned.
+func (s *Snapshot) Release() {
+	if s.refs.Add(-1) == 0 {
+		s.worker.retire(s)
+	}
+}
+
+// acquire adds a user, and reports whether the snapshot is still alive.
+func (s *Snapshot) acquire() bool {
+	for {
+		n := s.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if s.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Chain is a chain, compiled. It is immutable and safe for concurrent use.
+type Chain struct {
+	name     string
+	snapshot *Snapshot
+	// steps are all steps in listed order, those of onReject behind the others.
+	steps []*step
+	// plan holds the steps of each phase in the order in which they run.
+	plan [policy.PhaseCount][]*step
+	// reject holds the steps that shape a rejection, for the response's headers
+	// and its body, in listed order.
+	rejectHeaders, rejectBody []*step
+	needs                     Needs
+	holdLimit                 int
+}
+
+// Name is the chain's name.
+func (c *Chain) Name() string { return c.name }
+
+// Needs is what the chain has to see.
+func (c *Chain) Needs() Needs { return c.needs }
+
+// Steps calls yield with what is known of each step that runs, for metrics and
+// dumps, in listed order, onReject's last.
+func (c *Chain) Steps(yield func(StepInfo) bool) {
+	for _, s := range c.steps {
+		if !yield(s.info()) {
+			return
+		}
+	}
+}
+
+// StepInfo describes one step of a chain.
+type StepInfo struct {
+	ID, Policy, Version string
+	Mode                Mode
+	OnError             OnError
+	Condition           string
+	Timeout             time.Duration
+	OnReject            bool
+	Phases              policy.PhaseSet
+	// Started is false while the policy's Start has not succeeded.
+	Started bool
+	Metrics *telemetry.Step
+}
+
+// step is one policy at its place in a chain.
+type step struct {
+	index    int
+	id       string
+	instance *instance
+	when     *expr.Program // nil: always
+	source   string        // of when
+	mode     Mode
+	onError  OnError
+	timeout  int64 // ns
+	onReject bool
+	metrics  *telemetry.Step
+	failures failureLog
+
+	// details are the response code details for the engine's reasons, and what
+	// those for a policy's own reason begin with.
+	details       [ReasonCount]string
+	detailsPrefix string
+}
+
+func (s *step) info() StepInfo {
+	v := s.instance.version
+	return StepInfo{
+		ID: s.id, Policy: v.Name, Version: v.Version, Mode: s.mode, OnError: s.onError,
+		Condition: s.source, Timeout: time.Duration(s.timeout), OnReject: s.onReject,
+		Phases: s.instance.phases, Started: s.instance.ready(), Metrics: s.metrics,
+	}
+}

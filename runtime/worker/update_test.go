@@ -1,0 +1,347 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/policy"
+)
+
+func TestResolve(t *testing.T) {
+	r := registry(t)
+	for version, want := range map[string]string{
+		"v1.0.0": "v1.0.0", "v1": "v1.10.0", "v1.2": "v1.2.0", "v2": "v2.0.0",
+		"v3":     "script has no version v3; compiled in are v2.0.0, v1.10.0, v1.2.0, v1.0.0",
+		"v1.0.1": "script has no version v1.0.1; compiled in are v2.0.0, v1.10.0, v1.2.0, v1.0.0",
+		"1":      "\"1\" is no version; write one like v2.0.0, or v1 or v1.2 for the highest such",
+		"":       "\"\" is no version; write one like v2.0.0, or v1 or v1.2 for the highest such",
+	} {
+		v, err := r.Resolve("script", version)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = v.Version
+		}
+		if got != want {
+			t.Errorf("%q resolves to %q, want %q", version, got, want)
+		}
+	}
+	if _, err := r.Resolve("scrpt", "v1"); err == nil || !strings.Contains(err.Error(), "compiled in are plain, script") {
+		t.Errorf("an unknown policy gives %v", err)
+	}
+	empty, err := worker.NewRegistry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := empty.Resolve("script", "v1"); err == nil || !strings.Contains(err.Error(), "built without policies") {
+		t.Errorf("an empty registry gives %v", err)
+	}
+}
+
+func TestManyVersionsInOneRegistry(t *testing.T) {
+	var entries []worker.Entry
+	for i := range 60 {
+		entries = append(entries, worker.Entry{Definition: definitionJSON(t, "script", fmt.Sprintf("v1.%d.0", i), nil), Factory: policy.Define(newScripted)})
+	}
+	r, err := worker.NewRegistry(entries...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := r.Resolve("script", "v1"); err != nil || v.Version != "v1.59.0" {
+		t.Errorf("v1 resolves to %v, %v", v, err)
+	}
+}
+
+func TestRegistryRefuses(t *testing.T) {
+	f := policy.Define(newScripted)
+	d := definitionJSON(t, "script", "v1.0.0", nil)
+	_, err := worker.NewRegistry(
+		worker.Entry{Definition: d, Factory: f}, worker.Entry{Definition: d, Factory: f},
+		worker.Entry{Definition: definitionJSON(t, "other", "v1.0.0", map[string]any{"phases": []string{"request_headers"}}), Factory: f},
+		worker.Entry{Definition: "{", Factory: f},
+	)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{"script@v1.0.0: it is there twice", "other@v1.0.0 declares the phases [request_headers] and its type *worker_test.scripted implements [request_headers, ", "registering policy 3"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
+	}
+}
+
+func TestEveryProblemAtOnce(t *testing.T) {
+	h := newHarness(t, false)
+	h.load(h.use(setHeader("x-good", "1")))
+	good := h.use(setHeader("x", "1"))
+	with := func(f func(*worker.PolicySpec)) worker.PolicySpec { ps := good; f(&ps); return ps }
+	_, err := h.Update(context.Background(), worker.Spec{
+		Version: "2",
+		Chains: []worker.ChainSpec{
+			{Name: "a", Policies: []worker.PolicySpec{
+				good, good,
+				with(func(p *worker.PolicySpec) { p.ID, p.Name = "3", "scrpt" }),
+				with(func(p *worker.PolicySpec) { p.ID, p.Version = "4", "v9" }),
+				with(func(p *worker.PolicySpec) { p.ID, p.When = "5", "request.metod == 1" }),
+				with(func(p *worker.PolicySpec) { p.ID, p.When = "6", "response.status == 200" }),
+				with(func(p *worker.PolicySpec) { p.ID, p.Params = "7", []byte(`{"script":"nosuch"}`) }),
+				with(func(p *worker.PolicySpec) { p.ID, p.Params = "8", []byte(`{"scrip":"x"}`) }),
+				with(func(p *worker.PolicySpec) { p.ID, p.Timeout = "9", -1 }),
+			}},
+			{Name: "a"}, {Name: "b", RerouteHeaders: []string{"x y"}},
+			{Name: "", BodyLimit: -1},
+		},
+		Routes: []worker.RouteSpec{{Name: "r", Chain: "a"}, {Name: "r", Chain: "z"}, {Name: "", Chain: "a"}},
+	})
+	var all worker.Problems
+	if !errors.As(err, &all) {
+		t.Fatalf("error is %T: %v", err, err)
+	}
+	got := map[string]string{}
+	for _, p := range all {
+		got[p.Path] += p.Message + "|"
+	}
+	for path, want := range map[string]string{
+		"chains[0].policies[1]":              "is there already, at chains[0].policies[0]",
+		"chains[0].policies[2].version":      `no policy is called "scrpt"`,
+		"chains[0].policies[3].version":      "script has no version v9",
+		"chains[0].policies[4].when":         "metod",
+		"chains[0].policies[5].when":         "response",
+		"chains[0].policies[6].params":       `no script is called "nosuch"`,
+		"chains[0].policies[7].params.scrip": "unknown",
+		"chains[0].policies[8].timeout":      "negative",
+		"chains[1].name":                     "twice",
+		"chains[2].rerouteHeaders[0]":        "not a header name",
+		"chains[2].rerouteHeaders":           "no effect",
+		"chains[3].name":                     "no name",
+		"chains[3].bodyLimit":                "out of range",
+		"routes[1].name":                     "twice",
+		"routes[1].chain":                    `no chain is called "z"`,
+		"routes[2].name":                     "no name",
+	} {
+		if !strings.Contains(got[path], want) {
+			t.Errorf("%s: %q lacks %q", path, got[path], want)
+		}
+	}
+	if len(all) != 16 {
+		t.Errorf("%d problems:\n%v", len(all), all)
+	}
+	// The last good one stays.
+	st := h.Status()
+	if st.Version != "1" || st.Rejected != "2" || st.Err == nil || st.Rejections != 1 || st.Updates != 1 {
+		t.Errorf("status %+v", st)
+	}
+	s := h.Acquire()
+	defer s.Release()
+	if c, ok := s.Chain("r"); !ok || c.Name() != "c" {
+		t.Error("the last good configuration is gone")
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	h := newHarness(t, false)
+	body := &script{phases: policy.Phases(policy.RequestBody)}
+	dep := h.use(setHeader("y", "1"))
+	dep.Version = "v2"
+	warnings, err := h.Update(context.Background(), worker.Spec{
+		Chains: []worker.ChainSpec{{Name: "c", Policies: []worker.PolicySpec{h.use(body), h.use(setHeader("x", "1")), dep}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := warnings.Error()
+	for _, want := range []string{`no route uses chain "c"`, "is deprecated: write v1", "acts on headers and so runs before"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("warnings lack %q: %s", want, text)
+		}
+	}
+}
+
+func TestNeeds(t *testing.T) {
+	h := newHarness(t, false)
+	holds := h.use(&script{phases: policy.Phases(policy.ResponseBodyChunks), holds: true})
+	plain := h.use(&script{phases: policy.Phases(policy.RequestBody)})
+	plain.Name = "plain"
+	off := h.use(&script{phases: policy.Phases(policy.RequestTrailers)})
+	off.Disabled = true
+	c := h.loadChain(worker.ChainSpec{BodyLimit: 7, Reroute: true, RerouteHeaders: []string{"X-Tenant"}, Policies: []worker.PolicySpec{holds, plain, off}})
+	n := c.Needs()
+	if n.Phases != policy.Phases(policy.RequestBody, policy.ResponseBodyChunks) || !n.HoldsResponseChunks || n.HoldsRequestChunks ||
+		!n.DecodeRequestBody || n.DecodeResponseBody || n.BodyLimit != 7 || !n.Reroute || n.RerouteHeaders[0] != "x-tenant" {
+		t.Errorf("needs %+v", n)
+	}
+	raw := h.use(&script{phases: policy.Phases(policy.RequestBody)})
+	_, err := h.Check(specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{plain, raw}}))
+	if err == nil || !strings.Contains(err.Error(), "wants the body as it is") {
+		t.Errorf("raw beside decoded gives %v", err)
+	}
+}
+
+// TestInstancesOverReloads proves whose state stays, who adopts, and who is closed
+// when.
+func TestInstancesOverReloads(t *testing.T) {
+	h := newHarness(t, false)
+	var closed, adopted atomic.Int64
+	s := setHeader("x", "1")
+	s.close = func() { closed.Add(1) }
+	s.adopt = func(old any) {
+		if _, ok := old.(*scripted); ok {
+			adopted.Add(1)
+		}
+	}
+	ps := h.use(s)
+	update := func(p ...worker.PolicySpec) {
+		t.Helper()
+		if _, err := h.Update(context.Background(), specOf(worker.ChainSpec{Name: "c", Policies: p})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(ps)
+	pinned := h.Acquire()
+	update(ps)
+	if closed.Load() != 0 || adopted.Load() != 0 {
+		t.Errorf("unchanged: %d closed, %d adopted", closed.Load(), adopted.Load())
+	}
+	changed := ps
+	changed.Params = []byte(strings.Replace(string(ps.Params), `"other":""`, `"other":"x"`, 1))
+	update(changed)
+	if adopted.Load() != 1 {
+		t.Errorf("changed: %d adopted, want 1", adopted.Load())
+	}
+	if closed.Load() != 0 {
+		t.Error("closed while a request uses it")
+	}
+	pinned.Release()
+	waitFor(t, "the old instance to be closed", func() bool { return closed.Load() == 1 })
+	update()
+	waitFor(t, "the new instance to be closed", func() bool { return closed.Load() == 2 })
+}
+
+func TestRefusedUpdateClosesWhatItMade(t *testing.T) {
+	h := newHarness(t, false)
+	var closed atomic.Int64
+	s := setHeader("x", "1")
+	s.close = func() { closed.Add(1) }
+	bad := h.use(setHeader("y", "1"))
+	bad.Version = "v9"
+	if _, err := h.Update(context.Background(), specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{h.use(s), bad}})); err == nil {
+		t.Fatal("accepted")
+	}
+	if closed.Load() != 1 {
+		t.Errorf("%d closed, want 1", closed.Load())
+	}
+}
+
+func TestStart(t *testing.T) {
+	t.Run("failing is a warning, and its steps err until it succeeds", func(t *testing.T) {
+		h := newHarness(t, false)
+		var up atomic.Bool
+		s := setHeader("x", "1")
+		s.start = func(context.Context) error {
+			if !up.Load() {
+				return errors.New("the key server is down")
+			}
+			return nil
+		}
+		warnings, err := h.Update(context.Background(), specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{h.use(s)}}))
+		if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Message, "the key server is down") || warnings[0].Path != "chains[0].policies[0]" {
+			t.Fatalf("warnings %v, error %v", warnings, err)
+		}
+		snap := h.Acquire()
+		defer snap.Release()
+		c, _ := snap.Chain("r")
+		x, out := h.runRequest(c)
+		wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_ERROR")
+		x.End()
+		up.Store(true)
+		waitFor(t, "the policy to start", func() bool {
+			x, out := h.runRequest(c)
+			defer x.End()
+			return out.Kind == worker.Continue
+		})
+	})
+	t.Run("required refuses the update", func(t *testing.T) {
+		h := newHarness(t, false)
+		s := setHeader("x", "1")
+		s.start = func(context.Context) error { return errors.New("down") }
+		ps := h.use(s)
+		ps.Required = true
+		_, err := h.Update(context.Background(), specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{ps}}))
+		if err == nil || !strings.Contains(err.Error(), "is required and has not started: down") {
+			t.Errorf("error %v", err)
+		}
+		if h.Acquire() != nil {
+			t.Error("the refused configuration is in force")
+		}
+	})
+	t.Run("a panic is contained", func(t *testing.T) {
+		h := newHarness(t, false)
+		s := setHeader("x", "1")
+		s.start = func(context.Context) error { panic("boom") }
+		if _, err := h.Update(context.Background(), specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{h.use(s)}})); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNoConfigurationYet(t *testing.T) {
+	h := newHarness(t, false)
+	if h.Acquire() != nil {
+		t.Error("a snapshot before the first configuration")
+	}
+}
+
+// TestUpdatesUnderLoad proves that requests end on the snapshot they began with.
+func TestUpdatesUnderLoad(t *testing.T) {
+	h := newHarness(t, false)
+	var live atomic.Int64
+	spec := func(i int) worker.Spec {
+		s := setHeader("x", fmt.Sprint(i))
+		var closed atomic.Bool
+		live.Add(1)
+		s.close = func() { closed.Store(true); live.Add(-1) }
+		s.request = func(context.Context, policy.Phase, *policy.RequestContext) (policy.RequestAction, error) {
+			if closed.Load() {
+				t.Error("a closed instance was called")
+			}
+			return nil, nil
+		}
+		return specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{h.use(s)}})
+	}
+	if _, err := h.Update(context.Background(), spec(0)); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			s := h.Acquire()
+			c, _ := s.Chain("r")
+			x, _ := h.runRequest(c)
+			x.End()
+			s.Release()
+		}
+	}()
+	for i := 1; i <= 100; i++ {
+		if _, err := h.Update(context.Background(), spec(i)); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	<-done
+	waitFor(t, "the replaced instances to be closed", func() bool { return live.Load() == 1 })
+	_ = time.Now
+}

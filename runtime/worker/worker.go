@@ -1,0 +1,243 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/sdk/policy"
+)
+
+// Options are what a [Worker] needs from outside.
+type Options struct {
+	// Host is given to policies; its Logger and Metrics through HostFor. Clock
+	// and Logger are the worker's own as well.
+	Host policy.Host
+	// HostFor returns the host of one policy in one chain. nil adds the
+	// policy's name to Host's logger and changes nothing else.
+	HostFor func(chain, id string, v *Version) policy.Host
+	// Recorder receives decision records; nil makes none.
+	Recorder telemetry.Recorder
+	// StartTimeout bounds one attempt to start a policy; 0 is 10 s.
+	StartTimeout time.Duration
+	// HoldLimit bounds what a chunk policy may hold back, in bytes, where the
+	// chain has no body limit of its own; 0 is 10 MiB.
+	HoldLimit int
+}
+
+const (
+	defaultStartTimeout = 10 * time.Second
+	defaultHoldLimit    = 10 << 20
+)
+
+// Worker holds the newest valid configuration and the instances of its policies.
+// Safe for concurrent use.
+type Worker struct {
+	registry *Registry
+	options  Options
+	watchdog *watchdog
+	runs     sync.Pool
+	current  atomic.Pointer[Snapshot]
+
+	// updating serialises updates, which may take as long as policies take to
+	// start.
+	updating sync.Mutex
+	// mu guards which snapshots use which instances.
+	mu        sync.Mutex
+	instances map[identity]*instance
+	metrics   map[metricsKey]*telemetry.Step
+	closing   sync.WaitGroup
+	status    Status
+}
+
+// metricsKey is what one set of step metrics stands for. Metrics outlive reloads.
+type metricsKey struct {
+	identity
+	version  string
+	mode     Mode
+	onReject bool
+}
+
+// Status is what is known of the configuration.
+type Status struct {
+	// Version and Loaded are those of the configuration in force; empty before
+	// the first valid one.
+	Version string
+	Loaded  time.Time
+	// Warnings are those of the configuration in force.
+	Warnings Problems
+	// Rejected is the version that was refused after it, RejectedAt when, and
+	// Err why; Err is nil where the newest one is in force.
+	Rejected   string
+	RejectedAt time.Time
+	Err        error
+	// Updates and Rejections count since the start.
+	Updates, Rejections uint64
+}
+
+// New returns a worker without a configuration. Close it.
+func New(registry *Registry, options Options) *Worker {
+	if options.StartTimeout <= 0 {
+		options.StartTimeout = defaultStartTimeout
+	}
+	if options.HoldLimit <= 0 {
+		options.HoldLimit = defaultHoldLimit
+	}
+	return &Worker{
+		registry:  registry,
+		options:   options,
+		watchdog:  newWatchdog(),
+		instances: map[identity]*instance{},
+		metrics:   map[metricsKey]*telemetry.Step{},
+	}
+}
+
+// Registry is the worker's registry.
+func (w *Worker) Registry() *Registry { return w.registry }
+
+// Acquire returns the configuration in force, or nil before the first valid one.
+// It stays usable until it is released.
+func (w *Worker) Acquire() *Snapshot {
+	for {
+		s := w.current.Load()
+		if s == nil || s.acquire() {
+			return s
+		}
+		// Replaced and let go between the two: there is a newer one.
+	}
+}
+
+// Status returns what is known of the configuration.
+func (w *Worker) Status() Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status
+}
+
+// Check reports what is wrong with a configuration and what is worth a warning,
+// and changes nothing. It does no I/O.
+func (w *Worker) Check(spec Spec) (warnings Problems, err error) {
+	c := w.compile(spec)
+	for _, in := range c.fresh {
+		in.close()
+	}
+	return c.warnings, c.err()
+}
+
+// Update makes spec the configuration in force, once all of it is valid and its
+// policies have been started. An error is [Problems], and nothing has changed then.
+// A policy that cannot start is a warning, unless it is required.
+func (w *Worker) Update(ctx context.Context, spec Spec) (warnings Problems, err error) {
+	w.updating.Lock()
+	defer w.updating.Unlock()
+	c := w.compile(spec)
+	if c.err() == nil {
+		c.adopt()
+		c.start(ctx, w.options.StartTimeout)
+	}
+	if err := c.err(); err != nil {
+		for _, in := range c.fresh {
+			in.close()
+		}
+		w.mu.Lock()
+		w.status.Rejected, w.status.RejectedAt, w.status.Err = spec.Version, w.options.Host.Clock.Now(), err
+		w.status.Rejections++
+		w.mu.Unlock()
+		w.options.Host.Logger.Error("configuration refused; the last good one stays in force",
+			slog.String("version", spec.Version), slog.Any("error", err))
+		return c.warnings, err
+	}
+	w.swap(c)
+	w.options.Host.Logger.Info("configuration in force", slog.String("version", spec.Version),
+		slog.Int("chains", len(spec.Chains)), slog.Int("routes", len(spec.Routes)), slog.Int("warnings", len(c.warnings)))
+	return c.warnings, nil
+}
+
+func (w *Worker) swap(c *compilation) {
+	s := c.snapshot
+	s.loaded = w.options.Host.Clock.Now()
+	s.refs.Store(1)
+	w.mu.Lock()
+	w.instances = map[identity]*instance{}
+	for _, in := range s.instances {
+		in.snapshots++
+		w.instances[in.identity] = in
+	}
+	w.status.Version, w.status.Loaded, w.status.Warnings = s.version, s.loaded, c.warnings
+	w.status.Rejected, w.status.RejectedAt, w.status.Err = "", time.Time{}, nil
+	w.status.Updates++
+	w.mu.Unlock()
+	if old := w.current.Swap(s); old != nil {
+		old.Release()
+	}
+}
+
+// retire lets go of the instances of a snapshot that nothing uses any more. It is
+// called on a stream's goroutine, so that what may take long is done elsewhere.
+func (w *Worker) retire(s *Snapshot) {
+	w.mu.Lock()
+	var ended []*instance
+	for _, in := range s.instances {
+		if in.snapshots--; in.snapshots == 0 {
+			ended = append(ended, in)
+		}
+	}
+	if len(ended) > 0 {
+		w.closing.Add(1)
+	}
+	w.mu.Unlock()
+	if len(ended) == 0 {
+		return
+	}
+	go func() {
+		defer w.closing.Done()
+		for _, in := range ended {
+			in.close()
+		}
+	}()
+}
+
+// Close lets go of the configuration and ends the watchdog, once streams have
+// ended. Instances that abandoned calls still use are closed when those return; it
+// waits for the others until ctx ends.
+func (w *Worker) Close(ctx context.Context) error {
+	w.updating.Lock()
+	defer w.updating.Unlock()
+	if s := w.current.Swap(nil); s != nil {
+		s.Release()
+	}
+	w.watchdog.close()
+	done := make(chan struct{})
+	go func() { w.closing.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("closing policies: %w", ctx.Err())
+	}
+}
+
+func (w *Worker) hostFor(chain, id string, v *Version) policy.Host {
+	if w.options.HostFor != nil {
+		return w.options.HostFor(chain, id, v)
+	}
+	h := w.options.Host
+	h.Logger = h.Logger.With(slog.String("chain", chain), slog.String("policy", v.String()), slog.String("id", id))
+	return h
+}
+
+// stepMetrics returns the metrics of a step, the same ones over reloads.
+func (w *Worker) stepMetrics(key metricsKey) *telemetry.Step {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.metrics[key]
+	if m == nil {
+		m = new(telemetry.Step)
+		w.metrics[key] = m
+	}
+	return m
+}
