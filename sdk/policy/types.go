@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,7 +54,8 @@ type HeaderValue string
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (h *HeaderValue) UnmarshalText(text []byte) error {
 	if !ValidHeaderValue(string(text)) {
-		return fmt.Errorf("%q is not a header value: it may not contain control characters", text)
+		// Not quoted: it may be a credential.
+		return errors.New("not a header value: it has control characters")
 	}
 	*h = HeaderValue(text)
 	return nil
@@ -98,8 +100,10 @@ var tokenChar = func() (t [256]bool) {
 // such a parameter with x-secret in the schema. It never prints, logs or marshals
 // its value.
 type Secret struct {
-	// Inline is the value itself; empty where File or Env is set.
-	inline string
+	// inline is the value itself; nil where File or Env is set. A pointer,
+	// because package fmt goes past a type's methods where it finds it in an
+	// unexported field or is given the wrong verb.
+	inline *string
 	// File is the path of a file whose content, less one trailing line break,
 	// is the value.
 	File string
@@ -107,11 +111,30 @@ type Secret struct {
 	Env string
 }
 
-// InlineSecret returns a secret with the value itself.
-func InlineSecret(value string) Secret { return Secret{inline: value} }
+// InlineSecret returns a secret with the value itself. An empty one is the zero value.
+func InlineSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{inline: &value}
+}
 
 // Inline returns the value where the secret holds it itself, and whether it does.
-func (s Secret) Inline() (string, bool) { return s.inline, s.inline != "" }
+func (s Secret) Inline() (string, bool) {
+	if s.inline == nil {
+		return "", false
+	}
+	return *s.inline, true
+}
+
+// Equal reports whether s and o say the same: the same value, file or variable. It
+// takes a time that does not depend on the values. Do not compare secrets by "==".
+func (s Secret) Equal(o Secret) bool {
+	a, aInline := s.Inline()
+	b, bInline := o.Inline()
+	return aInline == bInline && s.File == o.File && s.Env == o.Env &&
+		subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
+}
 
 // IsZero reports whether nothing was given.
 func (s Secret) IsZero() bool { return s == Secret{} }
@@ -126,25 +149,22 @@ func (s *Secret) UnmarshalJSON(b []byte) error {
 		if v == "" {
 			return errors.New("a secret is empty; give its value, {file: PATH} or {env: NAME}")
 		}
-		*s = Secret{inline: v}
+		*s = InlineSecret(v)
 		return nil
 	}
-	var ref struct {
-		File *string `json:"file"`
-		Env  *string `json:"env"`
-	}
-	var known map[string]json.RawMessage
-	if json.Unmarshal(b, &ref) != nil || json.Unmarshal(b, &known) != nil {
-		return errors.New("a secret is a string, {file: PATH} or {env: NAME}")
-	}
-	switch {
-	case len(known) != 1:
-	case ref.File != nil && *ref.File != "":
-		*s = Secret{File: *ref.File}
-		return nil
-	case ref.Env != nil && *ref.Env != "":
-		*s = Secret{Env: *ref.Env}
-		return nil
+	var fields map[string]string
+	if json.Unmarshal(b, &fields) == nil && len(fields) == 1 {
+		for name, value := range fields {
+			switch {
+			case value == "":
+			case name == "file":
+				*s = Secret{File: value}
+				return nil
+			case name == "env":
+				*s = Secret{Env: value}
+				return nil
+			}
+		}
 	}
 	return errors.New("a secret is a string, {file: PATH} or {env: NAME}, with one of them and not empty")
 }
