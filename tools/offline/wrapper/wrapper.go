@@ -4,6 +4,8 @@ package wrapper
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -55,6 +57,7 @@ func (w *Wrapper) Run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	text := w.cachesRC()
 	var command []string
 	if verdict.Kind == network.Closed {
 		setup := closed.New(w.Cache, w.say)
@@ -64,7 +67,8 @@ func (w *Wrapper) Run(ctx context.Context, args []string) error {
 		if err := setup.Ensure(ctx); err != nil {
 			return err
 		}
-		command = setup.Command()
+		command = []string{setup.Program(), "--nosystem_rc"}
+		text += setup.RC()
 	} else {
 		bazel, err := w.openBazel(ctx)
 		if err != nil {
@@ -72,7 +76,7 @@ func (w *Wrapper) Run(ctx context.Context, args []string) error {
 		}
 		command = []string{bazel}
 	}
-	rc, err := w.cachesRC()
+	rc, err := w.writeRC(text)
 	if err != nil {
 		return err
 	}
@@ -93,32 +97,39 @@ func (w *Wrapper) decide(ctx context.Context, keep time.Duration) (network.Verdi
 	}.Decide(ctx)
 }
 
-// cachesRC writes the bazelrc that holds on every network: caches outside the
-// checkout make a fresh clone cheap. It returns the file.
-func (w *Wrapper) cachesRC() (string, error) {
-	text := fmt.Sprintf(`# Written by bazelw.
+// cachesRC is what holds on every network: caches outside the checkout make a
+// fresh clone cheap.
+func (w *Wrapper) cachesRC() string {
+	return fmt.Sprintf(`# Written by bazelw.
 common --disk_cache=%[1]s/disk
 common --experimental_disk_cache_gc_max_size=20G
 common --repository_cache=%[1]s/repository
 `, w.Cache)
-	path := filepath.Join(w.Cache, "caches.bazelrc")
+}
+
+// writeRC writes a bazelrc under a name that its text decides, so that checkouts
+// of different revisions share a cache, and returns the file.
+func (w *Wrapper) writeRC(text string) (string, error) {
+	dir := filepath.Join(w.Cache, "rc")
+	path := filepath.Join(dir, fmt.Sprintf("%.8x.bazelrc", sha256.Sum256([]byte(text))))
 	if have, err := os.ReadFile(path); err == nil && string(have) == text {
 		return path, nil
 	}
-	temp, err := os.CreateTemp(w.Cache, "caches.bazelrc.new-")
+	failed := func(err error) (string, error) { return "", fmt.Errorf("writing a bazelrc for Bazel: %w", err) }
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return failed(err)
+	}
+	temp, err := os.CreateTemp(dir, "new-")
 	if err != nil {
-		return "", fmt.Errorf("writing the caches' bazelrc: %w", err)
+		return failed(err)
 	}
 	defer os.Remove(temp.Name())
 	_, err = temp.WriteString(text)
-	if closing := temp.Close(); err == nil {
-		err = closing
+	if err = errors.Join(err, temp.Close()); err != nil {
+		return failed(err)
 	}
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return "", fmt.Errorf("writing the caches' bazelrc: %w", err)
+	if err := os.Rename(temp.Name(), path); err != nil {
+		return failed(err)
 	}
 	return path, nil
 }
