@@ -1,0 +1,145 @@
+package host
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"policyengine.dev/sdk/policy"
+)
+
+// Metrics holds the metrics that policies make. Their names are
+// policy_engine_policy_<policy>_<name>; each carries the labels chain, id and version.
+// It is a prometheus.Collector. Safe for concurrent use.
+type Metrics struct {
+	logger *slog.Logger
+	mu     sync.Mutex
+	// families are kept over reloads, so that all handles of a name agree.
+	families map[string]family
+	// handles belong to a place in a chain, and go when it does.
+	handles map[Place]map[string]prometheus.Metric
+}
+
+// Place is where a policy stands.
+type Place struct{ Chain, ID, Policy, Version string }
+
+// family is what all metrics of one name have to agree on.
+type family struct {
+	kind, help string
+	labels     string
+}
+
+// NewMetrics returns metrics without any. What policies do wrong goes to logger.
+func NewMetrics(logger *slog.Logger) *Metrics {
+	return &Metrics{logger: logger, families: map[string]family{}, handles: map[Place]map[string]prometheus.Metric{}}
+}
+
+// For returns the metrics of one policy at its place.
+func (m *Metrics) For(p Place) policy.Metrics { return placed{m, p} }
+
+// Keep drops the metrics of every place for which keep is false. Handles that are
+// still held go on counting to no effect.
+func (m *Metrics) Keep(keep func(Place) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p := range m.handles {
+		if !keep(p) {
+			delete(m.handles, p)
+		}
+	}
+}
+
+// Describe implements prometheus.Collector. Describing nothing makes the collector
+// unchecked: what there is depends on the configuration.
+func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(to chan<- prometheus.Metric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, handles := range m.handles {
+		for _, h := range handles {
+			to <- h
+		}
+	}
+}
+
+type placed struct {
+	*Metrics
+	place Place
+}
+
+// Counter implements policy.Metrics.
+func (p placed) Counter(name, help string, labels ...policy.Label) policy.Counter {
+	return handle(p, "counter", name, help, labels, func(fq, help string, l prometheus.Labels) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: fq, Help: help, ConstLabels: l})
+	})
+}
+
+// Gauge implements policy.Metrics.
+func (p placed) Gauge(name, help string, labels ...policy.Label) policy.Gauge {
+	return handle(p, "gauge", name, help, labels, func(fq, help string, l prometheus.Labels) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: fq, Help: help, ConstLabels: l})
+	})
+}
+
+// Histogram implements policy.Metrics.
+func (p placed) Histogram(name, help string, buckets []float64, labels ...policy.Label) policy.Histogram {
+	return handle(p, "histogram", name, help, labels, func(fq, help string, l prometheus.Labels) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: fq, Help: help, Buckets: buckets, ConstLabels: l})
+	})
+}
+
+// handle returns the metric that is there, or makes it. One that cannot be exposed
+// still counts, for nobody: a policy must not fail over a metric.
+func handle[M prometheus.Metric](p placed, kind, name, help string, labels []policy.Label, create func(fq, help string, l prometheus.Labels) M) M {
+	all := prometheus.Labels{"chain": p.place.Chain, "id": p.place.ID, "version": p.place.Version}
+	names := []string{}
+	key := name
+	for _, l := range labels {
+		all[l.Name] = l.Value
+		names = append(names, l.Name)
+		key += "\x00" + l.Name + "\x00" + l.Value
+	}
+	slices.Sort(names)
+	fq := "policy_engine_policy_" + strings.ReplaceAll(p.place.Policy, "-", "_") + "_" + name
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h, ok := p.handles[p.place][key].(M); ok {
+		return h
+	}
+	want := family{kind, help, strings.Join(names, ",")}
+	have, known := p.families[fq]
+	if !known {
+		have = want
+		p.families[fq] = want
+	}
+	bad := len(all) != 3+len(labels) || !validName(name) || slices.ContainsFunc(names, func(n string) bool { return !validName(n) })
+	if bad || have.kind != want.kind || have.labels != want.labels {
+		p.logger.Warn("a policy's metric is not exposed: its name or labels are not valid, or do not agree with an earlier one of that name",
+			slog.String("policy", p.place.Policy+"@"+p.place.Version), slog.String("metric", name))
+		return create("invalid", "", nil)
+	}
+	// Versions side by side may word the help differently, and the format
+	// allows one text per name.
+	h := create(fq, have.help, all)
+	if p.handles[p.place] == nil {
+		p.handles[p.place] = map[string]prometheus.Metric{}
+	}
+	p.handles[p.place][key] = h
+	return h
+}
+
+func validName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c != '_' && (c < 'a' || c > 'z') && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
