@@ -8,11 +8,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"syscall"
 
 	"policyengine.dev/tools/offline/oci"
+	"policyengine.dev/tools/runfiles"
 )
 
 func main() {
@@ -38,7 +37,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := runfiles(args[0])
+	dir, err := runfiles.Dir(args[0], os.Getenv)
 	if err != nil {
 		return err
 	}
@@ -52,22 +51,4 @@ func writeTarball(image, tags, to string) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return oci.WriteTarball(image, tags, f)
-}
-
-// runfiles finds the directory that Bazel laid out for the target: its own beside
-// it, or that of the target that it is a part of.
-func runfiles(program string) (string, error) {
-	program, err := filepath.Abs(program)
-	if err != nil {
-		return "", err
-	}
-	if i := strings.LastIndex(program, ".runfiles"+string(filepath.Separator)); i >= 0 {
-		return program[:i+len(".runfiles")], nil
-	}
-	for _, dir := range []string{program + ".runfiles", os.Getenv("RUNFILES_DIR"), os.Getenv("TEST_SRCDIR")} {
-		if info, err := os.Stat(dir); dir != "" && err == nil && info.IsDir() {
-			return filepath.Abs(dir)
-		}
-	}
-	return "", fmt.Errorf("there is no %s.runfiles", program)
 }
