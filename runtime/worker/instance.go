@@ -102,6 +102,14 @@ func (in *instance) available() (Reason, error) {
 	return PolicyError, errNotStarted
 }
 
+// startError is why the last attempt to start failed, or nil.
+func (in *instance) startError() error {
+	if err := in.startErr.Load(); err != nil && !in.ready() {
+		return *err
+	}
+	return nil
+}
+
 func (in *instance) ready() bool { return in.state.Load()&instanceStarting == 0 }
 
 // abandon counts a call that did not come back in time.

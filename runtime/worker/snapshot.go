@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"encoding/json"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,9 @@ func (s *Snapshot) Routes(yield func(route string, c *Chain) bool) {
 		}
 	}
 }
+
+// RouteCount is how many routes have a chain.
+func (s *Snapshot) RouteCount() int { return len(s.routes) }
 
 // OnUnknownRoute says what becomes of a request on a route without a chain.
 func (s *Snapshot) OnUnknownRoute() UnknownRoute { return s.unknown }
@@ -113,9 +117,13 @@ type StepInfo struct {
 	Timeout             time.Duration
 	OnReject            bool
 	Phases              policy.PhaseSet
-	// Started is false while the policy's Start has not succeeded.
-	Started bool
-	Metrics *telemetry.Step
+	// Params are the parameters with defaults applied and secrets masked.
+	Params json.RawMessage
+	// Started is false while the policy's Start has not succeeded; StartError
+	// says why, where it has been tried.
+	Started    bool
+	StartError error
+	Metrics    *telemetry.Step
 }
 
 // step is one policy at its place in a chain.
@@ -143,6 +151,7 @@ func (s *step) info() StepInfo {
 	return StepInfo{
 		ID: s.id, Policy: v.Name, Version: v.Version, Mode: s.mode, OnError: s.onError,
 		Condition: s.source, Timeout: time.Duration(s.timeout), OnReject: s.onReject,
-		Phases: s.instance.phases, Started: s.instance.ready(), Metrics: s.metrics,
+		Phases: s.instance.phases, Params: v.Definition.Redact([]byte(s.instance.params)),
+		Started: s.instance.ready(), StartError: s.instance.startError(), Metrics: s.metrics,
 	}
 }

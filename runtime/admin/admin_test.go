@@ -1,0 +1,166 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"go.uber.org/goleak"
+
+	"policyengine.dev/runtime/admin"
+	"policyengine.dev/runtime/host"
+	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/policy"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type key struct{ starts bool }
+
+type keyParams struct {
+	Key    policy.Secret `json:"key"`
+	Header string        `json:"header"`
+	Starts bool          `json:"starts"`
+}
+
+func newKey(p keyParams, _ policy.Host) (*key, error) { return &key{p.Starts}, nil }
+
+func (*key) OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
+	return nil, nil
+}
+
+func (k *key) Start(context.Context) error {
+	if k.starts {
+		return nil
+	}
+	return errors.New("the key server <b>is</b> down")
+}
+
+const definition = `{"apiVersion":"policyengine/v1","name":"key","version":"v1.0.0","description":"Checks a key.","phases":["request_headers"],
+"parameters":{"type":"object","additionalProperties":false,"properties":{"key":{"type":"string","x-secret":true},"header":{"type":"string","default":"x-key"},"starts":{"type":"boolean"}}}}`
+
+type page struct {
+	*testing.T
+	worker   *worker.Worker
+	handler  http.Handler
+	draining bool
+}
+
+func newPage(t *testing.T, pprof bool) *page {
+	t.Helper()
+	registry, err := worker.NewRegistry(worker.Entry{Definition: definition, Factory: policy.Define(newKey)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &page{T: t}
+	p.worker = worker.New(registry, worker.Options{Host: policy.Host{Logger: slog.New(slog.DiscardHandler), Clock: host.Clock{}}})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := p.worker.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	metrics := prometheus.NewPedanticRegistry()
+	metrics.MustRegister(admin.NewCollector(p.worker))
+	p.handler = admin.NewHandler(admin.Options{
+		Worker: p.worker, Metrics: metrics, Pprof: pprof, Draining: func() bool { return p.draining }, Build: admin.Build{Go: "go1"},
+	})
+	return p
+}
+
+func (p *page) do(method, path string) (int, string) {
+	p.Helper()
+	w := httptest.NewRecorder()
+	p.handler.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	b, _ := io.ReadAll(w.Result().Body)
+	return w.Code, string(b)
+}
+
+func (p *page) want(path string, status int, parts ...string) string {
+	p.Helper()
+	got, body := p.do(http.MethodGet, path)
+	if got != status {
+		p.Errorf("%s: %d, want %d", path, got, status)
+	}
+	for _, part := range parts {
+		if !strings.Contains(body, part) {
+			p.Errorf("%s lacks %q: %s", path, part, body)
+		}
+	}
+	return body
+}
+
+func (p *page) update(params, version string) error {
+	_, err := p.worker.Update(context.Background(), worker.Spec{
+		Version: version,
+		Chains: []worker.ChainSpec{{Name: "payments", Policies: []worker.PolicySpec{{
+			Name: "key", Version: "v1", Params: json.RawMessage(params), When: `request.method == "POST"`, Mode: worker.Shadow,
+		}}}},
+		Routes: []worker.RouteSpec{{Name: "charge", Chain: "payments"}},
+	})
+	return err
+}
+
+func TestReadiness(t *testing.T) {
+	p := newPage(t, false)
+	p.want("/healthz", 200, "ok")
+	p.want("/readyz", 503, "no valid configuration yet")
+	if err := p.update(`{"starts":true}`, ""); err != nil {
+		t.Fatal(err)
+	}
+	p.want("/readyz", 200, "ready")
+	p.draining = true
+	p.want("/readyz", 503, "draining")
+	p.want("/healthz", 200, "ok")
+}
+
+// TestPages also proves that a secret parameter is on none of them.
+func TestPages(t *testing.T) {
+	p := newPage(t, false)
+	p.want("/config_dump", 200, `"reason": "no valid configuration yet"`, `"name": "key"`)
+	p.want("/", 200, "no valid configuration yet")
+	if err := p.update(`{"key":"s3cret"}`, "one"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.update(`{"kez":"s3cret"}`, "two"); err == nil {
+		t.Fatal("accepted")
+	}
+	dump := p.want("/config_dump", 200, `"charge": "payments"`, `"header": "x-key"`, `"key": "[redacted]"`, `"when": "request.method == \"POST\""`,
+		`"mode": "shadow"`, `"version": "two"`, `"path": "chains[0].policies[0].params.kez"`, `"onUnknownRoute": "deny"`, "has not started yet")
+	console := p.want("/", 200, "charge", "Refused: two", "params.kez", "not started the key server &lt;b&gt;is&lt;/b&gt; down")
+	metrics := p.want("/metrics", 200,
+		`policy_engine_config_info{version="one"} 1`, "policy_engine_config_rejections_total 1", "policy_engine_config_stale 1",
+		`policy_engine_policy_calls_total{chain="payments",id="key",mode="shadow",outcome="pass",phase="request_headers",policy="key",version="v1.0.0"} 0`,
+		`policy_engine_policy_duration_seconds_bucket{chain="payments",id="key",mode="shadow",phase="request_headers",policy="key",version="v1.0.0",le="1e-05"} 0`,
+		`policy_engine_policy_started{chain="payments",id="key",mode="shadow",policy="key",version="v1.0.0"} 0`)
+	for name, page := range map[string]string{"dump": dump, "console": console, "metrics": metrics} {
+		if strings.Contains(page, "s3cret") {
+			t.Errorf("the secret is in the %s: %s", name, page)
+		}
+	}
+	if problems, err := promlint.New(strings.NewReader(metrics)).Lint(); err != nil || len(problems) > 0 {
+		t.Errorf("metrics: %v %v", problems, err)
+	}
+}
+
+func TestNothingCanBeChanged(t *testing.T) {
+	p := newPage(t, false)
+	for _, path := range []string{"/healthz", "/config_dump", "/metrics", "/"} {
+		if status, _ := p.do(http.MethodPost, path); status != 405 {
+			t.Errorf("POST %s: %d", path, status)
+		}
+	}
+	p.want("/nothing", 404)
+	p.want("/debug/pprof/", 404)
+	newPage(t, true).want("/debug/pprof/", 200, "goroutine")
+}

@@ -1,0 +1,159 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"policyengine.dev/runtime/worker"
+)
+
+// The types of /config_dump. Fields are added, never renamed.
+type (
+	// Dump is what /config_dump shows. No value of it is secret.
+	Dump struct {
+		Build    Build         `json:"build"`
+		Ready    bool          `json:"ready"`
+		Reason   string        `json:"reason"`
+		Config   *ConfigDump   `json:"config,omitempty"`
+		Rejected *RejectedDump `json:"rejected,omitempty"`
+		// Policies are the versions that are compiled in.
+		Policies []PolicyDump `json:"policies"`
+	}
+	// ConfigDump is the configuration in force.
+	ConfigDump struct {
+		Version  string        `json:"version"`
+		Loaded   time.Time     `json:"loaded"`
+		Warnings []ProblemDump `json:"warnings,omitempty"`
+		Chains   []ChainDump   `json:"chains"`
+		// Routes gives each route's chain.
+		Routes         map[string]string `json:"routes"`
+		OnUnknownRoute string            `json:"onUnknownRoute"`
+	}
+	// RejectedDump is a newer configuration that was refused.
+	RejectedDump struct {
+		Version  string        `json:"version"`
+		At       time.Time     `json:"at"`
+		Problems []ProblemDump `json:"problems"`
+	}
+	// ProblemDump is one thing that is wrong.
+	ProblemDump struct {
+		Path    string `json:"path,omitempty"`
+		Message string `json:"message"`
+		Remedy  string `json:"remedy,omitempty"`
+	}
+	// ChainDump is one chain.
+	ChainDump struct {
+		Name string `json:"name"`
+		// Phases are those that the chain asks the proxy for.
+		Phases []string   `json:"phases"`
+		Steps  []StepDump `json:"steps"`
+	}
+	// StepDump is one step of a chain.
+	StepDump struct {
+		ID         string          `json:"id"`
+		Policy     string          `json:"policy"`
+		Version    string          `json:"version"`
+		Mode       string          `json:"mode"`
+		OnError    string          `json:"onError"`
+		When       string          `json:"when,omitempty"`
+		Timeout    string          `json:"timeout"`
+		OnReject   bool            `json:"onReject,omitempty"`
+		Phases     []string        `json:"phases"`
+		Params     json.RawMessage `json:"params"`
+		Started    bool            `json:"started"`
+		StartError string          `json:"startError,omitempty"`
+	}
+	// PolicyDump is one policy version that is compiled in.
+	PolicyDump struct {
+		Name        string   `json:"name"`
+		Version     string   `json:"version"`
+		Description string   `json:"description"`
+		Phases      []string `json:"phases"`
+		Deprecated  string   `json:"deprecated,omitempty"`
+	}
+)
+
+func (o *Options) dump(w http.ResponseWriter, _ *http.Request) {
+	b, err := json.MarshalIndent(o.collect(), "", "  ")
+	if err != nil {
+		text(w, http.StatusInternalServerError, "encoding the dump: "+err.Error()+"\n")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(b, '\n'))
+}
+
+func (o *Options) collect() Dump {
+	status, reason := o.readiness()
+	st := o.Worker.Status()
+	d := Dump{Build: o.Build, Ready: status == http.StatusOK, Reason: reason}
+	for v := range o.Worker.Registry().Versions {
+		d.Policies = append(d.Policies, PolicyDump{
+			Name: v.Name, Version: v.Version, Description: v.Definition.Description,
+			Phases: names(v.Phases().String()), Deprecated: v.Definition.Deprecated,
+		})
+	}
+	if st.Err != nil {
+		d.Rejected = &RejectedDump{Version: st.Rejected, At: st.RejectedAt, Problems: problems(st.Err)}
+	}
+	s := o.Worker.Acquire()
+	if s == nil {
+		return d
+	}
+	defer s.Release()
+	c := &ConfigDump{Version: s.Version(), Loaded: s.Loaded(), Routes: map[string]string{}, OnUnknownRoute: "deny"}
+	if s.OnUnknownRoute() == worker.ContinueUnknownRoute {
+		c.OnUnknownRoute = "continue"
+	}
+	if len(st.Warnings) > 0 {
+		c.Warnings = problems(st.Warnings)
+	}
+	for _, chain := range s.Chains() {
+		c.Chains = append(c.Chains, chainDump(chain))
+	}
+	for route, chain := range s.Routes {
+		c.Routes[route] = chain.Name()
+	}
+	d.Config = c
+	return d
+}
+
+func chainDump(chain *worker.Chain) ChainDump {
+	cd := ChainDump{Name: chain.Name(), Phases: names(chain.Needs().Phases.String())}
+	for step := range chain.Steps {
+		sd := StepDump{
+			ID: step.ID, Policy: step.Policy, Version: step.Version, Mode: step.Mode.String(), OnError: "deny",
+			When: step.Condition, Timeout: step.Timeout.String(), OnReject: step.OnReject,
+			Phases: names(step.Phases.String()), Params: step.Params, Started: step.Started,
+		}
+		if step.OnError == worker.ContinueOnError {
+			sd.OnError = "continue"
+		}
+		if step.StartError != nil {
+			sd.StartError = step.StartError.Error()
+		}
+		cd.Steps = append(cd.Steps, sd)
+	}
+	return cd
+}
+
+func problems(err error) []ProblemDump {
+	all, ok := err.(worker.Problems)
+	if !ok {
+		return []ProblemDump{{Message: err.Error()}}
+	}
+	var out []ProblemDump
+	for _, p := range all {
+		out = append(out, ProblemDump{p.Path, p.Message, p.Remedy})
+	}
+	return out
+}
+
+func names(list string) []string {
+	if list == "" {
+		return []string{}
+	}
+	return strings.Split(list, ", ")
+}

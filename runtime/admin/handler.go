@@ -1,0 +1,97 @@
+package admin
+
+import (
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"policyengine.dev/runtime/worker"
+)
+
+// Options are what the pages show.
+type Options struct {
+	Worker *worker.Worker
+	// Metrics is what /metrics shows.
+	Metrics prometheus.Gatherer
+	// Draining reports that the engine is about to end; nil is never.
+	Draining func() bool
+	// Pprof serves profiles under /debug/pprof/. They show file names and
+	// stacks, and a CPU profile costs time: off unless asked for.
+	Pprof bool
+	// Build says what the engine was built as.
+	Build Build
+}
+
+// Build says what an engine was built as.
+type Build struct {
+	Engine string `json:"engine,omitempty"`
+	Go     string `json:"go"`
+}
+
+// NewHandler returns the pages:
+//
+//	/healthz      200 while the process serves
+//	/readyz       200 once a valid configuration is in force and while not draining, else 503
+//	/config_dump  the configuration in force and the one refused after it, as JSON
+//	/metrics      for Prometheus
+//	/debug/pprof/ where Options.Pprof is set
+//	/             a page for people
+//
+// All but these are 404, all methods but GET and HEAD 405.
+func NewHandler(o Options) http.Handler {
+	if o.Draining == nil {
+		o.Draining = func() bool { return false }
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		status, why := o.readiness()
+		text(w, status, why+"\n")
+	})
+	mux.HandleFunc("/config_dump", o.dump)
+	mux.Handle("/metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/{$}", o.console)
+	if o.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return readOnly(mux)
+}
+
+// readOnly refuses what would change something, and keeps browsers from making more
+// of a page than it is.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		h.Set("Cache-Control", "no-store")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			text(w, http.StatusMethodNotAllowed, "only GET and HEAD\n")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// readiness says whether requests should be sent here, and if not, why.
+func (o *Options) readiness() (status int, why string) {
+	switch {
+	case o.Draining():
+		return http.StatusServiceUnavailable, "draining"
+	case o.Worker.Status().Version == "" && o.Worker.Status().Updates == 0:
+		return http.StatusServiceUnavailable, "no valid configuration yet"
+	}
+	return http.StatusOK, "ready"
+}
+
+func text(w http.ResponseWriter, status int, s string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(s))
+}

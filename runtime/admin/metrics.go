@@ -1,0 +1,111 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/runtime/worker"
+)
+
+// stepLabels name one step. Their values come from the configuration in force, which
+// is what bounds the number of series.
+var stepLabels = []string{"chain", "id", "policy", "version", "mode"}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("policy_engine_"+name, help, labels, nil)
+}
+
+var (
+	stepCalls         = desc("policy_calls_total", "Calls of a policy by phase and outcome.", append(stepLabels[:5:5], "phase", "outcome")...)
+	stepSeconds       = desc("policy_duration_seconds", "Time that a policy took in one phase.", append(stepLabels[:5:5], "phase")...)
+	stepDisagreements = desc("policy_shadow_disagreements_total", "Calls in shadow mode that, enforced, would have changed or ended the request.", stepLabels...)
+	stepAbandoned     = desc("policy_abandoned_calls", "Calls that have not come back after their timeout.", stepLabels...)
+	stepStarted       = desc("policy_started", "Whether the policy has what it needs to decide (1) or errs until it has (0).", stepLabels...)
+
+	configInfo     = desc("config_info", "The configuration in force.", "version")
+	configLoaded   = desc("config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
+	configUpdates  = desc("config_updates_total", "Configurations that took effect.")
+	configRejected = desc("config_rejections_total", "Configurations that were refused.")
+	configStale    = desc("config_stale", "Whether a newer configuration than the one in force was refused (1) or not (0).")
+	configWarnings = desc("config_warnings", "Warnings about the configuration in force.")
+	configRoutes   = desc("config_routes", "Routes that have a chain.")
+	configChains   = desc("config_chains", "Chains.")
+)
+
+// Collector shows a worker's configuration and steps to Prometheus.
+type Collector struct{ worker *worker.Worker }
+
+// NewCollector returns a collector over w. Safe for concurrent use.
+func NewCollector(w *worker.Worker) *Collector { return &Collector{w} }
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		stepCalls, stepSeconds, stepDisagreements, stepAbandoned, stepStarted, configInfo, configLoaded,
+		configUpdates, configRejected, configStale, configWarnings, configRoutes, configChains,
+	} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(to chan<- prometheus.Metric) {
+	st := c.worker.Status()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	counter(configUpdates, st.Updates)
+	counter(configRejected, st.Rejections)
+	gauge(configStale, boolean(st.Err != nil))
+	s := c.worker.Acquire()
+	if s == nil {
+		return
+	}
+	defer s.Release()
+	gauge(configInfo, 1, s.Version())
+	gauge(configLoaded, float64(s.Loaded().UnixNano())/float64(time.Second))
+	gauge(configWarnings, float64(len(st.Warnings)))
+	gauge(configChains, float64(len(s.Chains())))
+	gauge(configRoutes, float64(s.RouteCount()))
+	for _, chain := range s.Chains() {
+		for step := range chain.Steps {
+			labels := []string{chain.Name(), step.ID, step.Policy, step.Version, step.Mode.String()}
+			counter(stepDisagreements, step.Metrics.Disagreements.Load(), labels...)
+			gauge(stepAbandoned, float64(step.Metrics.Abandoned.Load()), labels...)
+			gauge(stepStarted, boolean(step.Started), labels...)
+			collectPhases(to, step, labels)
+		}
+	}
+}
+
+func collectPhases(to chan<- prometheus.Metric, step worker.StepInfo, labels []string) {
+	for _, phase := range step.Phases.List() {
+		at := append(labels[:len(labels):len(labels)], phase.String())
+		for o := telemetry.StepOutcome(0); o < telemetry.StepOutcomeCount; o++ {
+			n := step.Metrics.Outcomes(phase, o)
+			to <- prometheus.MustNewConstMetric(stepCalls, prometheus.CounterValue, float64(n), append(at[:len(at):len(at)], o.String())...)
+		}
+		to <- latency(stepSeconds, step.Metrics.Latency(phase), at)
+	}
+}
+
+func latency(d *prometheus.Desc, l *telemetry.Latency, labels []string) prometheus.Metric {
+	count, sum, cumulative := l.Read()
+	buckets := make(map[float64]uint64, len(cumulative))
+	for i, n := range cumulative {
+		buckets[telemetry.LatencyBuckets[i].Seconds()] = n
+	}
+	return prometheus.MustNewConstHistogram(d, count, sum.Seconds(), buckets, labels...)
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
