@@ -2,11 +2,17 @@ package policytest
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/strictyaml"
 )
@@ -107,13 +113,48 @@ func build(b policy.Builder, params string, opts []Option) (*Policy, error) {
 	if c.host == nil {
 		c.host = NewHost()
 	}
-	root, err := strictyaml.Parse("params", []byte(params))
+	def, err := loadDefinition(c.definition)
 	if err != nil {
-		return nil, fmt.Errorf("reading the parameters: %w", err)
+		return nil, err
 	}
-	instance, err := b.Build(root.JSON(), c.host.Policy())
+	filled, err := fill(def, params)
+	if err != nil {
+		return nil, err
+	}
+	instance, err := b.Build(filled, c.host.Policy())
 	if err != nil {
 		return nil, err
 	}
 	return &Policy{Host: c.host, Instance: instance, phases: policy.ActivePhases(instance), config: c}, nil
+}
+
+// loadDefinition reads a policy.yaml. Its directory has to be known, since that is
+// named as the version.
+func loadDefinition(path string) (*definition.Definition, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("finding %s: %w", path, err)
+	}
+	src, err := os.ReadFile(absolute)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w\na test runs in its package's directory, where policy.yaml is; from elsewhere, use WithDefinition; under Bazel it is the library's data", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return definition.Parse(absolute, src)
+}
+
+// fill checks parameters as written against def, and fills in what they leave out.
+func fill(def *definition.Definition, params string) (json.RawMessage, error) {
+	root, err := strictyaml.Parse("params", []byte(params))
+	if err != nil {
+		return nil, err
+	}
+	filled, err := def.Validate(root.JSON())
+	var problems definition.Problems
+	if errors.As(err, &problems) {
+		return nil, problems.At(root).Err()
+	}
+	return filled, err
 }

@@ -90,22 +90,30 @@ func (x *Exchange) chunks(ctx context.Context, phase policy.Phase, pieces []stri
 		}
 		x.Steps = append(x.Steps, Step{phase, action})
 		state, held = chunk.State, nil
-		if x.policy.config.shadow {
-			action = nil
-		}
-		next := data
 		if ir, ok := action.(*policy.ImmediateResponse); ok {
-			return x.apply(phase, ir)
+			if err := x.apply(phase, ir); err != nil || x.Immediate != nil {
+				return err
+			}
+			action = nil // in shadow mode the chunk goes on
 		}
-		if replacement, ok := policy.ChunkReplacement(action); ok {
-			next = replacement
-		}
-		if policy.IsHold(action) {
+		replacement, replaced := policy.ChunkReplacement(action)
+		holds := policy.IsHold(action)
+		switch {
+		case holds:
 			if err := x.checkHold(data, i == len(pieces)-1); err != nil {
 				return fmt.Errorf("%s: chunk %d: %w", phase, i, err)
 			}
+		case !replaced && action != nil:
+			return fmt.Errorf("%s: chunk %d: the action cannot be applied: it is a %T", phase, i, action)
+		}
+		next := data
+		switch {
+		case x.policy.config.shadow:
+		case holds:
 			// A copy with no room, so that a policy's Data is never written to.
 			held, next = data[:len(data):len(data)], nil
+		case replaced:
+			next = replacement
 		}
 		*out = append(*out, string(next))
 		b.whole += string(next)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	apikey "policyengine.dev/policies/api-key-validation/v1.0.0"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/policytest"
@@ -135,50 +137,67 @@ func TestTheAnswer(t *testing.T) {
 	}
 }
 
-func TestRefusedParameters(t *testing.T) {
-	h1, h2 := hash("1"), hash("2")
-	for _, tt := range []struct {
-		name, params string
-		want         []string
-	}{
-		{"no place", `keys: [{id: a, sha256: ` + h1 + `}]`, []string{"header, query: give at least one"}},
-		{"no keys", `{header: x-api-key, keys: []}`, []string{"keys: at least one"}},
-		{"everything at once", `
-header: connection
-query: "a b"
-idHeader: host
-keys:
-- {id: a, sha256: ` + h1 + `}
-- {id: a, sha256: ` + h2 + `}
-- {id: b, sha256: ` + strings.ToUpper(h1) + `}
-- {id: "", sha256: abc}
-- {id: "x\ny", sha256: ` + strings.Repeat("g", 64) + `}
-- {id: empty, sha256: ` + hash("") + `}
-`, []string{
-			`header: "connection" belongs to one connection`,
-			`query: "a b" has other characters`,
-			`idHeader: "host" is the authority`,
-			`keys[1].id: "a" is the id of keys[0] already`,
-			`keys[2].sha256: it is the hash of keys[0] already`,
-			`keys[3].id: it is empty`,
-			`keys[3].sha256: it has 3 characters`,
-			`keys[4].id: it is empty or has control characters`,
-			`keys[4].sha256: it has other characters`,
-			`keys[5].sha256: it is the hash of the empty string`,
-		}},
-		{"the id in the key's place", `{header: x-a, idHeader: X-A, keys: [{id: a, sha256: ` + h1 + `}]}`, []string{"idHeader:"}},
+// TestRefusedByTheSchema proves that policy.yaml says what parameters look like.
+func TestRefusedByTheSchema(t *testing.T) {
+	good := `keys: [{id: a, sha256: "` + hash("1") + `"}]`
+	for _, tt := range []struct{ name, params, want string }{
+		{"no place", good, "header: missing"},
+		{"no keys", `header: x-api-key`, "keys: missing"},
+		{"an empty list of keys", `{header: x-api-key, keys: []}`, "keys: too few items"},
+		{"no header name", "header: a b\n" + good, "header: not of the form header-name"},
+		{"a parameter that would have to be encoded", "query: a b\n" + good, "query: not of the right form"},
+		{"a hash of another length", `{header: x-api-key, keys: [{id: a, sha256: abc}]}`, "keys[0].sha256: not of the right form"},
+		{"no id", `{header: x-api-key, keys: [{sha256: "` + hash("1") + `"}]}`, "keys[0].id: missing"},
+		{"an unknown field", "header: x-api-key\nstrip: false\n" + good, "strip: unknown field"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := policytest.NewError(t, apikey.Policy, tt.params)
-			for _, want := range tt.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q is not in the error:\n%v", want, err)
-				}
-			}
-			if s := strings.ToLower(err.Error()); strings.Contains(s, h1) || strings.Contains(s, h2) {
-				t.Errorf("the error tells a hash:\n%v", err)
+			if err := policytest.NewError(t, apikey.Policy, tt.params); !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%q is not in the error:\n%v", tt.want, err)
 			}
 		})
+	}
+}
+
+// TestRefusedByNew proves that New does not rely on the schema alone, and tells
+// everything at once, without the hashes.
+func TestRefusedByNew(t *testing.T) {
+	h1, h2 := hash("1"), hash("2")
+	_, err := apikey.New(apikey.Params{
+		Header: "connection", Query: "a b", IDHeader: "host",
+		Keys: []apikey.Key{
+			{ID: "a", SHA256: h1}, {ID: "a", SHA256: h2}, {ID: "b", SHA256: strings.ToUpper(h1)}, {SHA256: "abc"},
+			{ID: "x\ny", SHA256: strings.Repeat("g", 64)}, {ID: "empty", SHA256: hash("")},
+		},
+	}, policy.Host{})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	want := []string{
+		`keys[1].id: "a" is the id of keys[0] already`,
+		`keys[2].sha256: it is the hash of keys[0] already`,
+		`keys[3].id: it is empty or has control characters`,
+		`keys[3].sha256: it has 3 characters, not 64 hexadecimal digits`,
+		`keys[4].id: it is empty or has control characters`,
+		`keys[4].sha256: it has other characters than hexadecimal digits`,
+		`keys[5].sha256: it is the hash of the empty string`,
+		`header: "connection" belongs to one connection (RFC 9110, section 7.6.1), not to the message`,
+		"query: \"a b\" has other characters than letters, digits and !#$%&'*+-.^_`|~",
+		`idHeader: "host" is the authority: change it by the action's Authority`,
+	}
+	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
+		t.Error(diff)
+	}
+	if s := strings.ToLower(err.Error()); strings.Contains(s, h1) || strings.Contains(s, h2) {
+		t.Errorf("the error tells a hash:\n%v", err)
+	}
+
+	_, err = apikey.New(apikey.Params{}, policy.Host{})
+	if diff := cmp.Diff("keys: at least one is needed\nheader, query: give at least one of them, so that the key can be found", fmt.Sprint(err)); diff != "" {
+		t.Error(diff)
+	}
+	_, err = apikey.New(apikey.Params{Header: "x-a", IDHeader: "x-a", Keys: []apikey.Key{{ID: "a", SHA256: h1}}}, policy.Host{})
+	if diff := cmp.Diff(`idHeader: "x-a" is the header of the key`, fmt.Sprint(err)); diff != "" {
+		t.Error(diff)
 	}
 }
 
