@@ -1,0 +1,180 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Upstream is an HTTP server that keeps what it was asked and answers what it was
+// told to, over HTTP/1.1 and, without TLS, HTTP/2. Safe for concurrent use.
+type Upstream struct {
+	server   http.Server
+	listener net.Listener
+	ended    chan struct{}
+
+	mu       sync.Mutex
+	answer   Answer
+	received []Received
+}
+
+// Received is a request as the upstream saw it, once it was there to its end.
+type Received struct {
+	// Method, Target (path and query), Host and Proto are as they came.
+	Method, Target, Host, Proto string
+	Header                      http.Header
+	Body                        []byte
+	Trailer                     http.Header
+	// Broken says that the request ended before its body did.
+	Broken bool
+}
+
+// Answer is what an upstream sends.
+type Answer struct {
+	// Status is 200 where it is 0.
+	Status int
+	// Informational are statuses (1xx) sent before.
+	Informational []int
+	Header        http.Header
+	// Chunks are the body's pieces, each flushed. With one or none the length
+	// is declared.
+	Chunks [][]byte
+	// Pause lies between two chunks.
+	Pause   time.Duration
+	Trailer http.Header
+	// Early sends headers before the request's body was read.
+	Early bool
+	// Abort breaks the connection: before the headers, or after the chunks
+	// where there are any.
+	Abort bool
+}
+
+// StartUpstream listens on a free port of 127.0.0.1. It answers 200 with a short
+// body until [Upstream.Answer] is called.
+func StartUpstream() (*Upstream, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("starting the upstream: %w", err)
+	}
+	u := &Upstream{
+		listener: listener, ended: make(chan struct{}),
+		answer: Answer{Chunks: [][]byte{[]byte("hello from the upstream\n")}},
+	}
+	u.server.Handler = u
+	u.server.Protocols = new(http.Protocols)
+	u.server.Protocols.SetHTTP1(true)
+	u.server.Protocols.SetUnencryptedHTTP2(true)
+	u.server.ErrorLog = log.New(io.Discard, "", 0) // aborted connections are asked for
+	go func() {
+		defer close(u.ended)
+		_ = u.server.Serve(listener)
+	}()
+	return u, nil
+}
+
+// Address is host:port.
+func (u *Upstream) Address() string { return u.listener.Addr().String() }
+
+// Close ends the server and every connection.
+func (u *Upstream) Close() {
+	_ = u.server.Close()
+	<-u.ended
+}
+
+// Answer says what requests from now on are answered.
+func (u *Upstream) Answer(a Answer) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.answer = a
+}
+
+// Received returns the requests that have come to their end since Forget.
+func (u *Upstream) Received() []Received {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.received)
+}
+
+// Forget drops what was received.
+func (u *Upstream) Forget() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.received = nil
+}
+
+func (u *Upstream) keep(r Received) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.received = append(u.received, r)
+}
+
+// ServeHTTP implements http.Handler.
+func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	u.mu.Lock()
+	a := u.answer
+	u.mu.Unlock()
+	control := http.NewResponseController(w)
+	_ = control.EnableFullDuplex()
+	for name, values := range a.Header {
+		w.Header()[http.CanonicalHeaderKey(name)] = values
+	}
+	if a.Early {
+		w.WriteHeader(status(a))
+		_ = control.Flush()
+	}
+	body, err := io.ReadAll(r.Body)
+	u.keep(Received{
+		Method: r.Method, Target: r.RequestURI, Host: r.Host, Proto: r.Proto,
+		Header: r.Header.Clone(), Body: body, Trailer: r.Trailer.Clone(), Broken: err != nil,
+	})
+	if a.Abort && len(a.Chunks) == 0 {
+		panic(http.ErrAbortHandler)
+	}
+	u.respond(w, control, a)
+}
+
+func (u *Upstream) respond(w http.ResponseWriter, control *http.ResponseController, a Answer) {
+	if !a.Early {
+		for _, s := range a.Informational {
+			w.WriteHeader(s)
+		}
+		if len(a.Chunks) == 1 && len(a.Trailer) == 0 && !a.Abort && w.Header().Get("Content-Length") == "" {
+			w.Header().Set("Content-Length", strconv.Itoa(len(a.Chunks[0])))
+		}
+		w.WriteHeader(status(a))
+	}
+	for i, chunk := range a.Chunks {
+		if i > 0 {
+			time.Sleep(a.Pause)
+		}
+		if _, err := w.Write(chunk); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+			return
+		}
+		if len(a.Chunks) > 1 || a.Abort {
+			_ = control.Flush()
+		}
+	}
+	if a.Abort {
+		panic(http.ErrAbortHandler)
+	}
+	if len(a.Trailer) > 0 {
+		_ = control.Flush() // HTTP/1.1 has trailers only after a chunked body
+	}
+	for name, values := range a.Trailer {
+		w.Header()[http.TrailerPrefix+http.CanonicalHeaderKey(name)] = values
+	}
+}
+
+func status(a Answer) int {
+	if a.Status == 0 {
+		return http.StatusOK
+	}
+	return a.Status
+}
