@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"math"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -207,15 +208,33 @@ func (c *checker) regex(pattern ast.Expr) {
 		c.at(pattern, "the regular expression does not compile: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		return
 	}
+	if n := programSize(parsed); n > MaxRegexProgram {
+		c.at(pattern, "the regular expression compiles to some %d instructions, at most %d are allowed", n, MaxRegexProgram)
+		return
+	}
 	prog, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
 		c.at(pattern, "the regular expression does not compile: %s", err)
 		return
 	}
-	if n := len(prog.Inst); n > MaxRegexProgram {
-		c.at(pattern, "the regular expression compiles to %d instructions, at most %d are allowed", n, MaxRegexProgram)
-	}
 	c.regexes[pattern.ID()] = len(prog.Inst)
+}
+
+// programSize is about how many instructions a regular expression compiles to. It
+// is found without compiling, since a short expression can have millions. The
+// parser has bounded how deep it is nested.
+func programSize(re *syntax.Regexp) int {
+	n := 1
+	for _, sub := range re.Sub {
+		n += programSize(sub)
+	}
+	switch re.Op {
+	case syntax.OpLiteral:
+		n = max(n, len(re.Rune))
+	case syntax.OpRepeat:
+		n *= max(re.Min, re.Max, 1)
+	}
+	return min(n, math.MaxInt32)
 }
 
 // fixedZone is what CEL takes for an offset from UTC.

@@ -43,11 +43,11 @@ func (c *compiled) Source() string { return c.source }
 func (c *compiled) Reads() Reads { return c.reads }
 
 // Cost is the highest cost of one evaluation in cel-go's units, and whether it was
-// known when the expression was compiled. Where it was not, it is MaxCost, and
-// evaluation counts and ends at that.
+// known when the expression was compiled. Where it was not, it is MaxMeteredCost,
+// and evaluation counts and ends at that.
 func (c *compiled) Cost() (units uint64, known bool) {
 	if c.cost == unbounded {
-		return MaxCost, false
+		return MaxMeteredCost, false
 	}
 	return c.cost, true
 }

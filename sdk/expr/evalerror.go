@@ -66,6 +66,7 @@ const sharedErrorID = math.MaxInt64
 
 func init() {
 	types.LabelErrNode(sharedErrorID, types.NoSuchOverloadErr())
+	types.LabelErrNode(sharedErrorID, types.Int(math.MaxInt64).ConvertToType(types.TimestampType))
 }
 
 // reasonOf tells what kind of failure the interpreter's error is.

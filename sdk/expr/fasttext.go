@@ -50,6 +50,16 @@ func (q quick) textCall(call ast.CallExpr) textFunc {
 		return q.concat(call)
 	case "orValue":
 		return q.headerOr(call.Target(), args[0])
+	case "lowerAscii":
+		if f := q.text(call.Target()); f != nil && q.kind(call.Target()) == types.StringKind {
+			return func(in Input) (string, bool) {
+				s, ok := f(in)
+				if !ok || !isASCII(s) {
+					return "", false
+				}
+				return lowerASCII(s), true
+			}
+		}
 	case "string":
 		if q.kind(args[0]) == types.StringKind {
 			return q.text(args[0])
@@ -153,6 +163,16 @@ func (q quick) part(name string, whole, part ast.Expr) boolFunc {
 	return compare(q.text(whole), q.text(part), holds)
 }
 
+// isASCII reports whether s has ASCII characters alone.
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
 func (q quick) matches(text, pattern ast.Expr) boolFunc {
 	if q.kind(text) != types.StringKind {
 		return nil
@@ -184,7 +204,13 @@ func (q quick) presence(operand ast.Expr, key textFunc) boolFunc {
 		}
 	}
 	if operand.Kind() == ast.IdentKind && operand.AsIdent() == "request.params" {
-		return nil
+		return func(in Input) (bool, bool) {
+			name, ok := key(in)
+			if !ok {
+				return false, false
+			}
+			return hasParam(in.Target(), name)
+		}
 	}
 	return q.presenceDyn(operand, key)
 }

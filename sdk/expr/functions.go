@@ -24,7 +24,7 @@ var functions = map[string]bool{
 	"getDayOfYear": true, "getHours": true, "getMinutes": true, "getSeconds": true, "getMilliseconds": true,
 
 	"charAt": true, "indexOf": true, "lastIndexOf": true, "lowerAscii": true, "upperAscii": true,
-	"replace": true, "split": true, "substring": true, "trim": true, "join": true,
+	"replace": true, "split": true, "substring": true, "trim": true,
 
 	"optional.of": true, "optional.none": true, "optional.ofNonZeroValue": true,
 	"value": true, "hasValue": true, "or": true, "orValue": true,

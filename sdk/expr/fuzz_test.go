@@ -29,14 +29,7 @@ func FuzzQuickWay(f *testing.F) {
 		if got != want || message(gotErr) != message(wantErr) {
 			t.Fatalf("%s\nover %+v\nquick way: %v, %v\ninterpreter: %v, %v", text, in, got, gotErr, want, wantErr)
 		}
-		most, known := p.Cost()
-		spent, err := p.Spend(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if known && spent > most {
-			t.Fatalf("%s\nspent %d, estimated were %d at most", text, spent, most)
-		}
+		checkCost(t, p, in)
 	})
 }
 

@@ -55,7 +55,7 @@ func (g *generator) boolean(depth int) string {
 	case 15, 16:
 		return g.dyn() + pick(g, " == ", " != ", " < ", " <= ", " > ", " >= ") + pick(g, "1", "3", "2.5", "-1.0")
 	case 17:
-		return pick(g, g.dyn()+pick(g, " == ", " != ")+g.text(depth-1), g.text(depth-1)+" == "+g.dyn(), g.dyn()+" == "+g.boolean(depth-1), g.dyn()+" == "+g.dyn(), g.dyn()+" == null")
+		return pick(g, g.dyn()+pick(g, " == ", " != ")+g.text(depth-1), g.text(depth-1)+" == "+g.dyn(), g.dyn()+" == "+g.boolean(depth-1), g.dyn()+" == "+g.dyn(), g.dyn()+" == null", "auth.claims == "+g.dyn(), "[1].map(x, "+g.text(depth-1)+") == auth.scopes")
 	case 18:
 		return pick(g, "request.headers", "response.headers", "auth.scopes", "auth.claims", "request.params", "metadata.m", "metadata.list") +
 			pick(g, ".exists(v, ", ".all(v, ") + pick(g, `v == "a"`, `v.startsWith("b")`, `v > "c"`, g.boolean(depth-1)) + ")"
@@ -72,7 +72,7 @@ func (g *generator) constant() string {
 func (g *generator) text(depth int) string {
 	n := 9
 	if depth > 0 {
-		n = 14
+		n = 18
 	}
 	switch g.below(n) {
 	default:
@@ -96,6 +96,14 @@ func (g *generator) text(depth int) string {
 		return g.text(depth-1) + ".lowerAscii()"
 	case 13:
 		return `request.headers[` + g.text(depth-1) + "]"
+	case 14:
+		return g.text(depth-1) + ".replace(" + g.constant() + ", " + g.text(depth-1) + ")"
+	case 15:
+		return g.text(depth-1) + ".split(" + g.constant() + ")[" + pick(g, "0", "1") + "]"
+	case 16:
+		return g.text(depth-1) + pick(g, ".trim()", ".substring(1)", ".substring(0, 2)", ".charAt(1)")
+	case 17:
+		return "string(" + g.text(depth-1) + pick(g, ".indexOf(", ".lastIndexOf(") + g.text(depth-1) + "))"
 	}
 }
 

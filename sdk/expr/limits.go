@@ -24,4 +24,8 @@ const (
 	// MaxCost is the highest cost of one evaluation in cel-go's units, each
 	// meant to stand for some 50 ns of work.
 	MaxCost = 500_000
+	// MaxMeteredCost is the highest cost of one evaluation where no bound is
+	// known at load, as where an expression splits a string and works on the
+	// parts. It is counted then, which makes a unit cost more.
+	MaxMeteredCost = 50_000
 )

@@ -20,7 +20,7 @@ type plan struct {
 func newPlan(checked *cel.Ast, source string, metered bool, m meter) (*plan, error) {
 	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if metered {
-		opts = append(opts, cel.CostTracking(m), cel.CostLimit(MaxCost))
+		opts = append(opts, cel.CostTracking(m), cel.CostLimit(MaxMeteredCost))
 	}
 	prg, err := environment().Program(checked, opts...)
 	if err != nil {

@@ -2,7 +2,6 @@ package expr
 
 import (
 	"iter"
-	"strings"
 	"time"
 )
 
@@ -10,10 +9,8 @@ import (
 // request of which nothing is known. It is safe for concurrent use as long as
 // nobody changes it.
 type Static struct {
-	// Line is the request line: method, scheme, authority and target.
-	RequestMethod, RequestScheme, RequestAuthority string
-	// RequestTarget is the path with the query.
-	RequestTarget string
+	// The pseudo-headers; RequestTarget is :path, the path with the query.
+	RequestMethod, RequestScheme, RequestAuthority, RequestTarget string
 	// RequestFields and ResponseFields are the header fields in order.
 	RequestFields, ResponseFields Fields
 	// RequestTime is when the request came; the zero value is unknown.
@@ -28,7 +25,7 @@ type Static struct {
 	Entries, EnvoyAttributes map[string]any
 }
 
-// Principal is an authenticated caller of a [Static].
+// Principal is the caller of a [Static], as auth.* has it.
 type Principal struct {
 	Subject, Issuer string
 	Scopes          []string
@@ -122,7 +119,7 @@ var _ Headers = (*Fields)(nil)
 // Get implements [Headers].
 func (f *Fields) Get(name string) (string, bool) {
 	for _, field := range *f {
-		if strings.EqualFold(field.Name, name) {
+		if lowerASCII(field.Name) == name {
 			return field.Value, true
 		}
 	}
@@ -133,7 +130,7 @@ func (f *Fields) Get(name string) (string, bool) {
 func (f *Fields) Count(name string) int {
 	n := 0
 	for _, field := range *f {
-		if strings.EqualFold(field.Name, name) {
+		if lowerASCII(field.Name) == name {
 			n++
 		}
 	}
@@ -144,7 +141,7 @@ func (f *Fields) Count(name string) int {
 func (f *Fields) Values(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, field := range *f {
-			if strings.EqualFold(field.Name, name) && !yield(field.Value) {
+			if lowerASCII(field.Name) == name && !yield(field.Value) {
 				return
 			}
 		}
