@@ -208,31 +208,37 @@ func (c *checker) regex(pattern ast.Expr) {
 		c.at(pattern, "the regular expression does not compile: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		return
 	}
-	if n := programSize(parsed); n > MaxRegexProgram {
-		c.at(pattern, "the regular expression compiles to some %d instructions, at most %d are allowed", n, MaxRegexProgram)
-		return
+	size := programSize(parsed)
+	if size <= 2*MaxRegexProgram {
+		prog, err := syntax.Compile(parsed.Simplify())
+		if err != nil {
+			c.at(pattern, "the regular expression does not compile: %s", err)
+			return
+		}
+		size = len(prog.Inst)
 	}
-	prog, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
-		c.at(pattern, "the regular expression does not compile: %s", err)
-		return
+	if size > MaxRegexProgram {
+		c.at(pattern, "the regular expression compiles to some %d instructions, at most %d are allowed", size, MaxRegexProgram)
 	}
-	c.regexes[pattern.ID()] = len(prog.Inst)
+	c.regexes[pattern.ID()] = size
 }
 
 // programSize is about how many instructions a regular expression compiles to. It
 // is found without compiling, since a short expression can have millions. The
 // parser has bounded how deep it is nested.
 func programSize(re *syntax.Regexp) int {
-	n := 1
+	n := 0
 	for _, sub := range re.Sub {
 		n += programSize(sub)
 	}
 	switch re.Op {
 	case syntax.OpLiteral:
-		n = max(n, len(re.Rune))
+		n = len(re.Rune)
+	case syntax.OpConcat:
 	case syntax.OpRepeat:
 		n *= max(re.Min, re.Max, 1)
+	default:
+		n++
 	}
 	return min(n, math.MaxInt32)
 }

@@ -164,7 +164,7 @@ func (c *checker) result(got, want *cel.Type) {
 	case got.Kind() == types.DynKind && want.Kind() == types.StringKind:
 		hint = "; convert it, as in string(...)"
 	}
-	c.at(c.ast.Expr(), "the expression has the type %s and not %s%s", cel.FormatCELType(got), cel.FormatCELType(want), hint)
+	c.problems.add(1, 1, "the expression has the type %s and not %s%s", cel.FormatCELType(got), cel.FormatCELType(want), hint)
 }
 
 // typeCheck parses and type-checks. It gives nil where there are problems.
