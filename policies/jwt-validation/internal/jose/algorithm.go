@@ -1,0 +1,176 @@
+package jose
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Algorithm is a signature algorithm of RFC 7518, section 3.1, or RFC 8037. The
+// zero value is none of them.
+type Algorithm uint8
+
+// The algorithms. There is no "none", and no HMAC: a verifier that knows both HMAC
+// and public keys can be made to take a public key for a shared secret.
+const (
+	RS256 Algorithm = iota + 1
+	RS384
+	RS512
+	PS256
+	PS384
+	PS512
+	ES256
+	ES384
+	ES512
+	EdDSA
+	algorithmEnd
+)
+
+// method is how each algorithm verifies; its Verify insists on the key type.
+var methods = [algorithmEnd]jwt.SigningMethod{
+	RS256: jwt.SigningMethodRS256,
+	RS384: jwt.SigningMethodRS384,
+	RS512: jwt.SigningMethodRS512,
+	PS256: strictPSS(jwt.SigningMethodPS256),
+	PS384: strictPSS(jwt.SigningMethodPS384),
+	PS512: strictPSS(jwt.SigningMethodPS512),
+	ES256: jwt.SigningMethodES256,
+	ES384: jwt.SigningMethodES384,
+	ES512: jwt.SigningMethodES512,
+	EdDSA: jwt.SigningMethodEdDSA,
+}
+
+// strictPSS verifies with the salt as long as the hash, as RFC 7518, section 3.5,
+// says; the library's own methods take a salt of any length.
+func strictPSS(m *jwt.SigningMethodRSAPSS) jwt.SigningMethod {
+	return &jwt.SigningMethodRSAPSS{SigningMethodRSA: m.SigningMethodRSA, Options: &rsa.PSSOptions{
+		SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: m.Hash,
+	}}
+}
+
+// ParseAlgorithm returns the algorithm of that name; names are case-sensitive.
+func ParseAlgorithm(name string) (Algorithm, error) {
+	if a := algorithmOf(name); a != 0 {
+		return a, nil
+	}
+	return 0, fmt.Errorf("%q is not an algorithm that is supported; those are %s", name, strings.Join(AlgorithmNames(), ", "))
+}
+
+// algorithmOf is ParseAlgorithm without an error to build.
+func algorithmOf(name string) Algorithm {
+	for a := RS256; a < algorithmEnd; a++ {
+		if methods[a].Alg() == name {
+			return a
+		}
+	}
+	return 0
+}
+
+// AlgorithmNames are the names of all algorithms.
+func AlgorithmNames() []string {
+	var names []string
+	for a := RS256; a < algorithmEnd; a++ {
+		names = append(names, a.String())
+	}
+	return names
+}
+
+// String is the algorithm's name in a token's header.
+func (a Algorithm) String() string {
+	if a == 0 || a >= algorithmEnd {
+		return "none of the supported algorithms"
+	}
+	return methods[a].Alg()
+}
+
+// Algorithms is a set of algorithms. The zero value is empty.
+type Algorithms uint16
+
+// NewAlgorithms returns the set of list.
+func NewAlgorithms(list ...Algorithm) Algorithms {
+	var s Algorithms
+	for _, a := range list {
+		s |= 1 << a
+	}
+	return s
+}
+
+// ParseAlgorithms returns the set of the algorithms of those names.
+func ParseAlgorithms(names []string) (Algorithms, error) {
+	var s Algorithms
+	for _, name := range names {
+		a, err := ParseAlgorithm(name)
+		if err != nil {
+			return 0, err
+		}
+		s |= 1 << a
+	}
+	return s, nil
+}
+
+// Has reports whether a is in the set.
+func (s Algorithms) Has(a Algorithm) bool { return a != 0 && s&(1<<a) != 0 }
+
+// MinRSABits and MaxRSABits bound RSA keys: fewer are not safe (RFC 7518, sections
+// 3.3 and 3.5), more cost a verifier much and nobody any security worth it.
+const (
+	MinRSABits = 2048
+	MaxRSABits = 8192
+)
+
+// algorithmsFor returns the algorithms that public may be used with.
+func algorithmsFor(public crypto.PublicKey) (Algorithms, error) {
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		if bits := k.N.BitLen(); bits < MinRSABits || bits > MaxRSABits {
+			return 0, fmt.Errorf("an RSA key of %d bits; %d to %d are accepted", bits, MinRSABits, MaxRSABits)
+		}
+		if k.E < 3 || k.E&1 == 0 {
+			return 0, fmt.Errorf("an RSA key with the public exponent %d; an odd one from 3 on is accepted", k.E)
+		}
+		return NewAlgorithms(RS256, RS384, RS512, PS256, PS384, PS512), nil
+	case *ecdsa.PublicKey:
+		switch k.Curve {
+		case elliptic.P256():
+			return NewAlgorithms(ES256), nil
+		case elliptic.P384():
+			return NewAlgorithms(ES384), nil
+		case elliptic.P521():
+			return NewAlgorithms(ES512), nil
+		}
+		return 0, fmt.Errorf("an elliptic curve that is not supported; P-256, P-384 and P-521 are")
+	case ed25519.PublicKey:
+		if len(k) != ed25519.PublicKeySize {
+			return 0, fmt.Errorf("an Ed25519 key of %d bytes", len(k))
+		}
+		return NewAlgorithms(EdDSA), nil
+	}
+	return 0, fmt.Errorf("a key of type %T; RSA, EC and Ed25519 public keys are accepted", public)
+}
+
+// List returns the set's algorithms in order.
+func (s Algorithms) List() []Algorithm {
+	var list []Algorithm
+	for a := RS256; a < algorithmEnd; a++ {
+		if s.Has(a) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// String lists the names, separated by commas.
+func (s Algorithms) String() string {
+	names := make([]string, 0, len(methods))
+	for _, a := range s.List() {
+		names = append(names, a.String())
+	}
+	return strings.Join(slices.Clip(names), ", ")
+}
