@@ -1,0 +1,132 @@
+package claims
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"policyengine.dev/sdk/policy"
+)
+
+// ErrUnprintable is returned where a claim that is to go into a header cannot be
+// one unambiguously. It carries nothing of the token.
+var ErrUnprintable = errors.New("a claim that cannot be a header's value")
+
+// Mapping says which header tells an upstream a claim.
+type Mapping struct {
+	Claim  Path              `json:"claim"`
+	Header policy.HeaderName `json:"header"`
+}
+
+// CheckMappings returns what is wrong with mappings, each problem with the index in
+// front. taken are the headers that tokens come in, in lower case.
+func CheckMappings(mappings []Mapping, taken []string) []error {
+	var problems []error
+	for i := range mappings {
+		m := &mappings[i]
+		problem := func(field, format string, args ...any) {
+			problems = append(problems, fmt.Errorf("[%d].%s: %w", i, field, fmt.Errorf(format, args...)))
+		}
+		if len(m.Claim) == 0 {
+			problem("claim", "it is missing")
+		}
+		if err := policy.CheckHeaderEdit(string(m.Header)); err != nil {
+			problem("header", "%q %w", m.Header, err)
+		}
+		if slices.Contains(taken, string(m.Header)) {
+			problem("header", "%q is where the token comes in", m.Header)
+		}
+		for _, o := range mappings[:i] {
+			if o.Header == m.Header {
+				problem("header", "%q tells another claim already", m.Header)
+				break
+			}
+		}
+	}
+	return problems
+}
+
+// Headers renders the claims that mappings name. set has the headers whose claims
+// are there; absent the names of the others, which have to be removed so that no
+// client can speak in a token's place. A claim that is null or an empty string or
+// list counts as absent.
+func Headers(mappings []Mapping, all map[string]any) (set []policy.Header, absent []string, err error) {
+	if len(mappings) == 0 {
+		return nil, nil, nil
+	}
+	set = make([]policy.Header, 0, len(mappings))
+	for i := range mappings {
+		m := &mappings[i]
+		v, _ := m.Claim.Lookup(all)
+		text, err := render(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		if text == "" {
+			absent = append(absent, string(m.Header))
+			continue
+		}
+		set = append(set, policy.Header{Name: string(m.Header), Value: text})
+	}
+	return set, absent, nil
+}
+
+// render writes a scalar as it is, and a list of scalars with commas between them.
+func render(v any) (string, error) {
+	list, ok := v.([]any)
+	if !ok {
+		return scalar(v)
+	}
+	words := make([]string, 0, len(list))
+	for _, e := range list {
+		word, err := scalar(e)
+		if err != nil {
+			return "", err
+		}
+		// A comma inside would make two elements of one, and an empty one
+		// would be lost.
+		if word == "" || strings.IndexByte(word, ',') >= 0 {
+			return "", ErrUnprintable
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, ","), nil
+}
+
+// maxExact is up to where every integer has a float64 of its own: two users whose
+// numbers lie beyond could be told to the upstream as one.
+const maxExact = 1 << 53
+
+func scalar(v any) (string, error) {
+	switch v := v.(type) {
+	case nil:
+		return "", nil
+	case string:
+		if !plain(v) {
+			return "", ErrUnprintable
+		}
+		return v, nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case float64:
+		if math.Abs(v) >= maxExact {
+			return "", ErrUnprintable
+		}
+		return strconv.FormatFloat(v, 'f', -1, 64), nil
+	}
+	return "", ErrUnprintable
+}
+
+// plain reports whether s arrives as it is: no control characters, and no white
+// space at its ends, which a receiver takes off (RFC 9110, section 5.5).
+func plain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return s == "" || s[0] != ' ' && s[len(s)-1] != ' '
+}

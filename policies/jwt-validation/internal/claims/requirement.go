@@ -1,0 +1,58 @@
+package claims
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Requirement is a claim that a token has to have.
+type Requirement struct {
+	// Claim says which.
+	Claim Path `json:"claim"`
+	// OneOf are the values of which it has to be one, or, being a list, to
+	// have one: string, float64 or bool. Empty: any value but null.
+	OneOf []any `json:"oneOf"`
+}
+
+// CheckRequirements returns what is wrong with list, each problem with the index in
+// front.
+func CheckRequirements(list []Requirement) []error {
+	var problems []error
+	for i := range list {
+		if len(list[i].Claim) == 0 {
+			problems = append(problems, fmt.Errorf("[%d].claim: %w", i, errors.New("it is missing")))
+		}
+		for j, v := range list[i].OneOf {
+			if !isScalar(v) {
+				problems = append(problems, fmt.Errorf("[%d].oneOf[%d]: it has to be a string, a number or a boolean", i, j))
+			}
+		}
+	}
+	return problems
+}
+
+func (q *Requirement) check(all map[string]any) error {
+	v, ok := q.Claim.Lookup(all)
+	if !ok || v == nil {
+		return ErrMissing
+	}
+	if len(q.OneOf) == 0 || q.accepts(v) {
+		return nil
+	}
+	if list, ok := v.([]any); ok && slices.ContainsFunc(list, q.accepts) {
+		return nil
+	}
+	return ErrValue
+}
+
+// accepts looks at scalars only: other types cannot be compared.
+func (q *Requirement) accepts(v any) bool { return isScalar(v) && slices.Contains(q.OneOf, v) }
+
+func isScalar(v any) bool {
+	switch v.(type) {
+	case string, float64, bool:
+		return true
+	}
+	return false
+}
