@@ -1,0 +1,124 @@
+package keysource
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"policyengine.dev/policies/jwt-validation/internal/jose"
+	"policyengine.dev/sdk/policy"
+)
+
+// Place is where a policy's parameters say that keys are. One of Inline, File and
+// URL is set.
+type Place struct {
+	// Inline are keys in the parameters themselves.
+	Inline []InlineKey `json:"inline"`
+	// File is the path of a JWK Set, which is read again every Refresh.
+	File string `json:"file"`
+	// URL is the https address of a JWK Set, which is fetched again every
+	// Refresh.
+	URL string `json:"url"`
+	// Refresh and MaxStale are as in [Config].
+	Refresh  policy.Duration `json:"refresh"`
+	MaxStale policy.Duration `json:"maxStale"`
+}
+
+// InlineKey is one public key: a JWK, or PEM.
+type InlineKey struct {
+	// JWK is a JSON Web Key (RFC 7517).
+	JWK json.RawMessage `json:"jwk"`
+	// PEM is a public key or a certificate.
+	PEM string `json:"pem"`
+	// KID is the "kid" that tokens name a PEM key by, or empty.
+	KID string `json:"kid"`
+	// Algorithm is the one algorithm that a PEM key is for; empty for all that
+	// its type fits.
+	Algorithm string `json:"algorithm"`
+}
+
+// MinRefresh is the shortest time between two loads: an issuer is not to be
+// flooded because of a slip.
+const MinRefresh = 10 * time.Second
+
+// Open returns the source at p, with everything that is wrong with p, each problem
+// with the field in front. allowed are the algorithms that tokens may have: keys
+// in the parameters that fit none of them are a mistake. It does no I/O.
+func (p *Place) Open(host policy.Host, issuer string, allowed jose.Algorithms) (*Source, []error) {
+	var problems []error
+	given := 0
+	for _, there := range []bool{len(p.Inline) > 0, p.File != "", p.URL != ""} {
+		if there {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, []error{errors.New("inline, file, url: give exactly one of them")}
+	}
+	if len(p.Inline) > 0 {
+		set, problems := p.inline(allowed)
+		if len(problems) > 0 {
+			return nil, problems
+		}
+		return Static(set), nil
+	}
+	if p.Refresh.Std() < MinRefresh {
+		problems = append(problems, fmt.Errorf("refresh: %s is too short; %s is the least", p.Refresh, MinRefresh))
+	}
+	if p.MaxStale < p.Refresh {
+		problems = append(problems, fmt.Errorf("maxStale: %s is less than refresh (%s): keys would be too old before they are renewed", p.MaxStale, p.Refresh))
+	}
+	load := FromFile(p.File)
+	if p.URL != "" {
+		if err := CheckURL(p.URL); err != nil {
+			// Not quoted: it may have a secret in its query.
+			problems = append(problems, fmt.Errorf("url: %w", err))
+		}
+		load = FromURL(host.HTTP, p.URL)
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return New(Config{
+		Load:     load,
+		Clock:    host.Clock,
+		Logger:   host.Logger.With("issuer", issuer),
+		Refresh:  p.Refresh.Std(),
+		MaxStale: p.MaxStale.Std(),
+		Metrics:  NewMetrics(host.Metrics, issuer),
+	}), nil
+}
+
+func (p *Place) inline(allowed jose.Algorithms) (*jose.KeySet, []error) {
+	var problems []error
+	var keys []*jose.Key
+	for i := range p.Inline {
+		k, err := p.Inline[i].parse()
+		if err == nil && k.Algorithms()&allowed == 0 {
+			err = fmt.Errorf("a key for %s, none of which is among the algorithms (%s)", k.Algorithms(), allowed)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("inline[%d]: %w", i, err))
+			continue
+		}
+		keys = append(keys, k)
+	}
+	set, err := jose.NewKeySet(keys...)
+	if err != nil {
+		problems = append(problems, fmt.Errorf("inline: %w", err))
+	}
+	return set, problems
+}
+
+func (k *InlineKey) parse() (*jose.Key, error) {
+	switch {
+	case (len(k.JWK) > 0) == (k.PEM != ""):
+		return nil, errors.New("jwk, pem: give exactly one of them")
+	case k.PEM != "":
+		return jose.ParsePEM(k.KID, k.Algorithm, []byte(k.PEM))
+	case k.KID != "" || k.Algorithm != "":
+		return nil, errors.New(`kid, algorithm: they go with pem; a jwk has "kid" and "alg" itself`)
+	}
+	return jose.ParseJWK(k.JWK)
+}
