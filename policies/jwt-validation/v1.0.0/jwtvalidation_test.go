@@ -44,20 +44,6 @@ var described = sync.OnceValue(func() *definition.Definition {
 	return d
 })
 
-// params validates parameters as the runtime does, and fills in defaults.
-func params(t testing.TB, p map[string]any) string {
-	t.Helper()
-	raw, err := json.Marshal(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	full, err := described().Validate(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(full)
-}
-
 // base are parameters for tokens of good's issuer, signed with keys.
 func base(more map[string]any, keys ...jwttest.Key) map[string]any {
 	inline := make([]any, len(keys))
@@ -75,7 +61,16 @@ func base(more map[string]any, keys ...jwttest.Key) map[string]any {
 
 func build(t testing.TB, p map[string]any, opts ...policytest.Option) *policytest.Policy {
 	t.Helper()
-	return policytest.New(t, jwtvalidation.Policy, params(t, p), opts...)
+	return policytest.New(t, jwtvalidation.Policy, encode(t, p), opts...)
+}
+
+func encode(t testing.TB, p map[string]any) string {
+	t.Helper()
+	raw, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }
 
 // bearing is a request with the token in the authorization header.
@@ -416,11 +411,7 @@ func TestConcurrentUse(t *testing.T) {
 func TestExamples(t *testing.T) {
 	for _, e := range described().Examples {
 		t.Run(e.Name, func(t *testing.T) {
-			full, err := described().Validate(e.Params)
-			if err != nil {
-				t.Fatal(err)
-			}
-			policytest.New(t, jwtvalidation.Policy, string(full), policytest.WithoutStart())
+			policytest.New(t, jwtvalidation.Policy, string(e.Params), policytest.WithoutStart())
 		})
 	}
 	if got := jwtvalidation.Policy.Phases(); got != described().Phases {
@@ -428,29 +419,32 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// New gives zero values the defaults of policy.yaml, so that a test or a tool that
-// calls it directly gets the same policy.
+// New gives zero values the defaults of policy.yaml, so that a tool that calls it
+// directly gets the same policy.
 func TestDefaults(t *testing.T) {
 	minimal := fmt.Sprintf(`{"issuer": %q, "audiences": [%q], "keys": {"inline": [{"jwk": %s}]}}`, issuer, audience, jwttest.RSA().JWK())
-	full, err := described().Validate([]byte(minimal))
+	direct, err := jwtvalidation.Policy.Build([]byte(minimal), policytest.NewHost().Policy())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, params := range map[string]string{"filled in": string(full), "left out": minimal} {
-		p := policytest.New(t, jwtvalidation.Policy, params)
-		p.Send(t, bearing(signed("RS256", jwttest.RSA(), good))).WantPassed(t)
-		p.Send(t, bearing(signed("RS512", jwttest.RSA(), good))).WantRejected(t, 401, jwtvalidation.ReasonAlgorithmNotAllowed)
-		p.Send(t, bearing(strings.Repeat("x", 8193))).WantRejected(t, 401, jwtvalidation.ReasonTooLarge)
-		p.Send(t, bearing(strings.Repeat("x", 8192))).WantRejected(t, 401, jwtvalidation.ReasonMalformed)
-		x := p.Send(t, policytest.Request{})
-		if got := x.Immediate.Headers[1].Value; got != `Bearer realm="api"` {
-			t.Errorf("%s: the challenge is %s", name, got)
-		}
+	filledIn := policytest.New(t, jwtvalidation.Policy, minimal)
+	leftOut := *filledIn
+	leftOut.Instance = direct
+	for name, p := range map[string]*policytest.Policy{"filled in": filledIn, "left out": &leftOut} {
+		t.Run(name, func(t *testing.T) {
+			p.Send(t, bearing(signed("RS256", jwttest.RSA(), good))).WantPassed(t)
+			p.Send(t, bearing(signed("RS512", jwttest.RSA(), good))).WantRejected(t, 401, jwtvalidation.ReasonAlgorithmNotAllowed)
+			p.Send(t, bearing(strings.Repeat("x", 8193))).WantRejected(t, 401, jwtvalidation.ReasonTooLarge)
+			p.Send(t, bearing(strings.Repeat("x", 8192))).WantRejected(t, 401, jwtvalidation.ReasonMalformed)
+			if got := p.Send(t, policytest.Request{}).Immediate.Headers[1].Value; got != `Bearer realm="api"` {
+				t.Errorf("the challenge is %s", got)
+			}
+		})
 	}
 }
 
-// Parameters that no policy can be made of are refused with the field in front, all
-// at once, whether or not the schema sees them.
+// Parameters that no policy can be made of are refused by New with the field in
+// front, all at once, those included that the schema sees too.
 func TestParams(t *testing.T) {
 	type m = map[string]any
 	for _, c := range []struct {
@@ -480,16 +474,14 @@ func TestParams(t *testing.T) {
 		{"an unknown field", m{"typo": 1}, []string{`unknown field "typo"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			raw, err := json.Marshal(base(c.params, jwttest.RSA()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := policytest.NewError(t, jwtvalidation.Policy, string(raw)).Error()
+			_, err := jwtvalidation.Policy.Build([]byte(encode(t, base(c.params, jwttest.RSA()))), policytest.NewHost().Policy())
 			for _, want := range c.want {
-				if !strings.Contains(got, want) {
-					t.Errorf("%q, want %q in it", got, want)
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%v, want %q in it", err, want)
 				}
 			}
 		})
 	}
 }
+
+func TestCases(t *testing.T) { policytest.Cases(t, jwtvalidation.Policy, "testdata/cases.yaml") }
