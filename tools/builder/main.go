@@ -1,0 +1,207 @@
+// Command builder does the steps of the rule policy_engine_bundle that are no
+// compiling or linking. It is made to be run by Bazel:
+//
+//	builder validate  --importpath I --definition policy.yaml --out validated.json
+//	builder generate  --program engine|examples [--policy validated.json ...] --out main.go
+//	builder image     --binary B --bundle NAME [--policy validated.json ...] --out DIRECTORY
+//
+// An argument @FILE stands for the lines of a file. What is wrong goes to
+// standard error, one problem a line, and the status is then 1.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"policyengine.dev/tools/builder/image"
+	"policyengine.dev/tools/builder/registry"
+	"policyengine.dev/tools/builder/validated"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+var commands = map[string]func(*flag.FlagSet) func() error{
+	"validate": validate,
+	"generate": generate,
+	"image":    writeImage,
+}
+
+// run does one command. A flag that is wrong is reported to usage too.
+func run(args []string, usage io.Writer) error {
+	args, err := expand(args)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 || commands[args[0]] == nil {
+		return fmt.Errorf("the first argument is one of validate, generate and image")
+	}
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	flags.SetOutput(usage)
+	command := commands[args[0]](flags)
+	if err := flags.Parse(args[1:]); err != nil {
+		return fmt.Errorf("reading the command line: %w", err)
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("reading the command line: %q is no flag", flags.Arg(0))
+	}
+	return command()
+}
+
+// expand replaces each @FILE by the file's lines.
+func expand(args []string) ([]string, error) {
+	var expanded []string
+	for _, arg := range args {
+		file, ok := strings.CutPrefix(arg, "@")
+		if !ok {
+			expanded = append(expanded, arg)
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading arguments: %w", err)
+		}
+		expanded = slices.AppendSeq(expanded, strings.SplitSeq(strings.TrimSuffix(string(data), "\n"), "\n"))
+	}
+	return expanded, nil
+}
+
+func validate(flags *flag.FlagSet) func() error {
+	importPath := flags.String("importpath", "", "import path of the policy's Go package")
+	file := flags.String("definition", "", "the policy.yaml")
+	out := flags.String("out", "", "file to write the validated policy to")
+	return func() error {
+		src, err := os.ReadFile(*file)
+		if err != nil {
+			return fmt.Errorf("reading the definition: %w", err)
+		}
+		p, err := validated.New(*importPath, *file, src)
+		if err != nil {
+			return err
+		}
+		data, err := json.Marshal(p)
+		if err != nil {
+			return fmt.Errorf("encoding the validated policy: %w", err)
+		}
+		return write(*out, data)
+	}
+}
+
+func generate(flags *flag.FlagSet) func() error {
+	policies := policyFlag(flags)
+	programs := map[string]registry.Program{"engine": registry.Engine, "examples": registry.Examples}
+	program := flags.String("program", "engine", "what to generate: engine or examples")
+	salt := flags.String("salt", "", "makes the program differ from others of the same policies")
+	out := flags.String("out", "", "file to write the Go source to")
+	return func() error {
+		chosen, ok := programs[*program]
+		if !ok {
+			return fmt.Errorf("no program %q: there are engine and examples", *program)
+		}
+		read, err := readPolicies(*policies)
+		if err != nil {
+			return err
+		}
+		source, err := registry.Generate(chosen, read, *salt)
+		if err != nil {
+			return err
+		}
+		return write(*out, source)
+	}
+}
+
+func writeImage(flags *flag.FlagSet) func() error {
+	policies := policyFlag(flags)
+	binary := flags.String("binary", "", "the static binary")
+	bundle := flags.String("bundle", "", "the bundle's name")
+	out := flags.String("out", "", "directory to write the OCI layout to")
+	labels := map[string]string{}
+	flags.Func("label", "KEY=VALUE, a label of the image; may be repeated", func(s string) error {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok || key == "" {
+			return fmt.Errorf("%q is not KEY=VALUE", s)
+		}
+		labels[key] = value
+		return nil
+	})
+	return func() error {
+		read, err := readPolicies(*policies)
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(*binary)
+		if err != nil {
+			return fmt.Errorf("reading the binary: %w", err)
+		}
+		return image.Write(*out, content, bundleConfig(*bundle, read, labels))
+	}
+}
+
+// The image of a bundle, as docs/platform-engineer.md describes it.
+const (
+	imageBinary = "/policy-engine"
+	imageUser   = "65532:65532" // nobody in particular, and not root
+	labelPrefix = "dev.policyengine."
+)
+
+func bundleConfig(bundle string, policies []*validated.Policy, labels map[string]string) image.Config {
+	names := make([]string, 0, len(policies))
+	for _, p := range policies {
+		names = append(names, p.Definition.Name+"@"+p.Definition.Version)
+	}
+	slices.Sort(names)
+	all := map[string]string{
+		"org.opencontainers.image.title":       bundle,
+		"org.opencontainers.image.description": "Envoy policy engine with the policies of the bundle " + bundle,
+		labelPrefix + "bundle":                 bundle,
+		labelPrefix + "policies":               strings.Join(names, ","),
+	}
+	for key, value := range labels {
+		all[key] = value
+	}
+	return image.Config{
+		Binary: imageBinary,
+		User:   imageUser,
+		Ports:  []string{"9001/tcp", "9002/tcp"},
+		Labels: all,
+		Tag:    "latest",
+	}
+}
+
+// policyFlag is the flag that names validated policies.
+func policyFlag(flags *flag.FlagSet) *[]string {
+	var files []string
+	flags.Func("policy", "a validated policy; may be repeated", func(s string) error {
+		files = append(files, s)
+		return nil
+	})
+	return &files
+}
+
+func readPolicies(files []string) ([]*validated.Policy, error) {
+	policies := make([]*validated.Policy, 0, len(files))
+	for _, file := range files {
+		p, err := validated.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		policies = append(policies, p)
+	}
+	return policies, nil
+}
+
+func write(file string, data []byte) error {
+	if err := os.WriteFile(file, data, 0o644); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}

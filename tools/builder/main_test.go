@@ -1,0 +1,103 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const definitionSource = "apiVersion: policyengine/v1\nname: a\nversion: v1.0.0\ndescription: A.\nphases: [request_headers]\n"
+
+func writeFile(t *testing.T, path, content string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestSteps does what Bazel does for a bundle, short of compiling: validate,
+// then generate from what that wrote, the arguments in a file.
+func TestSteps(t *testing.T) {
+	dir := t.TempDir()
+	yaml := writeFile(t, filepath.Join(dir, "a/v1.0.0/policy.yaml"), definitionSource)
+	out := filepath.Join(dir, "a.json")
+	arguments := writeFile(t, filepath.Join(dir, "args"), strings.Join([]string{"validate", "--importpath", "example.com/a", "--definition", yaml, "--out", out}, "\n")+"\n")
+	if err := run([]string{"@" + arguments}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{"engine", "examples"} {
+		main := filepath.Join(dir, program+".go")
+		if err := run([]string{"generate", "--program", program, "--policy", out, "--out", main}, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		source, err := os.ReadFile(main)
+		if err != nil || !strings.Contains(string(source), `a_v1_0_0 "example.com/a"`) {
+			t.Errorf("%s: %v\n%s", program, err, source)
+		}
+	}
+}
+
+// TestRefuses: what is wrong is an error that says so, and no output appears.
+func TestRefuses(t *testing.T) {
+	dir := t.TempDir()
+	bad := writeFile(t, filepath.Join(dir, "v2.0.0/policy.yaml"), definitionSource)
+	out := filepath.Join(dir, "out")
+	for want, args := range map[string][]string{
+		"the first argument is one of":                                    nil,
+		"one of validate, generate":                                       {"sbom"},
+		"v2.0.0/policy.yaml:3:10: version: the directory is named v2.0.0": {"validate", "--definition", bad, "--out", out},
+		"reading the definition":                                          {"validate", "--definition", dir + "/none", "--out", out},
+		"flag provided but not defined":                                   {"validate", "--defnition", bad},
+		`"x" is no flag`:                                                  {"validate", "x"},
+		"reading arguments":                                               {"@" + dir + "/none"},
+		"reading a validated policy":                                      {"generate", "--policy", dir + "/none", "--out", out},
+		"no program":                                                      {"generate", "--program", "other", "--out", out},
+		"reading the binary":                                              {"image", "--binary", dir + "/none", "--out", out},
+		"is not KEY=VALUE":                                                {"image", "--label", "x", "--out", out},
+		"checking the binary: no Linux execut":                            {"image", "--binary", bad, "--out", out},
+	} {
+		if err := run(args, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", args, err, want)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("%q left a result behind", args)
+		}
+	}
+}
+
+func TestBundleConfig(t *testing.T) {
+	dir := t.TempDir()
+	var files []string
+	for _, version := range []string{"v2.0.0", "v1.0.0"} {
+		yaml := writeFile(t, filepath.Join(dir, version, "policy.yaml"), strings.Replace(definitionSource, "v1.0.0", version, 1))
+		out := filepath.Join(dir, version+".json")
+		if err := run([]string{"validate", "--definition", yaml, "--out", out}, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, out)
+	}
+	policies, err := readPolicies(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := bundleConfig("payments", policies, map[string]string{"org.opencontainers.image.title": "ours", "team": "x"})
+	for label, want := range map[string]string{
+		"dev.policyengine.bundle":        "payments",
+		"dev.policyengine.policies":      "a@v1.0.0,a@v2.0.0",
+		"org.opencontainers.image.title": "ours",
+		"team":                           "x",
+	} {
+		if got := config.Labels[label]; got != want {
+			t.Errorf("%s is %q, want %q", label, got, want)
+		}
+	}
+	if strings.HasPrefix(config.User, "0") || config.User == "" {
+		t.Errorf("the user is %q", config.User)
+	}
+}

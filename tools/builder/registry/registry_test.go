@@ -1,0 +1,176 @@
+package registry_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"policyengine.dev/tools/builder/registry"
+	"policyengine.dev/tools/builder/validated"
+)
+
+func policyOf(t *testing.T, file, name, version string, phases ...string) *validated.Policy {
+	t.Helper()
+	src := fmt.Sprintf("apiVersion: policyengine/v1\nname: %s\nversion: %s\ndescription: Tests, with \"quotes\", `ticks` and a\\n.\nphases: [%s]\n",
+		name, version, strings.Join(phases, ", "))
+	p, err := validated.New("example.com/"+name+"/"+version, file, []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func generate(t *testing.T, program registry.Program, policies ...*validated.Policy) string {
+	t.Helper()
+	source, err := registry.Generate(program, policies, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(source)
+}
+
+// TestGenerate: the program imports each policy under a name that tells which
+// it is, gives its definition and factory, and asserts its phases where
+// policy.yaml declares them.
+func TestGenerate(t *testing.T) {
+	got := generate(t, registry.Engine,
+		policyOf(t, "p/b/v1.10.0/policy.yaml", "b-c", "v1.10.0", "request_headers", "response_trailers"),
+		policyOf(t, "p/b/v1.9.0/policy.yaml", "b-c", "v1.9.0", "request_body"),
+		policyOf(t, "p/a/v1.0.0-rc.1/policy.yaml", "a", "v1.0.0-rc.1", "request_headers"))
+	for _, want := range []string{
+		"// Code generated from the validated definitions of a bundle's policies. DO NOT EDIT.\n",
+		`b_c_v1_10_0 "example.com/b-c/v1.10.0"`,
+		`"policyengine.dev/runtime/engine"`,
+		"policy.AssertRequestHeaders /*line p/b/v1.10.0/policy.yaml:5:9*/ (b_c_v1_10_0.Policy)",
+		"policy.AssertResponseTrailers /*line p/b/v1.10.0/policy.yaml:5:26*/ (b_c_v1_10_0.Policy)",
+		`"policyengine.dev/runtime/worker"`,
+		"engine.Main([]worker.Entry{",
+		`Factory: a_v1_0_0_rc_1.Policy}`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+	a, b9, b10 := strings.Index(got, "a_v1_0_0_rc_1.Policy}"), strings.Index(got, "b_c_v1_9_0.Policy}"), strings.Index(got, "b_c_v1_10_0.Policy}")
+	if a < 0 || a > b9 || b9 > b10 {
+		t.Errorf("entries are not in the order of names and versions: at %d, %d, %d", a, b9, b10)
+	}
+	if main, assert := strings.Index(got, "func main"), strings.Index(got, "/*line"); main > assert {
+		t.Error("a line directive stands before main: a stack trace would name a policy.yaml")
+	}
+}
+
+func TestOrderDoesNotMatter(t *testing.T) {
+	policies := []*validated.Policy{
+		policyOf(t, "p/a/v1.0.0/policy.yaml", "a", "v1.0.0", "request_headers"),
+		policyOf(t, "p/b/v1.0.0/policy.yaml", "b", "v1.0.0", "request_headers"),
+	}
+	first := generate(t, registry.Engine, policies...)
+	slices.Reverse(policies)
+	if second := generate(t, registry.Engine, policies...); first != second {
+		t.Errorf("got\n%s\nand\n%s", first, second)
+	}
+}
+
+func TestSaltDiffers(t *testing.T) {
+	salted, err := registry.Generate(registry.Engine, nil, "x")
+	if err != nil || string(salted) == generate(t, registry.Engine) {
+		t.Errorf("a salt makes no difference: %v", err)
+	}
+	if _, err := parser.ParseFile(token.NewFileSet(), "main.go", salted, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDuplicatesAreRefused(t *testing.T) {
+	_, err := registry.Generate(registry.Engine, []*validated.Policy{
+		policyOf(t, "b/v1.0.0/policy.yaml", "a", "v1.0.0", "request_headers"),
+		policyOf(t, "c/v1.0.1/policy.yaml", "a", "v1.0.1", "request_headers"),
+		policyOf(t, "a/v1.0.0/policy.yaml", "a", "v1.0.0", "request_headers"),
+	}, "")
+	want := "b/v1.0.0/policy.yaml:2:7: name: a v1.0.0 is in this bundle already: a/v1.0.0/policy.yaml:2:7; leave one of the two out of the bundle, or give it another name or version"
+	if fmt.Sprint(err) != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// TestImportsAreUsed: every import of a generated program is used, with and
+// without policies; the compiler would refuse it otherwise.
+func TestImportsAreUsed(t *testing.T) {
+	for name, policies := range map[string][]*validated.Policy{
+		"none": nil,
+		"one":  {policyOf(t, "p/a/v1.0.0/policy.yaml", "a", "v1.0.0", "request_headers")},
+	} {
+		for _, program := range []registry.Program{registry.Engine, registry.Examples} {
+			source := generate(t, program, policies...)
+			file, err := parser.ParseFile(token.NewFileSet(), "main.go", source, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			used := map[string]bool{}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if selector, ok := n.(*ast.SelectorExpr); ok {
+					used[fmt.Sprint(selector.X)] = true
+				}
+				return true
+			})
+			for _, spec := range file.Imports {
+				base := filepath.Base(strings.Trim(spec.Path.Value, `"`))
+				if spec.Name != nil {
+					base = spec.Name.Name
+				}
+				if !used[base] {
+					t.Errorf("%s: %s is imported and not used:\n%s", name, base, source)
+				}
+			}
+		}
+	}
+}
+
+// TestCompiles builds the program over policies of this repository, and sees
+// that a phase that is not implemented does not compile, at the line of
+// policy.yaml that declares it. It needs the go command; Bazel shows the same
+// by building bundles.
+func TestCompiles(t *testing.T) {
+	if os.Getenv("TEST_WORKSPACE") != "" {
+		t.Skip("under Bazel the bundles themselves are built")
+	}
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(root, "policies/set-header/v1.0.0/policy.yaml")
+	src, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := func(src string) (string, error) {
+		p, err := validated.New("policyengine.dev/policies/set-header/v1.0.0", "policies/set-header/v1.0.0/policy.yaml", []byte(src))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		main := filepath.Join(dir, "main.go")
+		if err := os.WriteFile(main, []byte(generate(t, registry.Examples, p)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		command := exec.Command("go", "build", "-o", os.DevNull, main)
+		command.Dir = root
+		out, err := command.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := build(string(src)); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err := build(strings.Replace(string(src), "phases: [", "phases: [request_body, ", 1))
+	if err == nil || !strings.Contains(out, "policies/set-header/v1.0.0/policy.yaml:5:10: ") || !strings.Contains(out, "missing method OnRequestBody") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
