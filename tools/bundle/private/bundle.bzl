@@ -1,0 +1,126 @@
+"""The macro that makes a bundle."""
+
+load("@rules_go//go:def.bzl", "go_binary")
+load("@rules_oci//oci:defs.bzl", "oci_push")
+load(":examples.bzl", "policy_examples")
+load(":image.bzl", "policy_image")
+load(":registry.bzl", "policy_registry")
+
+def policy_engine_bundle(
+        name,
+        policies = [],
+        repository = None,
+        labels = {},
+        visibility = None,
+        tags = [],
+        testonly = False):
+    """A policy engine with these policy versions compiled in, and no other.
+
+    Building any of its targets validates each policy.yaml, and fails with file,
+    line and reason where one is not valid, where two are the same version of the
+    same name, or where a declared phase is not implemented. Each example of each
+    definition has to make an instance, which is a validation of the image.
+
+    The targets, for a bundle called `payments`:
+
+    | target | what it is |
+    |---|---|
+    | `payments` | the static binary; `bazel run` starts it |
+    | `payments_binary` | the same |
+    | `payments_image` | an OCI image layout, one directory; the same bytes whoever builds it, and when |
+    | `payments_push` | to be run: pushes the image, `-- --repository R --tag T` |
+    | `payments_registry` | the generated main package |
+    | `payments_examples` | what tries the examples |
+
+    Args:
+        name: The bundle's name.
+        policies: The go_library of each policy version, such as
+            `//policies/set-header/v1.0.0`. None is a valid bundle too.
+        repository: Where `NAME_push` pushes to unless told otherwise; by default
+            `localhost:5000/policy-engine/NAME`.
+        labels: Labels of the image beside those that name the bundle and its
+            policies, such as `org.opencontainers.image.source`.
+        visibility: Who may use the targets.
+        tags: Tags of the targets.
+        testonly: Whether only tests may use the targets.
+    """
+    common = dict(tags = tags, testonly = testonly, visibility = visibility)
+
+    policy_registry(
+        name = name + "_registry",
+        policies = policies,
+        **common
+    )
+    bundle_binary(
+        name = name + "_binary",
+        registry = ":{}_registry".format(name),
+        policies = policies,
+        **common
+    )
+    native.alias(
+        name = name,
+        actual = ":{}_binary".format(name),
+        **common
+    )
+
+    policy_registry(
+        name = name + "_examples_registry",
+        policies = policies,
+        program = "examples",
+        **common
+    )
+    go_binary(
+        name = name + "_examples_program",
+        srcs = [":{}_examples_registry".format(name)],
+        pure = "on",
+        deps = policies + [
+            Label("//sdk/policy"),
+            Label("//tools/builder/examples"),
+        ],
+        **common
+    )
+    policy_examples(
+        name = name + "_examples",
+        program = ":{}_examples_program".format(name),
+        **common
+    )
+
+    policy_image(
+        name = name + "_image",
+        binary = ":{}_binary".format(name),
+        bundle = name,
+        checks = [":{}_examples".format(name)],
+        labels = labels,
+        registry = ":{}_registry".format(name),
+        **common
+    )
+    oci_push(
+        name = name + "_push",
+        image = ":{}_image".format(name),
+        remote_tags = ["latest"],
+        repository = repository or "localhost:5000/policy-engine/" + name,
+        **common
+    )
+
+def bundle_binary(name, registry, policies, **kwargs):
+    """Links the binary of a bundle.
+
+    Args:
+        name: The target's name.
+        registry: The policy_registry of the same policies.
+        policies: The go_library of each policy version.
+        **kwargs: What all targets have.
+    """
+    go_binary(
+        name = name,
+        srcs = [registry],
+        # Neither symbols nor debugging information: a stack trace needs none.
+        gc_linkopts = ["-s", "-w"],
+        pure = "on",
+        # Without policies, the generated code imports no SDK.
+        deps = policies + ([Label("//sdk/policy")] if policies else []) + [
+            Label("//runtime/engine"),
+            Label("//runtime/worker"),
+        ],
+        **kwargs
+    )
