@@ -1,0 +1,93 @@
+// Package architecture holds the arrows between this repository's packages to the
+// direction that docs/decisions/layers.md gives them.
+package architecture
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Module is the path that the repository's own packages begin with.
+const Module = "policyengine.dev/"
+
+// Edge says that one package imports another.
+type Edge struct{ Importer, Imported string }
+
+// rule forbids what a part of the tree may not import, with the reason.
+type rule struct {
+	// from is the part, relative to the module.
+	from string
+	// only are the parts of the module that it may import; nil is any.
+	only []string
+	// never are prefixes of import paths that it may not import.
+	never []string
+	why   string
+}
+
+var rules = []rule{
+	{
+		from: "sdk/", only: []string{"sdk/"},
+		never: []string{"github.com/envoyproxy/", "google.golang.org/grpc"},
+		why:   "the SDK knows nobody: a policy's author needs neither the runtime nor Envoy",
+	},
+	{
+		from: "policies/", only: []string{"sdk/", "policies/"},
+		never: []string{"github.com/envoyproxy/", "google.golang.org/grpc"},
+		why:   "a policy knows the SDK alone",
+	},
+	{
+		from: "runtime/", only: []string{"runtime/", "sdk/"},
+		why: "the runtime has no policies in it",
+	},
+	{
+		from: "runtime/telemetry/", only: []string{"sdk/"},
+		why: "telemetry is what everything else tells; it asks nobody",
+	},
+	{
+		from: "runtime/host/", only: []string{"sdk/"},
+		why: "the host is given to policies, not to the runtime",
+	},
+	{
+		from: "runtime/worker/", only: []string{"runtime/worker/", "runtime/telemetry/", "sdk/"},
+		never: []string{"github.com/envoyproxy/", "google.golang.org/grpc"},
+		why:   "the worker runs chains and knows nothing of ext_proc",
+	},
+	{
+		from: "runtime/kernel/", only: []string{"runtime/kernel/", "runtime/worker/", "runtime/telemetry/", "sdk/exchange/", "sdk/policy/"},
+		why: "the kernel speaks ext_proc and knows no policy, no configuration and no process",
+	},
+	{
+		from: "runtime/config/", only: []string{"runtime/config/", "runtime/worker/", "sdk/"},
+		why: "configuration feeds the worker",
+	},
+	{
+		from: "runtime/admin/", only: []string{"runtime/worker/", "runtime/telemetry/", "sdk/"},
+		why: "admin pages look at the worker",
+	},
+}
+
+// Check returns a line for every import that a rule forbids, sorted.
+func Check(edges []Edge) []string {
+	var found []string
+	for _, e := range edges {
+		from, own := strings.CutPrefix(e.Importer+"/", Module)
+		if !own {
+			continue
+		}
+		to, within := strings.CutPrefix(e.Imported+"/", Module)
+		for _, r := range rules {
+			if !strings.HasPrefix(from, r.from) {
+				continue
+			}
+			has := func(prefix string) bool { return strings.HasPrefix(to, prefix) }
+			outside := within && r.only != nil && !slices.ContainsFunc(r.only, has)
+			never := slices.ContainsFunc(r.never, func(p string) bool { return strings.HasPrefix(e.Imported, p) })
+			if outside || never {
+				found = append(found, fmt.Sprintf("%s imports %s: %s", e.Importer, e.Imported, r.why))
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
