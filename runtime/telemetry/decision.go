@@ -20,6 +20,8 @@ type Decision struct {
 	Authority, Path string
 	// RequestID is Envoy's x-request-id, or empty.
 	RequestID string
+	// TraceParent and TraceState are the caller's trace context (W3C), or empty.
+	TraceParent, TraceState string
 	// Subject is the authenticated principal's, or empty.
 	Subject string
 	// Denied says that the engine answered; Status, Reason and Details are
@@ -27,7 +29,7 @@ type Decision struct {
 	Denied          bool
 	Status          int
 	Reason, Details string
-	// Took is the time spent in the chain.
+	// Took is the time spent in the policies.
 	Took  time.Duration
 	Steps []StepDecision
 }
@@ -40,7 +42,8 @@ type StepDecision struct {
 	// Condition is the step's condition as configured, or empty.
 	Condition string
 	Outcome   StepOutcome
-	Took      time.Duration
+	// At is when the step began, counted from the decision's Began.
+	At, Took time.Duration
 	// Changes summarises a mutation by names alone, such as "set x-tier,
 	// remove authorization".
 	Changes string

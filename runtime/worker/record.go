@@ -22,7 +22,8 @@ func (r *run) note(s *step, outcome telemetry.StepOutcome, took time.Duration, c
 	v := s.instance.version
 	d.Steps = append(d.Steps, telemetry.StepDecision{
 		ID: s.id, Policy: v.Name, Version: v.Version, Phase: r.phase, Shadow: s.mode == Shadow,
-		Condition: s.source, Outcome: outcome, Took: took, Changes: changes, Reason: reason,
+		Condition: s.source, Outcome: outcome, At: time.Duration(nanotime()-r.began) - took, Took: took,
+		Changes: changes, Reason: reason,
 	})
 	d.Took += took
 }
@@ -43,6 +44,11 @@ func (r *run) record(to telemetry.Recorder) {
 	d.Route, d.Method, d.Authority = r.x.Route, req.Method, req.Authority
 	d.Path, _, _ = strings.Cut(req.Path, "?")
 	d.RequestID, _ = req.Headers.Get("x-request-id")
+	// Envoy tells its own span with the stream only where its tracing is on.
+	if d.TraceParent, d.TraceState = r.x.TraceParent, r.x.TraceState; d.TraceParent == "" {
+		d.TraceParent, _ = req.Headers.Get("traceparent")
+		d.TraceState, _ = req.Headers.Get("tracestate")
+	}
 	if p := r.x.Principal; p != nil {
 		d.Subject = p.Subject
 	}

@@ -16,6 +16,9 @@ type Exchange struct {
 	// Dynamic is what policies tell the proxy: filter metadata under one
 	// namespace. Only what has not been sent yet is in it.
 	Dynamic Metadata
+	// TraceParent and TraceState are the proxy's own trace context for this
+	// exchange (W3C Trace Context), where it tells one apart from the headers.
+	TraceParent, TraceState string
 	// Attributes answers for the proxy's attributes; nil where there are none.
 	Attributes Attributes
 }
