@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,8 +48,26 @@ type (
 	ChainDump struct {
 		Name string `json:"name"`
 		// Phases are those that the chain asks the proxy for.
-		Phases []string   `json:"phases"`
-		Steps  []StepDump `json:"steps"`
+		Phases []string `json:"phases"`
+		// HoldsRequestChunks and HoldsResponseChunks say that pieces of a body
+		// are held back, DecodesRequestBody and DecodesResponseBody that plain
+		// bytes are wanted of it.
+		HoldsRequestChunks  bool `json:"holdsRequestChunks,omitempty"`
+		HoldsResponseChunks bool `json:"holdsResponseChunks,omitempty"`
+		DecodesRequestBody  bool `json:"decodesRequestBody,omitempty"`
+		DecodesResponseBody bool `json:"decodesResponseBody,omitempty"`
+		// BodyLimit bounds a whole body in bytes; 0 leaves it to the engine.
+		BodyLimit int64 `json:"bodyLimit,omitempty"`
+		// Reroute says that a route is chosen anew when method, path, authority
+		// or one of RerouteHeaders has changed.
+		Reroute        bool     `json:"reroute,omitempty"`
+		RerouteHeaders []string `json:"rerouteHeaders,omitempty"`
+		// RequestAttributes are the proxy's attributes that conditions read
+		// while the request is on its way, ResponseAttributes those that
+		// conditions of response policies read. Both are sorted.
+		RequestAttributes  []string   `json:"requestAttributes,omitempty"`
+		ResponseAttributes []string   `json:"responseAttributes,omitempty"`
+		Steps              []StepDump `json:"steps"`
 	}
 	// StepDump is one step of a chain.
 	StepDump struct {
@@ -121,7 +140,14 @@ func (o *Options) collect() Dump {
 }
 
 func chainDump(chain *worker.Chain) ChainDump {
-	cd := ChainDump{Name: chain.Name(), Phases: names(chain.Needs().Phases.String())}
+	n := chain.Needs()
+	cd := ChainDump{
+		Name: chain.Name(), Phases: names(n.Phases.String()),
+		HoldsRequestChunks: n.HoldsRequestChunks, HoldsResponseChunks: n.HoldsResponseChunks,
+		DecodesRequestBody: n.DecodeRequestBody, DecodesResponseBody: n.DecodeResponseBody,
+		BodyLimit: n.BodyLimit, Reroute: n.Reroute, RerouteHeaders: n.RerouteHeaders,
+	}
+	cd.RequestAttributes, cd.ResponseAttributes = attributes(chain)
 	for step := range chain.Steps {
 		sd := StepDump{
 			ID: step.ID, Policy: step.Policy, Version: step.Version, Mode: step.Mode.String(), OnError: "deny",
@@ -137,6 +163,26 @@ func chainDump(chain *worker.Chain) ChainDump {
 		cd.Steps = append(cd.Steps, sd)
 	}
 	return cd
+}
+
+// attributes returns what the conditions of a chain read of the proxy's attributes,
+// by the direction in which it has to be known. A condition is evaluated at its
+// policy's first phase. A rejection is shaped in whichever phase it is made, the
+// request's headers at the earliest.
+func attributes(chain *worker.Chain) (request, response []string) {
+	for step := range chain.Steps {
+		if step.OnReject || step.Phases.HasRequest() {
+			request = append(request, step.Attributes...)
+		} else {
+			response = append(response, step.Attributes...)
+		}
+	}
+	return sortedSet(request), sortedSet(response)
+}
+
+func sortedSet(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func problems(err error) []ProblemDump {

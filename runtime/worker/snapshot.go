@@ -114,9 +114,12 @@ type StepInfo struct {
 	Mode                Mode
 	OnError             OnError
 	Condition           string
-	Timeout             time.Duration
-	OnReject            bool
-	Phases              policy.PhaseSet
+	// Attributes are the names of the proxy's attributes that the condition
+	// reads, sorted. It must not be modified.
+	Attributes []string
+	Timeout    time.Duration
+	OnReject   bool
+	Phases     policy.PhaseSet
 	// Params are the parameters with defaults applied and secrets masked.
 	Params json.RawMessage
 	// Started is false while the policy's Start has not succeeded; StartError
@@ -148,9 +151,13 @@ type step struct {
 
 func (s *step) info() StepInfo {
 	v := s.instance.version
+	var attributes []string
+	if s.when != nil {
+		attributes = s.when.Reads().Attributes
+	}
 	return StepInfo{
 		ID: s.id, Policy: v.Name, Version: v.Version, Mode: s.mode, OnError: s.onError,
-		Condition: s.source, Timeout: time.Duration(s.timeout), OnReject: s.onReject,
+		Condition: s.source, Attributes: attributes, Timeout: time.Duration(s.timeout), OnReject: s.onReject,
 		Phases: s.instance.phases, Params: v.Definition.Redact([]byte(s.instance.params)),
 		Started: s.instance.ready(), StartError: s.instance.startError(), Metrics: s.metrics,
 	}
