@@ -98,7 +98,7 @@ func (r *run) mutateRequest(s *step, m *policy.RequestMutation, took time.Durati
 			return Outcome{}, err
 		}
 		s.metrics.Disagreements.Add(1)
-	} else if err := apply.Request(&r.x, r.phase, m); err != nil {
+	} else if err := s.checked.Request(&r.x, r.phase, m); err != nil {
 		return Outcome{}, err
 	}
 	s.metrics.Observe(r.phase, telemetry.Mutated, took)
@@ -114,7 +114,7 @@ func (r *run) mutateResponse(s *step, m *policy.ResponseMutation, took time.Dura
 			return Outcome{}, err
 		}
 		s.metrics.Disagreements.Add(1)
-	} else if err := apply.Response(&r.x, r.phase, m); err != nil {
+	} else if err := s.checked.Response(&r.x, r.phase, m); err != nil {
 		return Outcome{}, err
 	}
 	s.metrics.Observe(r.phase, telemetry.Mutated, took)

@@ -123,19 +123,21 @@ func (r *run) runPhase(ctx context.Context, phase policy.Phase, budget time.Dura
 	if len(steps) == 0 {
 		return Outcome{}
 	}
-	r.enter(ctx, phase, steps, budget, t)
-	out := r.from(0)
+	now := r.enter(ctx, phase, steps, budget, t)
+	out := r.from(0, now)
 	if out.Kind == Respond {
 		out = r.shape(out)
 	}
 	return r.leave(out)
 }
 
-// enter begins a phase under the watchdog's eyes.
-func (r *run) enter(ctx context.Context, phase policy.Phase, steps []*step, budget time.Duration, t Resumer) {
+// enter begins a phase under the watchdog's eyes. It returns the time.
+func (r *run) enter(ctx context.Context, phase policy.Phase, steps []*step, budget time.Duration, t Resumer) (now int64) {
 	r.ctx, r.phase, r.steps, r.resumer = ctx, phase, steps, t
-	r.budgetEnd = nanotime() + int64(budget)
+	now = nanotime()
+	r.budgetEnd = now + int64(budget)
 	r.chain.snapshot.worker.watchdog.enter(&r.watch)
+	return now
 }
 
 func (r *run) leave(out Outcome) Outcome {
@@ -145,9 +147,8 @@ func (r *run) leave(out Outcome) Outcome {
 	return out
 }
 
-// from runs the phase's steps from index i on.
-func (r *run) from(i int) Outcome {
-	now := nanotime()
+// from runs the phase's steps from index i on. now is the time.
+func (r *run) from(i int, now int64) Outcome {
 	for ; i < len(r.steps); i++ {
 		s := r.steps[i]
 		switch r.decide(s) {
@@ -305,7 +306,7 @@ func (r *run) takeOver() {
 	case n.rejection != nil && out.Kind == Continue:
 		out = n.shapeFrom(r.at + 1)
 	case n.rejection == nil && out.Kind == Continue:
-		if out = n.from(r.at + 1); out.Kind == Respond {
+		if out = n.from(r.at+1, nanotime()); out.Kind == Respond {
 			out = n.shape(out)
 		}
 	case n.rejection == nil:

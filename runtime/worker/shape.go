@@ -50,10 +50,10 @@ func (r *run) shape(out Outcome) Outcome {
 
 // shapeFrom goes on at step i of the phase that is running.
 func (r *run) shapeFrom(i int) Outcome {
-	out := r.from(i)
+	out := r.from(i, nanotime())
 	if out.Kind == Continue && r.phase == policy.ResponseHeaders {
 		r.phase, r.steps = policy.ResponseBody, r.chain.rejectBody
-		out = r.from(0)
+		out = r.from(0, nanotime())
 	}
 	if out.Kind == Continue {
 		out = r.shaped()

@@ -8,6 +8,7 @@ import (
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policy/apply"
 )
 
 // Snapshot is one valid configuration, compiled. It is immutable and safe for
@@ -142,6 +143,7 @@ type step struct {
 	onReject bool
 	metrics  *telemetry.Step
 	failures failureLog
+	checked  apply.Memo
 
 	// details are the response code details for the engine's reasons, and what
 	// those for a policy's own reason begin with.

@@ -29,6 +29,11 @@ func Request(x *exchange.Exchange, phase policy.Phase, m *policy.RequestMutation
 	if err := CheckRequest(phase, m); err != nil {
 		return err
 	}
+	return request(x, m)
+}
+
+// request applies a mutation that has been checked.
+func request(x *exchange.Exchange, m *policy.RequestMutation) error {
 	target, err := newTarget(x.Request.Path, m)
 	if err != nil {
 		return err
@@ -61,6 +66,12 @@ func Response(x *exchange.Exchange, phase policy.Phase, m *policy.ResponseMutati
 	if err := CheckResponse(phase, m); err != nil {
 		return err
 	}
+	response(x, m)
+	return nil
+}
+
+// response applies a mutation that has been checked.
+func response(x *exchange.Exchange, m *policy.ResponseMutation) {
 	if m.Status != 0 {
 		x.Response.SetStatus(m.Status)
 	}
@@ -70,7 +81,6 @@ func Response(x *exchange.Exchange, phase policy.Phase, m *policy.ResponseMutati
 		x.Response.Body.Replace(b)
 	}
 	tell(x, m.Metadata, m.DynamicMetadata)
-	return nil
 }
 
 func headers(h *exchange.Headers, m *policy.HeaderMutation) {
