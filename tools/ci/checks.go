@@ -1,0 +1,116 @@
+package ci
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A Repository is the checkout that is checked.
+type Repository struct {
+	// Root is its directory.
+	Root string
+	// Temp is a directory for what the checks write.
+	Temp string
+	// Out takes what the commands say.
+	Out io.Writer
+}
+
+// Checks returns all checks; full adds those that take long.
+func (r Repository) Checks(full bool) []Check {
+	checks := []Check{
+		{"./bazelw test //...", r.bazelTest},
+		r.command("./bazelw", "run", "//:gazelle", "--", "-mode=diff"),
+		r.command("./bazelw", "run", "//:buildifier.check"),
+		{"gofmt -l", r.gofmt},
+		r.command("go", "mod", "tidy", "-diff"),
+		r.command("go", "vet", "./..."),
+		r.command("go", "tool", "-modfile=tools/lint/go.mod", "staticcheck", "./..."),
+		{"a wrong Envoy is refused", r.wrongEnvoy},
+	}
+	if full {
+		checks = append(checks, Check{"the payments image, built cold in another directory, is the same", r.sameImage})
+	}
+	return checks
+}
+
+// command is a check that passes if the command does.
+func (r Repository) command(name string, args ...string) Check {
+	line := strings.Join(append([]string{name}, args...), " ")
+	return Check{line, func(ctx context.Context) Outcome {
+		if err := r.run(ctx, r.Root, r.Out, name, args...); err != nil {
+			return failed("%v", err)
+		}
+		return passed
+	}}
+}
+
+func (r Repository) run(ctx context.Context, dir string, out io.Writer, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = out, r.Out
+	return cmd.Run()
+}
+
+func (r Repository) bazelTest(ctx context.Context) Outcome {
+	events := filepath.Join(r.Temp, "events.json")
+	ran := r.run(ctx, r.Root, r.Out, "./bazelw", "test", "//...", "--keep_going", "--build_event_json_file="+events)
+	f, err := os.Open(events)
+	if err != nil {
+		return failed("Bazel left no results (%v): %v", ran, err)
+	}
+	defer f.Close()
+	o, err := TestResults(f, ReadFileURI)
+	if err != nil {
+		return failed("%v", err)
+	}
+	if ran != nil && o.Failed == 0 {
+		o = plus(o, failed("bazel test: %v", ran))
+	}
+	return o
+}
+
+// gofmt looks at what git knows; testdata may hold what is not Go on purpose.
+func (r Repository) gofmt(ctx context.Context) Outcome {
+	var files bytes.Buffer
+	if err := r.run(ctx, r.Root, &files, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.go"); err != nil {
+		return failed("git ls-files: %v", err)
+	}
+	args := []string{"-l"}
+	for _, f := range strings.Split(strings.Trim(files.String(), "\x00"), "\x00") {
+		if _, err := os.Stat(filepath.Join(r.Root, f)); err == nil && !strings.Contains("/"+f, "/testdata/") {
+			args = append(args, f)
+		}
+	}
+	var unformatted bytes.Buffer
+	if err := r.run(ctx, r.Root, &unformatted, "gofmt", args...); err != nil {
+		return failed("gofmt: %v", err)
+	}
+	if names := strings.Fields(unformatted.String()); len(names) > 0 {
+		return Outcome{Failed: 1, Problems: names}
+	}
+	return passed
+}
+
+// wrongEnvoy has Bazel take a program that is not Envoy for it.
+func (r Repository) wrongEnvoy(ctx context.Context) Outcome {
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, "./bazelw", "build", "--repo_env=POLICY_ENGINE_ENVOY=/bin/sh", "//tools/envoy:pinned")
+	cmd.Dir = r.Root
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Run(); err == nil {
+		return failed("Bazel took /bin/sh for Envoy")
+	}
+	for _, want := range []string{"its sha256 is", "pinned is"} {
+		if !strings.Contains(said.String(), want) {
+			return failed("the refusal has no %q in it:\n%s", want, said.String())
+		}
+	}
+	fmt.Fprintln(r.Out, "refused, with both hashes")
+	return passed
+}
