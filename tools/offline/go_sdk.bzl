@@ -64,6 +64,8 @@ def _pinned_go_extension_impl(mctx):
         for tag in module.tags.version:
             if not module.is_root:
                 fail("only the root module pins the Go SDK")
+            if "toolchain go{}\n".format(tag.version) not in mctx.read(Label("//:go.mod")):
+                fail("go.mod has another toolchain than go{}, which MODULE.bazel pins".format(tag.version))
             _pinned_go_repository(name = "pinned_go", version = tag.version)
     return mctx.extension_metadata(reproducible = True)
 

@@ -44,6 +44,11 @@ func fetchGoModule(ctx context.Context, run runner, m goModule, dir string) erro
 			return err
 		}
 	}
+	for _, e := range m.edits {
+		if err := e.apply(dir); err != nil {
+			return fmt.Errorf("changing %s %s: %w", m.name, m.version, err)
+		}
+	}
 	if m.vendor {
 		// -e: what only tests need may be missing.
 		if _, err := run.output(ctx, dir, env, "go", "mod", "vendor", "-e"); err != nil {
@@ -51,6 +56,18 @@ func fetchGoModule(ctx context.Context, run runner, m goModule, dir string) erro
 		}
 	}
 	return nil
+}
+
+func (e edit) apply(dir string) error {
+	path := filepath.Join(dir, e.file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if n := strings.Count(string(text), e.old); n != 1 {
+		return fmt.Errorf("%s has %d places like %q, want 1", e.file, n, e.old)
+	}
+	return os.WriteFile(path, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o644)
 }
 
 // settle makes a tree writable by its owner, and its shell scripts executable.

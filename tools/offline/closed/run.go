@@ -16,6 +16,9 @@ func (p problem) Error() string { return p.what + "\n  remedy: " + p.remedy }
 
 // runner runs the tools of the host.
 type runner interface {
+	// has reports whether name is on PATH.
+	has(name string) bool
+
 	// output runs name in dir (empty: where the process is) with env added to the
 	// environment, and returns its standard output. The error holds what the tool
 	// said on its standard error.
@@ -23,6 +26,11 @@ type runner interface {
 }
 
 type hostRunner struct{}
+
+func (hostRunner) has(name string) bool {
+	_, err := exec.LookPath(name)
+	return err == nil
+}
 
 func (hostRunner) output(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)

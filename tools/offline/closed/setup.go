@@ -65,7 +65,7 @@ func (s *Setup) build(ctx context.Context, temp string) error {
 	s.Say("setting up Bazel %s for a closed network in %s; this is done once", BazelVersion, s.Dir())
 	work := filepath.Join(temp, "work")
 
-	pip, err := pip(ctx, s.run, lookPath)
+	pip, err := pip(ctx, s.run)
 	if err != nil {
 		return err
 	}
@@ -177,11 +177,11 @@ func (s *Setup) Check(ctx context.Context) []error {
 		{"dpkg-deb", "use a Debian or Ubuntu machine or container: Bazel comes as Debian packages"},
 		{"go", "install Go 1.21 or later"},
 	} {
-		if _, err := lookPath(tool.what); err != nil {
+		if !s.run.has(tool.what) {
 			found = append(found, problem{"there is no " + tool.what + " on PATH", tool.remedy})
 		}
 	}
-	if _, err := pip(ctx, s.run, lookPath); err != nil {
+	if _, err := pip(ctx, s.run); err != nil {
 		found = append(found, err)
 	}
 	if free, err := freeBytes(s.Cache); err == nil && free < needBytes {

@@ -7,15 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
 
 // pip returns the command that runs pip: python3's own, else the first on PATH.
-func pip(ctx context.Context, run runner, look func(string) (string, error)) ([]string, error) {
+func pip(ctx context.Context, run runner) ([]string, error) {
 	for _, command := range [][]string{{"python3", "-m", "pip"}, {"pip3"}, {"pip"}} {
-		if _, err := look(command[0]); err != nil {
+		if !run.has(command[0]) {
 			continue
 		}
 		if _, err := run.output(ctx, "", nil, command[0], append(command[1:], "--version")...); err == nil {
@@ -37,7 +36,9 @@ func fetchWheel(ctx context.Context, run runner, pip []string, w wheel, dir stri
 		return "", err
 	}
 	args := append(pip[1:len(pip):len(pip)], "download", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--require-hashes", "-d", dir, "-r", list)
-	if _, err := run.output(ctx, dir, nil, pip[0], args...); err != nil {
+	// A setting for installing, which this is not.
+	env := []string{"PIP_REQUIRE_VIRTUALENV=0"}
+	if _, err := run.output(ctx, dir, env, pip[0], args...); err != nil {
 		return "", problem{
 			fmt.Sprintf("pip cannot fetch %s %s: %v", w.name, w.version, err),
 			"check pip's index (pip config list); it must have this version for linux on x86-64",
@@ -100,5 +101,3 @@ func unzipFile(f *zip.File, to string, mode os.FileMode) (err error) {
 	_, err = io.Copy(w, r)
 	return err
 }
-
-var lookPath = exec.LookPath
