@@ -2,7 +2,6 @@ package closed
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -77,7 +76,10 @@ func unpack(ctx context.Context, run runner, debs []string, dir string) error {
 	}
 	for _, needed := range []string{bazelClient, installBase, helpers, loader, classpathFile} {
 		if _, err := os.Stat(filepath.Join(dir, needed)); err != nil {
-			return errors.Join(fmt.Errorf("the packages of Debian's suite %s have changed: there is no %s in them", suite, needed), err)
+			return problem{
+				fmt.Sprintf("the packages of Debian's suite %s have changed: there is no %s in them", suite, needed),
+				"set " + MirrorVariable + " to a dated snapshot of it",
+			}
 		}
 	}
 	return nil

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 )
 
@@ -39,9 +38,7 @@ func Dir(final string, waiting func(), build func(temp string) error) error {
 	if isDir(final) { // made while this process waited
 		return nil
 	}
-	if err := removeLeftovers(final); err != nil {
-		return err
-	}
+	removeLeftovers(final)
 	temp, err := os.MkdirTemp(parent, filepath.Base(final)+tempInfix)
 	if err != nil {
 		return fmt.Errorf("making a temporary directory: %w", err)
@@ -95,18 +92,16 @@ func RemoveAll(dir string) error {
 
 const tempInfix = ".new-"
 
-func removeLeftovers(final string) error {
-	entries, err := os.ReadDir(filepath.Dir(final))
-	if err != nil {
-		return err
+// removeLeftovers takes away what interrupted calls left. What resists (a program
+// that outlived its bazelw may still write there) is in nobody's way.
+func removeLeftovers(final string) {
+	left, err := filepath.Glob(final + tempInfix + "*")
+	if err != nil { // final has a character that is special to Glob
+		return
 	}
-	var all error
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), filepath.Base(final)+tempInfix) {
-			all = errors.Join(all, RemoveAll(filepath.Join(filepath.Dir(final), e.Name())))
-		}
+	for _, dir := range left {
+		_ = RemoveAll(dir)
 	}
-	return all
 }
 
 func flock(f *os.File, how int) error {
