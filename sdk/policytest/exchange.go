@@ -27,11 +27,13 @@ type Exchange struct {
 	// one for each that came; a piece that was held back is empty.
 	RequestChunks, ResponseChunks []string
 
-	policy             *Policy
-	data               *exchange.Exchange
-	request, response  body
-	requestTrailers    []policy.Header
-	answered, finished bool
+	policy            *Policy
+	data              *exchange.Exchange
+	request, response body
+	requestTrailers   []policy.Header
+	answered          bool
+	// trace is told the contexts that the policy gets.
+	trace func(*policy.RequestContext, *policy.ResponseContext)
 }
 
 // Step is one call of a policy.
@@ -71,7 +73,6 @@ func (p *Policy) SendError(t testing.TB, r Request) error {
 func (p *Policy) Respond(t testing.TB, r Response) *Exchange {
 	t.Helper()
 	x := p.begin(Request{})
-	x.finished = true
 	x.Respond(t, r)
 	return x
 }
@@ -144,7 +145,6 @@ func (p *Policy) begin(r Request) *Exchange {
 }
 
 func (x *Exchange) runRequest(ctx context.Context) error {
-	x.finished = true
 	if err := x.step(ctx, policy.RequestHeaders); err != nil {
 		return err
 	}
@@ -211,5 +211,8 @@ func (x *Exchange) body(ctx context.Context, data *exchange.Body, b *body, whole
 func (x *Exchange) views() (*policy.RequestContext, *policy.ResponseContext) {
 	shadow := x.policy.config.shadow
 	req, resp := policy.NewRequestContext(x.data, shadow), policy.NewResponseContext(x.data, shadow)
+	if x.trace != nil {
+		x.trace(&req, &resp)
+	}
 	return &req, &resp
 }

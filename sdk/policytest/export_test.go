@@ -2,6 +2,7 @@ package policytest
 
 import (
 	"testing"
+	"time"
 
 	"policyengine.dev/sdk/policy"
 )
@@ -15,4 +16,31 @@ func RunCases(t testing.TB, b policy.Builder, src string, opts ...Option) {
 	for _, c := range all.Cases {
 		c.run(t, b, all.Params, opts)
 	}
+}
+
+// RunConformance runs the check of that name on t, which may not be a *testing.T.
+func RunConformance(t testing.TB, name string, b policy.Builder, opts ...Option) {
+	for _, check := range conformanceChecks {
+		if check.name == name {
+			check.run(t, begin(t, b, opts))
+			return
+		}
+	}
+	t.Fatalf("there is no check %q", name)
+}
+
+// ConformanceChecks are the names of the checks.
+func ConformanceChecks() (names []string) {
+	for _, check := range conformanceChecks {
+		names = append(names, check.name)
+	}
+	return names
+}
+
+// SetHangTimeout changes when a call counts as one that never ends, and returns a
+// function that changes it back.
+func SetHangTimeout(d time.Duration) (restore func()) {
+	old := hangTimeout
+	hangTimeout = d
+	return func() { hangTimeout = old }
 }

@@ -105,7 +105,7 @@ func (p *Policy) Close() error {
 	return nil
 }
 
-func build(b policy.Builder, params string, opts []Option) (*Policy, error) {
+func newConfig(opts []Option) config {
 	c := config{definition: "policy.yaml", holdLimit: 10 << 20}
 	for _, o := range opts {
 		o(&c)
@@ -113,11 +113,31 @@ func build(b policy.Builder, params string, opts []Option) (*Policy, error) {
 	if c.host == nil {
 		c.host = NewHost()
 	}
+	return c
+}
+
+func build(b policy.Builder, params string, opts []Option) (*Policy, error) {
+	c := newConfig(opts)
 	def, err := loadDefinition(c.definition)
 	if err != nil {
 		return nil, err
 	}
-	filled, err := fill(def, params)
+	root, err := strictyaml.Parse("params", []byte(params))
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.build(b, def, root.JSON())
+	var problems definition.Problems
+	if errors.As(err, &problems) {
+		return nil, problems.At(root).Err()
+	}
+	return p, err
+}
+
+// build checks parameters as written against def, fills in what they leave out, and
+// makes an instance.
+func (c config) build(b policy.Builder, def *definition.Definition, params json.RawMessage) (*Policy, error) {
+	filled, err := def.Validate(params)
 	if err != nil {
 		return nil, err
 	}
@@ -143,18 +163,4 @@ func loadDefinition(path string) (*definition.Definition, error) {
 		return nil, err
 	}
 	return definition.Parse(absolute, src)
-}
-
-// fill checks parameters as written against def, and fills in what they leave out.
-func fill(def *definition.Definition, params string) (json.RawMessage, error) {
-	root, err := strictyaml.Parse("params", []byte(params))
-	if err != nil {
-		return nil, err
-	}
-	filled, err := def.Validate(root.JSON())
-	var problems definition.Problems
-	if errors.As(err, &problems) {
-		return nil, problems.At(root).Err()
-	}
-	return filled, err
 }

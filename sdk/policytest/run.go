@@ -16,13 +16,18 @@ func (x *Exchange) step(ctx context.Context, phase policy.Phase) error {
 	if x.Immediate != nil || !x.policy.phases.Has(phase) {
 		return nil
 	}
+	given := x.givenBody(phase)
+	before := string(given)
 	action, err := x.call(ctx, phase)
+	if string(given) != before {
+		return fmt.Errorf("%s: %w: %w", phase, errAction, errModified)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: the policy gave an error: %w", phase, err)
 	}
 	x.Steps = append(x.Steps, Step{phase, action})
 	if err := x.apply(phase, action); err != nil {
-		return fmt.Errorf("%s: the action cannot be applied: %w", phase, err)
+		return fmt.Errorf("%s: %w: %w", phase, errAction, err)
 	}
 	return nil
 }
@@ -72,75 +77,22 @@ func (x *Exchange) apply(phase policy.Phase, action any) error {
 	return nil
 }
 
+// givenBody is the body that the policy is shown.
+func (x *Exchange) givenBody(phase policy.Phase) []byte {
+	if phase.IsResponse() {
+		return x.data.Response.Body.Bytes
+	}
+	return x.data.Request.Body.Bytes
+}
+
 var (
+	// errAction is in every error that is about what the policy did, rather
+	// than one that it gave.
+	errAction      = errors.New("the action cannot be applied")
+	errModified    = errors.New("the policy has modified the body that it was shown, and not replaced it by an action")
 	errHoldLast    = errors.New("the policy holds the last chunk, after which nothing comes")
 	errHoldUnasked = errors.New("the policy holds a chunk and does not say so by policy.ChunkHolder")
 )
-
-func (x *Exchange) chunks(ctx context.Context, phase policy.Phase, pieces []string, b *body, out *[]string) error {
-	var held []byte
-	var state any
-	b.whole = ""
-	for i, piece := range pieces {
-		data := append(held, piece...)
-		chunk := &policy.Chunk{Data: data, Last: i == len(pieces)-1, State: state}
-		action, err := x.callChunk(ctx, phase, chunk)
-		if err != nil {
-			return fmt.Errorf("%s: chunk %d: the policy gave an error: %w", phase, i, err)
-		}
-		x.Steps = append(x.Steps, Step{phase, action})
-		state, held = chunk.State, nil
-		if ir, ok := action.(*policy.ImmediateResponse); ok {
-			if err := x.apply(phase, ir); err != nil || x.Immediate != nil {
-				return err
-			}
-			action = nil // in shadow mode the chunk goes on
-		}
-		replacement, replaced := policy.ChunkReplacement(action)
-		holds := policy.IsHold(action)
-		switch {
-		case holds:
-			if err := x.checkHold(data, i == len(pieces)-1); err != nil {
-				return fmt.Errorf("%s: chunk %d: %w", phase, i, err)
-			}
-		case !replaced && action != nil:
-			return fmt.Errorf("%s: chunk %d: the action cannot be applied: it is a %T", phase, i, action)
-		}
-		next := data
-		switch {
-		case x.policy.config.shadow:
-		case holds:
-			// A copy with no room, so that a policy's Data is never written to.
-			held, next = data[:len(data):len(data)], nil
-		case replaced:
-			next = replacement
-		}
-		*out = append(*out, string(next))
-		b.whole += string(next)
-	}
-	return nil
-}
-
-func (x *Exchange) checkHold(data []byte, last bool) error {
-	holder, ok := x.policy.Instance.(policy.ChunkHolder)
-	switch {
-	case !ok || !holder.HoldsChunks():
-		return errHoldUnasked
-	case last:
-		return errHoldLast
-	case len(data) > x.policy.config.holdLimit:
-		return fmt.Errorf("the policy holds %d bytes, and %d are allowed", len(data), x.policy.config.holdLimit)
-	}
-	return nil
-}
-
-func (x *Exchange) callChunk(ctx context.Context, phase policy.Phase, chunk *policy.Chunk) (policy.ChunkAction, error) {
-	req, resp := x.views()
-	if phase == policy.RequestBodyChunks {
-		return x.policy.Instance.(policy.RequestBodyChunksPolicy).OnRequestBodyChunk(ctx, req, chunk)
-	}
-	return x.policy.Instance.(policy.ResponseBodyChunksPolicy).OnResponseBodyChunk(ctx, resp, chunk)
-}
 
 // changes lists what a runtime tells the proxy of a header list.
 func changes(h *exchange.Headers) []string {
