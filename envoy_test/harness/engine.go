@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -12,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"policyengine.dev/runtime/config"
 )
 
 // MessageTimeout is how long the Envoys that are started here wait for the engine.
@@ -20,8 +24,8 @@ const MessageTimeout = 10 * time.Second
 // Engine is a running engine: a bundle's binary as a process of its own.
 type Engine struct {
 	process *process
-	dir     string
-	socket  string
+	options EngineOptions
+	admin   http.Client
 }
 
 // EngineOptions say which engine to start.
@@ -44,34 +48,53 @@ type EngineOptions struct {
 // StartEngine starts an engine and waits until it says by gRPC health that it
 // serves.
 func StartEngine(ctx context.Context, o EngineOptions) (*Engine, error) {
-	e := &Engine{dir: o.Dir, socket: filepath.Join(o.Dir, "engine.sock")}
-	if err := e.SetChains(o.Chains); err != nil {
+	e := &Engine{options: o}
+	e.admin.Transport = &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", e.path(adminSocket))
+		},
+	}
+	if err := e.writeChains(o.Chains); err != nil {
 		return nil, err
 	}
-	config, err := json.MarshalIndent(merged(map[string]any{
-		"listeners": []any{map[string]any{"address": "unix:" + e.socket}},
-		"admin":     map[string]any{"address": "unix:" + filepath.Join(o.Dir, "admin.sock")},
+	static, err := json.MarshalIndent(merged(map[string]any{
+		"listeners": []any{map[string]any{"address": e.Address()}},
+		"admin":     map[string]any{"address": e.AdminAddress()},
 		"source":    map[string]any{"path": chainsFile},
 		"filter":    map[string]any{"messageTimeout": MessageTimeout.String(), "allowModeOverride": true},
 	}, o.Config), "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encoding the engine's configuration: %w", err)
 	}
-	file := filepath.Join(o.Dir, "engine.yaml")
-	if err := os.WriteFile(file, config, 0o600); err != nil {
+	if err := os.WriteFile(e.path(engineFile), static, 0o600); err != nil {
 		return nil, fmt.Errorf("writing the engine's configuration: %w", err)
 	}
-	if e.process, err = startProcess("the engine", o.Path, o.Dir, []string{"--config", file}, o.Environment); err != nil {
-		return nil, err
+	return e, e.Start(ctx)
+}
+
+// The names of an engine's files.
+const (
+	engineFile   = "engine.yaml"
+	chainsFile   = "chains.yaml"
+	engineSocket = "engine.sock"
+	adminSocket  = "admin.sock"
+)
+
+func (e *Engine) path(name string) string { return filepath.Join(e.options.Dir, name) }
+
+// Start starts an engine again that has been stopped, with the same files.
+func (e *Engine) Start(ctx context.Context) (err error) {
+	e.process, err = startProcess("the engine", e.options.Path, e.options.Dir, []string{"--config", e.path(engineFile)}, e.options.Environment)
+	if err != nil {
+		return err
 	}
 	if err := e.process.until(ctx, func() error { return serving(ctx, e.Address()) }); err != nil {
 		e.Stop()
-		return nil, err
+		return err
 	}
-	return e, nil
+	return nil
 }
-
-const chainsFile = "chains.yaml"
 
 // serving asks for gRPC health.
 func serving(ctx context.Context, address string) error {
@@ -93,18 +116,44 @@ func serving(ctx context.Context, address string) error {
 }
 
 // Address is where Envoy finds the engine: unix:/path.
-func (e *Engine) Address() string { return "unix:" + e.socket }
+func (e *Engine) Address() string { return "unix:" + e.path(engineSocket) }
 
 // AdminAddress is where health, metrics and dumps are: unix:/path.
-func (e *Engine) AdminAddress() string { return "unix:" + filepath.Join(e.dir, "admin.sock") }
+func (e *Engine) AdminAddress() string { return "unix:" + e.path(adminSocket) }
 
-// Log is the end of what the engine has written.
+// Log is the end of what the engine has written since it was started last.
 func (e *Engine) Log() string { return e.process.log.String() }
 
-// SetChains puts another file of chains and routes in place, atomically. The engine
-// finds it by itself.
-func (e *Engine) SetChains(chains []byte) error {
-	path := filepath.Join(e.dir, chainsFile)
+// Admin gets a page of the engine's admin interface.
+func (e *Engine) Admin(ctx context.Context, path string) ([]byte, error) {
+	return getPage(ctx, &e.admin, "the engine's", "http://engine"+path)
+}
+
+// SetChains puts another file of chains and routes in place, atomically, and waits
+// until the engine has taken or refused it.
+func (e *Engine) SetChains(ctx context.Context, chains []byte) error {
+	if err := e.writeChains(chains); err != nil {
+		return err
+	}
+	spec, _, _ := config.ParseChains([]config.File{{Name: chainsFile, Src: chains}})
+	return e.process.until(ctx, func() error {
+		page, err := e.Admin(ctx, "/config_dump")
+		if err != nil {
+			return err
+		}
+		var dump struct{ Config, Rejected struct{ Version string } }
+		if err := json.Unmarshal(page, &dump); err != nil {
+			return fmt.Errorf("decoding the engine's dump: %w", err)
+		}
+		if dump.Config.Version != spec.Version && dump.Rejected.Version != spec.Version {
+			return fmt.Errorf("the engine has configuration %s in force, %s is waited for", dump.Config.Version, spec.Version)
+		}
+		return nil
+	})
+}
+
+func (e *Engine) writeChains(chains []byte) error {
+	path := e.path(chainsFile)
 	if err := os.WriteFile(path+".new", chains, 0o600); err != nil {
 		return fmt.Errorf("writing chains: %w", err)
 	}

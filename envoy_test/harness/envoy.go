@@ -93,23 +93,28 @@ func (e *Envoy) AdminAddress() string { return e.admin }
 // Listener is host:port of the listener of that name, or "".
 func (e *Envoy) Listener(name string) string { return e.listeners[name] }
 
-// Admin gets a page of the admin interface.
+// Admin gets a page of Envoy's admin interface.
 func (e *Envoy) Admin(ctx context.Context, path string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.admin+path, nil)
+	return getPage(ctx, &e.client, "Envoy's", "http://"+e.admin+path)
+}
+
+func getPage(ctx context.Context, client *http.Client, whose, url string) ([]byte, error) {
+	fail := func(err error) error { return fmt.Errorf("asking %s admin interface: %w", whose, err) }
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, err
+		return nil, fail(err)
 	}
-	response, err := e.client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("asking Envoy's admin interface: %w", err)
+		return nil, fail(err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, fmt.Errorf("asking Envoy's admin interface: %w", err)
+		return nil, fail(err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("asking Envoy's admin interface for %s: status %d: %s", path, response.StatusCode, bytes.TrimSpace(body))
+		return nil, fail(fmt.Errorf("status %d of %s: %s", response.StatusCode, request.URL.Path, bytes.TrimSpace(body)))
 	}
 	return body, nil
 }

@@ -43,9 +43,10 @@ type Answer struct {
 	// Informational are statuses (1xx) sent before.
 	Informational []int
 	Header        http.Header
-	// Chunks are the body's pieces, each flushed. With one or none the length
-	// is declared.
-	Chunks [][]byte
+	// Chunks are the body's pieces, each flushed. The length of a single one is
+	// declared, unless Chunked is set or trailers follow.
+	Chunks  [][]byte
+	Chunked bool
 	// Pause lies between two chunks.
 	Pause   time.Duration
 	Trailer http.Header
@@ -145,7 +146,7 @@ func (u *Upstream) respond(w http.ResponseWriter, control *http.ResponseControll
 		for _, s := range a.Informational {
 			w.WriteHeader(s)
 		}
-		if len(a.Chunks) == 1 && len(a.Trailer) == 0 && !a.Abort && w.Header().Get("Content-Length") == "" {
+		if len(a.Chunks) == 1 && !a.Chunked && len(a.Trailer) == 0 && !a.Abort && w.Header().Get("Content-Length") == "" {
 			w.Header().Set("Content-Length", strconv.Itoa(len(a.Chunks[0])))
 		}
 		w.WriteHeader(status(a))
@@ -157,7 +158,7 @@ func (u *Upstream) respond(w http.ResponseWriter, control *http.ResponseControll
 		if _, err := w.Write(chunk); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 			return
 		}
-		if len(a.Chunks) > 1 || a.Abort {
+		if len(a.Chunks) > 1 || a.Chunked || a.Abort {
 			_ = control.Flush()
 		}
 	}

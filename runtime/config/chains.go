@@ -94,14 +94,14 @@ type File struct {
 }
 
 // ParseChains decodes the files of one configuration together, in their order. The
-// spec's version is left empty. The error is strictyaml.Diagnostics with every
+// spec's version is a hash of them. The error is strictyaml.Diagnostics with every
 // problem of every file; spec and positions then hold what could be decoded, so
 // that the worker can look for more that is wrong: see [Update.Problems].
 //
 // What only a worker can tell (whether a policy exists, whether its parameters
 // fit, whether a route's chain is there) is left to it.
 func ParseChains(files []File) (worker.Spec, Positions, error) {
-	m := merger{names: map[string]strictyaml.Node{}, routes: map[string]strictyaml.Node{}}
+	m := merger{spec: worker.Spec{Version: version(files)}, names: map[string]strictyaml.Node{}, routes: map[string]strictyaml.Node{}}
 	for _, f := range files {
 		root, err := strictyaml.ParseWithin(limits, f.Name, f.Src)
 		if err != nil {

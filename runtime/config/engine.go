@@ -17,6 +17,8 @@ type Engine struct {
 	// Admin is where health, metrics and dumps are served: 127.0.0.1:9002 by
 	// default.
 	Admin Address
+	// Pprof serves profiles there too; off by default.
+	Pprof bool
 	// Chains is the file, or the directory of files, that chains and routes
 	// are read from. It is absolute.
 	Chains string

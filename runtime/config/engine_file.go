@@ -52,6 +52,7 @@ type engineFile struct {
 	Listeners *[]listenerFile `yaml:"listeners"`
 	Admin     struct {
 		Address *Address `yaml:"address"`
+		Pprof   bool     `yaml:"pprof"`
 	} `yaml:"admin"`
 	Source struct {
 		Path string `yaml:"path,required"`
@@ -180,6 +181,7 @@ func (d *engineDecoder) file(root strictyaml.Node, f engineFile) {
 		d.listeners(root.At("listeners"), *f.Listeners)
 	}
 	setIf(&e.Admin, f.Admin.Address)
+	e.Pprof = f.Admin.Pprof
 	e.Chains = d.path(f.Source.Path)
 	if f.Source.Path == "" {
 		d.emptyText(root.At("source", "path"))

@@ -47,7 +47,7 @@ listeners:
     clientCA: /etc/ca.pem
     allowedSANs: [spiffe://example.org/envoy, envoy.example.org]
 - {address: "[::]:9003", insecure: true}
-admin: {address: "unix:/run/pe/admin.sock"}
+admin: {address: "unix:/run/pe/admin.sock", pprof: true}
 source: {path: /etc/pe/chains}
 route: {routeMetadata: {namespace: example, key: chain}}
 limits: {body: 64KiB, concurrentStreams: 1000}
@@ -90,6 +90,7 @@ telemetry:
 			{Address: config.Address{Network: "tcp", Address: "[::]:9003"}},
 		},
 		Admin:       config.Address{Network: "unix", Address: "/run/pe/admin.sock"},
+		Pprof:       true,
 		Chains:      "/etc/pe/chains",
 		Route:       config.RouteSource{Attribute: `xds.route_metadata.filter_metadata["example"]["chain"]`},
 		Limits:      config.Limits{Body: 64 << 10, ConcurrentStreams: 1000},

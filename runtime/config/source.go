@@ -45,7 +45,6 @@ func (s FileSource) Load() Update {
 	}
 	var u Update
 	u.Spec, u.Positions, u.Err = ParseChains(files)
-	u.Spec.Version = version(files)
 	return u
 }
 

@@ -52,14 +52,19 @@ func Missing(t testing.TB, err error) {
 // in time.
 func Eventually(t testing.TB, holds func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	if err := Within(patience, holds); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Within calls holds until it returns nil, for at most so long, and returns what it
+// returned last.
+func Within(limit time.Duration, holds func() error) error {
+	deadline := time.Now().Add(limit)
 	for {
 		err := holds()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
+		if err == nil || time.Now().After(deadline) {
+			return err
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -1,0 +1,120 @@
+package cases_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"policyengine.dev/envoy_test/cases"
+)
+
+var update = flag.Bool("update", false, "write docs/ext_proc.md anew")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func suites(t *testing.T) []cases.Suite {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no suites: %v", err)
+	}
+	var all []cases.Suite
+	for _, file := range files {
+		s, err := cases.Read(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func TestEveryLineIsKnownAndShown(t *testing.T) {
+	groups, err := cases.Lines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for _, s := range suites(t) {
+		for _, x := range s.Exchanges {
+			for _, line := range append(s.Lines[:len(s.Lines):len(s.Lines)], x.Lines...) {
+				shown[line] = true
+			}
+		}
+	}
+	known := map[string]bool{}
+	for _, g := range groups {
+		for _, l := range g.Lines {
+			switch {
+			case known[l.ID]:
+				t.Errorf("line %s is there twice", l.ID)
+			case shown[l.ID] && l.Unseen != "":
+				t.Errorf("line %s is shown, though it says why it is not", l.ID)
+			case !shown[l.ID] && l.Unseen == "":
+				t.Errorf("line %s is shown by no case: %s", l.ID, l.Says)
+			}
+			known[l.ID] = true
+		}
+	}
+	for line := range shown {
+		if !known[line] {
+			t.Errorf("cases show line %s, which is not in lines.yaml", line)
+		}
+	}
+}
+
+func TestDocumentation(t *testing.T) {
+	const file = "../../docs/ext_proc.md"
+	groups, err := cases.Lines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := cases.Documentation(groups, suites(t))
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Error("docs/ext_proc.md is not what the cases say; renew it: go test ./envoy_test/cases -run TestDocumentation -update")
+	}
+}
+
+func TestSuitesThatAreRefused(t *testing.T) {
+	for name, c := range map[string]struct{ src, want string }{
+		"a field that nobody knows": {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, statuss: 1}}]", `unknown field; did you mean "status"?`},
+		"two of a name":             {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200}}, {name: a, want: {status: 200}}]", "a second exchange of this name"},
+		"one that shows nothing":    {"about: x\nchains: {}\nexchanges: [{name: a, want: {status: 200}}]", "shows nothing"},
+		"an unknown first step":     {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, first: dance, want: {status: 200}}]", "not what can be done first"},
+		"what cannot be reached":    {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, reached: something}}]", "not what an upstream can have seen"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "suite.yaml")
+			if err := os.WriteFile(file, []byte(c.src), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := cases.Read(file); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestCases(t *testing.T) {
+	for _, s := range suites(t) {
+		t.Run(strings.TrimSuffix(filepath.Base(s.File), ".yaml"), func(t *testing.T) { s.Run(t, engine) })
+	}
+}
+
+func engine(t testing.TB) string {
+	t.Skip("no engine yet")
+	return ""
+}

@@ -1,0 +1,162 @@
+package cases
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+// seen is what the client got.
+type seen struct {
+	status        int
+	informational []int
+	header        http.Header
+	body          []byte
+	trailer       http.Header
+	// broken is why the response ended early.
+	broken error
+}
+
+// pieces is a body that is sent piece by piece.
+type pieces struct {
+	chunks [][]byte
+	pause  time.Duration
+	begun  bool
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	for len(p.chunks) > 0 && len(p.chunks[0]) == 0 {
+		p.chunks, p.begun = p.chunks[1:], true
+	}
+	if len(p.chunks) == 0 {
+		return 0, io.EOF
+	}
+	if p.begun {
+		p.begun = false
+		time.Sleep(p.pause)
+	}
+	n := copy(b, p.chunks[0])
+	p.chunks[0] = p.chunks[0][n:]
+	return n, nil
+}
+
+// filler is the body of a size: lines that differ from one another.
+func filler(size int) []byte {
+	var b bytes.Buffer
+	for i := 0; b.Len() < size; i++ {
+		fmt.Fprintf(&b, "line %d of a body\n", i)
+	}
+	return b.Bytes()[:size]
+}
+
+func (r Request) payload() (body io.Reader, length int64) {
+	switch {
+	case len(r.Chunks) > 0:
+		var chunks [][]byte
+		for _, c := range r.Chunks {
+			chunks = append(chunks, []byte(c))
+		}
+		return &pieces{chunks: chunks, pause: r.Pause}, -1
+	case r.BodySize > 0:
+		return bytes.NewReader(filler(r.BodySize)), int64(r.BodySize)
+	case r.Body != "":
+		return strings.NewReader(r.Body), int64(len(r.Body))
+	}
+	return nil, 0
+}
+
+func (r Request) build(ctx context.Context, address string) (*http.Request, error) {
+	body, length := r.payload()
+	method := r.Method
+	if method == "" {
+		method = http.MethodGet
+		if body != nil {
+			method = http.MethodPost
+		}
+	}
+	path := r.Path
+	if path == "" {
+		path = "/"
+	}
+	if len(r.Trailers) > 0 {
+		length = -1 // HTTP/1.1 has trailers only after a chunked body
+		if body == nil {
+			body = &pieces{}
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, body)
+	if err != nil {
+		return nil, err
+	}
+	request.ContentLength = length
+	request.Host = r.Host
+	for _, h := range r.Headers {
+		request.Header[textproto.CanonicalMIMEHeaderKey(h.Name)] = h.Values
+	}
+	if len(r.Trailers) > 0 {
+		request.Trailer = http.Header{}
+		for _, h := range r.Trailers {
+			request.Trailer[textproto.CanonicalMIMEHeaderKey(h.Name)] = h.Values
+		}
+	}
+	if r.Upgrade != "" {
+		request.Header.Set("Connection", "Upgrade")
+		request.Header.Set("Upgrade", r.Upgrade)
+	}
+	return request, nil
+}
+
+// errCanceled is why a request ends that the case cancels.
+var errCanceled = errors.New("the case cancels the request")
+
+// send sends the request to Envoy, on a connection of its own.
+func (r Request) send(ctx context.Context, address string) (*seen, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s := &seen{}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(status int, _ textproto.MIMEHeader) error {
+			s.informational = append(s.informational, status)
+			return nil
+		},
+	})
+	request, err := r.build(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!r.HTTP2)
+	protocols.SetUnencryptedHTTP2(r.HTTP2)
+	transport := &http.Transport{
+		Protocols: protocols, DisableCompression: true, DialContext: (&net.Dialer{}).DialContext,
+		MaxResponseHeaderBytes: 1 << 20,
+	}
+	defer transport.CloseIdleConnections()
+	if r.Cancel > 0 {
+		timer := time.AfterFunc(r.Cancel, func() { cancel(errCanceled) })
+		defer timer.Stop()
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errCanceled) {
+			return &seen{broken: errCanceled}, nil
+		}
+		return nil, fmt.Errorf("sending the request: %w", err)
+	}
+	s.status, s.header = response.StatusCode, response.Header
+	if s.status == http.StatusSwitchingProtocols {
+		return s, response.Body.Close()
+	}
+	s.body, s.broken = io.ReadAll(response.Body)
+	s.trailer = response.Trailer
+	_ = response.Body.Close()
+	return s, nil
+}

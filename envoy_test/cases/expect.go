@@ -1,0 +1,143 @@
+package cases
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+
+	"policyengine.dev/envoy_test/harness"
+)
+
+// maxShown is how much of a body a message shows.
+const maxShown = 400
+
+// differences are what is not as it was expected, one a line.
+type differences []string
+
+func (d *differences) add(format string, args ...any) { *d = append(*d, fmt.Sprintf(format, args...)) }
+
+func (d *differences) text(what, got, want string) {
+	if want != "" && got != want {
+		d.add("%s is %q, want %q", what, got, want)
+	}
+}
+
+func (d *differences) headers(what string, got http.Header, want Headers) {
+	for _, h := range want {
+		values := got[textproto.CanonicalMIMEHeaderKey(h.Name)]
+		if !slices.Equal(values, h.Values) {
+			d.add("%s %s is %q, want %q", what, h.Name, values, h.Values)
+		}
+	}
+}
+
+func (d *differences) body(what string, got []byte, want *string, size *int) {
+	if want != nil && string(got) != *want {
+		d.add("%s is %s, want %q", what, shown(got), *want)
+	}
+	if size != nil && len(got) != *size {
+		d.add("%s has %d bytes, want %d", what, len(got), *size)
+	}
+}
+
+func shown(b []byte) string {
+	if len(b) > maxShown {
+		return fmt.Sprintf("%q (%d bytes)", b[:maxShown], len(b))
+	}
+	return strconv.Quote(string(b))
+}
+
+func (w Want) client(d *differences, got *seen) {
+	if got.status != w.Status {
+		d.add("the status is %d, want %d; the body is %s", got.status, w.Status, shown(got.body))
+	}
+	d.headers("the response's header", got.header, w.Headers)
+	d.body("the response's body", got.body, w.Body, w.BodySize)
+	if w.Contains != "" && !bytes.Contains(got.body, []byte(w.Contains)) {
+		d.add("the response's body is %s, want %q in it", shown(got.body), w.Contains)
+	}
+	d.headers("the response's trailer", got.trailer, w.Trailers)
+	if w.Informational != nil && !slices.Equal(got.informational, w.Informational) {
+		d.add("the responses before the response are %v, want %v", got.informational, w.Informational)
+	}
+	if w.Broken != (got.broken != nil) {
+		d.add("the response breaks off: %v, want %t", got.broken, w.Broken)
+	}
+	if w.Reason != "" {
+		w.problem(d, got)
+	}
+}
+
+// problem looks at problem details (RFC 9457).
+func (w Want) problem(d *differences, got *seen) {
+	d.text("the content type", got.header.Get("content-type"), "application/problem+json")
+	var details struct {
+		Status int
+		Reason string
+	}
+	if err := json.Unmarshal(got.body, &details); err != nil {
+		d.add("the response's body is no problem details: %s", shown(got.body))
+		return
+	}
+	d.text("the problem's reason", details.Reason, w.Reason)
+	if details.Status != got.status {
+		d.add("the problem's status is %d, the response's %d", details.Status, got.status)
+	}
+}
+
+func (w Want) upstream(d *differences, got []harness.Received) {
+	r := w.Reached
+	switch {
+	case !r.Given:
+		return
+	case r.Nothing:
+		for _, g := range got {
+			d.add("the upstream was reached: %s %s", g.Method, g.Target)
+		}
+		return
+	case len(got) != 1:
+		d.add("the upstream saw %d requests, want one", len(got))
+		return
+	}
+	g := got[0]
+	d.text("the upstream's method", g.Method, r.Method)
+	d.text("the upstream's target", g.Target, r.Target)
+	d.text("the upstream's host", g.Host, r.Host)
+	d.headers("the upstream's header", g.Header, r.Headers)
+	d.body("the upstream's body", g.Body, r.Body, r.BodySize)
+	d.headers("the upstream's trailer", g.Trailer, r.Trailers)
+	if g.Broken != r.Broken {
+		d.add("the upstream's request breaks off: %t, want %t", g.Broken, r.Broken)
+	}
+}
+
+func (w Want) log(d *differences, got harness.AccessLogEntry) {
+	d.text("the response code details", got.Details, w.Details)
+	d.text("the response flags", got.Flags, w.Flags)
+}
+
+// counters compares what Envoy counted: the guarded ones, and those that are named.
+func (w Want) counters(d *differences, rise harness.Counters) {
+	names := slices.Clone(guarded)
+	for name := range w.Counters {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		if rise[name] != w.Counters[name] {
+			d.add("Envoy's %s rose by %d, want %d", name, rise[name], w.Counters[name])
+		}
+	}
+}
+
+func (d differences) err() error {
+	if len(d) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s", strings.Join(d, "\n"))
+}

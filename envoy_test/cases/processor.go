@@ -1,0 +1,258 @@
+package cases
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extproc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Step is what a scripted processor does about one message: suites without chains
+// show by it what Envoy does, whatever an engine makes of it.
+type Step struct {
+	// Got is the kind of message that has to come, such as request_headers;
+	// "nothing" is that none comes any more. Empty takes no message: only the
+	// rest is done.
+	Got string `yaml:"got"`
+	// Headers are some of its headers or trailers, Body and BodySize its body,
+	// EndOfStream its flag.
+	Headers     Headers `yaml:"headers"`
+	Body        *string `yaml:"body"`
+	BodySize    *int    `yaml:"bodySize"`
+	EndOfStream *bool   `yaml:"endOfStream"`
+	// Attributes are all attributes that have to come with it.
+	Attributes map[string]any `yaml:"attributes"`
+	// Has is a ProcessingRequest in text format, the single fields of which the
+	// message has to have.
+	Has string `yaml:"has"`
+	// Without are fields that it does not have.
+	Without []string `yaml:"without"`
+	// Metadata is some of the stream's initial metadata.
+	Metadata Headers `yaml:"metadata"`
+	// Pause is made then.
+	Pause time.Duration `yaml:"pause"`
+	// Send are ProcessingResponse messages in text format.
+	Send []string `yaml:"send"`
+	// End ends the stream with this gRPC code; OK is a clean end. Without one
+	// the stream is left to Envoy after the last step.
+	End string `yaml:"end"`
+}
+
+// filterName is the key of all attributes.
+const filterName = "envoy.filters.http.ext_proc"
+
+// processor plays the script of the exchange at hand.
+type processor struct {
+	extproc.UnimplementedExternalProcessorServer
+	address string
+
+	mu     sync.Mutex
+	script []Step
+	played chan differences // one for each stream of the script
+}
+
+func startProcessor(t *testing.T) *processor {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &processor{address: listener.Addr().String()}
+	server := grpc.NewServer()
+	extproc.RegisterExternalProcessorServer(server, p)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = server.Serve(listener) }()
+	t.Cleanup(func() { server.Stop(); <-ended })
+	return p
+}
+
+// play sets the script for the streams that follow.
+func (p *processor) play(script []Step) <-chan differences {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.script, p.played = script, make(chan differences, 10)
+	return p.played
+}
+
+// Process implements the service.
+func (p *processor) Process(stream extproc.ExternalProcessor_ProcessServer) error {
+	p.mu.Lock()
+	script, played := p.script, p.played
+	p.mu.Unlock()
+	var d differences
+	err := follow(stream, script, &d)
+	played <- d
+	return err
+}
+
+func follow(stream extproc.ExternalProcessor_ProcessServer, script []Step, d *differences) error {
+	for i, step := range script {
+		if err := step.play(stream, d, i); err != nil {
+			d.add("step %d of the processor: %v", i, err)
+			return err
+		}
+		if step.End != "" {
+			return step.end()
+		}
+	}
+	for {
+		message, err := stream.Recv()
+		if errors.Is(err, io.EOF) || err != nil && status.Code(err) == codes.Canceled {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		d.add("the processor got %s after the last step", kind(message))
+	}
+}
+
+func (s Step) play(stream extproc.ExternalProcessor_ProcessServer, d *differences, i int) error {
+	if s.Metadata != nil {
+		md, _ := metadata.FromIncomingContext(stream.Context())
+		for _, h := range s.Metadata {
+			if got := md.Get(h.Name); !slices.Equal(got, h.Values) {
+				d.add("step %d: the stream's metadata %s is %q, want %q", i, h.Name, got, h.Values)
+			}
+		}
+	}
+	if s.Got != "" {
+		message, err := stream.Recv()
+		switch {
+		case s.Got == "nothing" && err == nil:
+			return fmt.Errorf("got %s, want nothing", kind(message))
+		case s.Got == "nothing":
+			return nil
+		case err != nil:
+			return fmt.Errorf("got no %s: %w", s.Got, err)
+		case kind(message) != s.Got:
+			return fmt.Errorf("got %s, want %s", kind(message), s.Got)
+		}
+		if err := s.compare(message, d, i); err != nil {
+			return err
+		}
+	}
+	time.Sleep(s.Pause)
+	for _, text := range s.Send {
+		reply := new(extproc.ProcessingResponse)
+		if err := prototext.Unmarshal([]byte(text), reply); err != nil {
+			return fmt.Errorf("reading what to send: %w", err)
+		}
+		if err := stream.Send(reply); err != nil {
+			return fmt.Errorf("sending: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s Step) end() error {
+	var code codes.Code
+	if err := code.UnmarshalJSON([]byte(`"` + s.End + `"`)); err != nil {
+		return err
+	}
+	return status.Error(code, "as the case says")
+}
+
+func kind(m *extproc.ProcessingRequest) string {
+	r := m.ProtoReflect()
+	if field := r.WhichOneof(r.Descriptor().Oneofs().ByName("request")); field != nil {
+		return string(field.Name())
+	}
+	return "an empty message"
+}
+
+func (s Step) compare(m *extproc.ProcessingRequest, d *differences, i int) error {
+	headers, body, end := parts(m)
+	for _, h := range s.Headers {
+		if got := values(headers, h.Name); !slices.Equal(got, h.Values) {
+			d.add("step %d: the message's %s is %q, want %q", i, h.Name, got, h.Values)
+		}
+	}
+	d.body(fmt.Sprintf("step %d: the message's body", i), body, s.Body, s.BodySize)
+	if s.EndOfStream != nil && end != *s.EndOfStream {
+		d.add("step %d: end_of_stream is %t, want %t", i, end, *s.EndOfStream)
+	}
+	if s.Attributes != nil {
+		s.attributes(m, d, i)
+	}
+	for _, name := range s.Without {
+		r := m.ProtoReflect()
+		field := r.Descriptor().Fields().ByName(protoreflect.Name(name))
+		if field == nil || r.Has(field) {
+			d.add("step %d: the message has %s, or there is no such field", i, name)
+		}
+	}
+	if s.Has == "" {
+		return nil
+	}
+	want := new(extproc.ProcessingRequest)
+	if err := prototext.Unmarshal([]byte(s.Has), want); err != nil {
+		return fmt.Errorf("reading what the message has: %w", err)
+	}
+	both := proto.Clone(m)
+	proto.Merge(both, want)
+	if !proto.Equal(both, m) {
+		d.add("step %d: the message is %s, want in it %s", i, prototext.MarshalOptions{}.Format(m), s.Has)
+	}
+	return nil
+}
+
+func (s Step) attributes(m *extproc.ProcessingRequest, d *differences, i int) {
+	got := m.GetAttributes()[filterName].AsMap()
+	for name, want := range s.Attributes {
+		value, there := got[name]
+		if want == nil && there || want != nil && fmt.Sprint(value) != fmt.Sprint(want) {
+			d.add("step %d: the attribute %s is %v, want %v", i, name, value, want)
+		}
+	}
+	for name := range got {
+		if _, wanted := s.Attributes[name]; !wanted {
+			d.add("step %d: there is an attribute %s", i, name)
+		}
+	}
+}
+
+// parts are those of whichever message it is.
+func parts(m *extproc.ProcessingRequest) (headers []*corev3.HeaderValue, body []byte, end bool) {
+	for _, h := range []*extproc.HttpHeaders{m.GetRequestHeaders(), m.GetResponseHeaders()} {
+		if h != nil {
+			return h.GetHeaders().GetHeaders(), nil, h.GetEndOfStream()
+		}
+	}
+	for _, b := range []*extproc.HttpBody{m.GetRequestBody(), m.GetResponseBody()} {
+		if b != nil {
+			return nil, b.GetBody(), b.GetEndOfStream()
+		}
+	}
+	for _, t := range []*extproc.HttpTrailers{m.GetRequestTrailers(), m.GetResponseTrailers()} {
+		if t != nil {
+			return t.GetTrailers().GetHeaders(), nil, true
+		}
+	}
+	return nil, nil, false
+}
+
+func values(headers []*corev3.HeaderValue, name string) []string {
+	var all []string
+	for _, h := range headers {
+		if h.GetKey() == name {
+			// As a processor sees it: raw_value, and value beside it.
+			all = append(all, string(h.GetRawValue())+h.GetValue())
+		}
+	}
+	return all
+}

@@ -1,0 +1,187 @@
+package cases
+
+import (
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+
+	"policyengine.dev/envoy_test/harness"
+	"policyengine.dev/envoy_test/harness/harnesstest"
+	"policyengine.dev/sdk/strictyaml"
+)
+
+// Run runs the suite, each exchange a test of its own. engine returns the path of an
+// engine's binary; it is called only where the suite needs one. An exchange depends
+// on those before it only where it says so by First or Chains.
+func (s Suite) Run(t *testing.T, engine func(testing.TB) string) {
+	var r runner
+	var o harness.Options
+	if s.Chains.Kind() == strictyaml.Missing {
+		r.processor = startProcessor(t)
+		o.Bootstrap.Engine = r.processor.address
+	} else {
+		o.Engine = harness.EngineOptions{Path: engine(t), Config: s.Engine, Chains: chainsText(s.Chains)}
+	}
+	r.stack = s.start(t, o)
+	for _, x := range s.Exchanges {
+		t.Run(x.Name, func(t *testing.T) { r.exchange(t, x) })
+	}
+}
+
+func chainsText(n strictyaml.Node) []byte {
+	if n.Kind() == strictyaml.String {
+		return []byte(n.Text()) // written as it is, to be broken
+	}
+	return n.JSON()
+}
+
+func (s Suite) start(t *testing.T, o harness.Options) *harness.Stack {
+	o.Bootstrap.Routes = routes(s.Envoy.Routes)
+	o.Bootstrap.Before, o.Bootstrap.After = s.Envoy.Before, s.Envoy.After
+	o.Bootstrap.ExtProc, o.Bootstrap.Connection = s.Envoy.ExtProc, s.Envoy.Connection
+	o.Bootstrap.Listener, o.Bootstrap.Cluster = s.Envoy.Listener, s.Envoy.Cluster
+	o.Bootstrap.VirtualHost, o.Bootstrap.UpstreamHTTP2 = s.Envoy.VirtualHost, s.Envoy.HTTP2
+	return harnesstest.Start(t, o)
+}
+
+func routes(given []any) []any {
+	var all []any
+	for _, r := range given {
+		if name, ok := r.(string); ok {
+			r = harness.Route(name, "/"+name)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// counting is how long Envoy may take to count what it has done.
+const counting = 5 * time.Second
+
+type runner struct {
+	stack *harness.Stack
+	// processor is nil where there is an engine.
+	processor *processor
+	// logged is how many entries of the access log have been looked at.
+	logged int
+}
+
+func (r *runner) exchange(t *testing.T, x Exchange) {
+	r.prepare(t, x)
+	before, err := r.stack.Envoy.Counters(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.stack.Upstream.Forget()
+	r.stack.Upstream.Answer(x.Upstream.answer())
+	var played <-chan differences
+	if r.processor != nil {
+		played = r.processor.play(x.Processor)
+	}
+	got, err := x.Request.send(harnesstest.Context(t), r.stack.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d differences
+	x.Want.client(&d, got)
+	if err := r.settled(t, x, before, &d); err != nil {
+		d.add("%v", err)
+	}
+	if len(x.Processor) > 0 {
+		d.wait(played)
+	}
+	if err := d.err(); err != nil {
+		t.Error(err)
+	}
+}
+
+// wait waits for what a scripted processor has to say.
+func (d *differences) wait(played <-chan differences) {
+	select {
+	case found := <-played:
+		*d = append(*d, found...)
+	case <-time.After(counting):
+		d.add("the processor's script was not played to its end")
+	}
+}
+
+// settled waits until Envoy is done with the exchange and has counted what it was
+// to count, and looks at what it has written.
+func (r *runner) settled(t *testing.T, x Exchange, before harness.Counters, d *differences) error {
+	var entry harness.AccessLogEntry
+	harnesstest.Eventually(t, func() error {
+		log, err := r.stack.Envoy.AccessLog()
+		if err == nil && len(log) <= r.logged {
+			return fmt.Errorf("Envoy has %d entries in its access log, want one more", len(log))
+		}
+		if err == nil {
+			entry = log[r.logged]
+		}
+		return err
+	})
+	r.logged++
+	x.Want.log(d, entry)
+	x.Want.upstream(d, r.stack.Upstream.Received())
+	return harnesstest.Within(counting, func() error {
+		now, err := r.stack.Envoy.Counters(t.Context())
+		if err != nil {
+			return err
+		}
+		var counted differences
+		x.Want.counters(&counted, now.Since(before))
+		return counted.err()
+	})
+}
+
+func (r *runner) prepare(t *testing.T, x Exchange) {
+	t.Helper()
+	switch x.First {
+	case "kill the engine":
+		r.stack.Engine.Kill()
+	case "terminate the engine":
+		r.stack.Engine.Terminate()
+	case "start the engine":
+		if err := r.stack.Engine.Start(harnesstest.Context(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if x.Chains.Kind() == strictyaml.Missing {
+		return
+	}
+	if err := r.stack.Engine.SetChains(harnesstest.Context(t), chainsText(x.Chains)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (u Upstream) answer() harness.Answer {
+	a := harness.Answer{
+		Status: u.Status, Informational: u.Informational, Header: http.Header{}, Pause: u.Pause,
+		Early: u.Early, Abort: u.Abort, Trailer: http.Header{},
+	}
+	for _, c := range u.Chunks {
+		a.Chunks = append(a.Chunks, []byte(c))
+	}
+	switch {
+	case u.BodySize > 0:
+		a.Chunks = append(a.Chunks, filler(u.BodySize))
+	case u.Body != "":
+		a.Chunks = append(a.Chunks, []byte(u.Body))
+	}
+	a.Chunked = len(u.Chunks) > 0
+	for _, h := range u.Headers {
+		a.Header[textproto.CanonicalMIMEHeaderKey(h.Name)] = h.Values
+	}
+	for _, h := range u.Trailers {
+		a.Trailer[textproto.CanonicalMIMEHeaderKey(h.Name)] = h.Values
+	}
+	return a
+}
+
+// testName is the name of a suite in tests.
+func (s Suite) testName() string {
+	name := s.File[strings.LastIndexByte(s.File, '/')+1:]
+	return strings.TrimSuffix(name, ".yaml")
+}

@@ -1,0 +1,254 @@
+package cases
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"policyengine.dev/sdk/strictyaml"
+)
+
+// Suite is a file of cases that share one Envoy and one engine. Exchanges follow one
+// another on them.
+type Suite struct {
+	// File is the path it was read from.
+	File string
+	// About says in a line what the suite shows.
+	About string
+	// Lines are those of lines.yaml that every exchange shows.
+	Lines []string
+	Envoy EnvoyPart
+	// Engine is merged into the engine's engine.yaml.
+	Engine map[string]any
+	// Chains are the engine's. Where there are none there is no engine, and the
+	// exchanges say what a processor does.
+	Chains    strictyaml.Node
+	Exchanges []Exchange
+}
+
+// EnvoyPart is what differs from the Envoy that an operator is told to set up: see
+// harness.Bootstrap. Field names and values are Envoy's own.
+type EnvoyPart struct {
+	// Routes are the names of routes, each for the paths that begin with a
+	// slash and that name and for no other; or Envoy's own messages.
+	Routes      []any          `yaml:"routes"`
+	Before      []any          `yaml:"before"`
+	After       []any          `yaml:"after"`
+	ExtProc     map[string]any `yaml:"ext_proc"`
+	Connection  map[string]any `yaml:"connection"`
+	Listener    map[string]any `yaml:"listener"`
+	Cluster     map[string]any `yaml:"cluster"`
+	VirtualHost map[string]any `yaml:"virtual_host"`
+	// HTTP2 has Envoy talk HTTP/2 to the upstream.
+	HTTP2 bool `yaml:"http2"`
+}
+
+// Exchange is one request and what becomes of it.
+type Exchange struct {
+	// Name says what the exchange proves.
+	Name  string   `yaml:"name,required"`
+	Lines []string `yaml:"lines"`
+	// First is done before: "kill the engine", "terminate the engine" or
+	// "start the engine" anew.
+	First string `yaml:"first"`
+	// Chains are put into the engine's file before, and waited for.
+	Chains   strictyaml.Node `yaml:"chains"`
+	Request  Request         `yaml:"request"`
+	Upstream Upstream        `yaml:"upstream"`
+	// Processor is what a scripted processor does, in suites without chains.
+	Processor []Step `yaml:"processor"`
+	Want      Want   `yaml:"want,required"`
+}
+
+// Request is what the client sends.
+type Request struct {
+	// Method is GET, or POST where there is a body, by default.
+	Method string `yaml:"method"`
+	// Path is / by default; it may have a query.
+	Path    string  `yaml:"path"`
+	Host    string  `yaml:"host"`
+	Headers Headers `yaml:"headers"`
+	Body    string  `yaml:"body"`
+	// BodySize is a body of so many bytes.
+	BodySize int `yaml:"bodySize"`
+	// Chunks are sent one by one, without a declared length.
+	Chunks []string `yaml:"chunks"`
+	// Pause lies between chunks.
+	Pause    time.Duration `yaml:"pause"`
+	Trailers Headers       `yaml:"trailers"`
+	// HTTP2 sends it over HTTP/2.
+	HTTP2 bool `yaml:"http2"`
+	// Upgrade asks for this protocol.
+	Upgrade string `yaml:"upgrade"`
+	// Cancel ends the exchange so long after the request has been sent.
+	Cancel time.Duration `yaml:"cancel"`
+}
+
+// Upstream is what the upstream answers.
+type Upstream struct {
+	// Status is 200 by default.
+	Status        int     `yaml:"status"`
+	Informational []int   `yaml:"informational"`
+	Headers       Headers `yaml:"headers"`
+	Body          string  `yaml:"body"`
+	BodySize      int     `yaml:"bodySize"`
+	// Chunks are sent one by one, without a declared length.
+	Chunks   []string      `yaml:"chunks"`
+	Pause    time.Duration `yaml:"pause"`
+	Trailers Headers       `yaml:"trailers"`
+	// Early answers before the request's body was read.
+	Early bool `yaml:"early"`
+	// Abort breaks the connection off.
+	Abort bool `yaml:"abort"`
+}
+
+// Want is what is expected. What is not named is not looked at, but for Envoy's
+// counts of what went wrong: see [Counters].
+type Want struct {
+	Status int `yaml:"status,required"`
+	// Headers are those of the response; a null is a header that is not there.
+	Headers Headers `yaml:"headers"`
+	// Body is the whole body, Contains a part of it, BodySize its length.
+	Body          *string `yaml:"body"`
+	Contains      string  `yaml:"contains"`
+	BodySize      *int    `yaml:"bodySize"`
+	Trailers      Headers `yaml:"trailers"`
+	Informational []int   `yaml:"informational"`
+	// Reason is that of problem details in the body, whose status has to be
+	// the response's.
+	Reason string `yaml:"reason"`
+	// Broken says that the response ends before its body does.
+	Broken bool `yaml:"broken"`
+	// Reached says what the upstream saw; "nothing" is that it saw nothing.
+	Reached Reached `yaml:"reached"`
+	// Details and Flags are Envoy's response code details and response flags,
+	// and Route the name of the route.
+	Details string `yaml:"details"`
+	Flags   string `yaml:"flags"`
+	// Counters are how far Envoy's counts rise by the exchange. Each of those
+	// in guarded that is not named must not.
+	Counters map[string]int64 `yaml:"counters"`
+}
+
+// Reached is what the upstream saw of a request.
+type Reached struct {
+	// Given says that the file says something about it.
+	Given bool
+	// Nothing says that the upstream was not reached.
+	Nothing bool
+	reached
+}
+
+type reached struct {
+	Method   string  `yaml:"method"`
+	Target   string  `yaml:"target"`
+	Host     string  `yaml:"host"`
+	Headers  Headers `yaml:"headers"`
+	Body     *string `yaml:"body"`
+	BodySize *int    `yaml:"bodySize"`
+	Trailers Headers `yaml:"trailers"`
+	// Broken says that the body broke off.
+	Broken bool `yaml:"broken"`
+}
+
+// UnmarshalNode implements strictyaml.Unmarshaler.
+func (r *Reached) UnmarshalNode(n strictyaml.Node) error {
+	r.Given = true
+	if n.Kind() == strictyaml.String {
+		if r.Nothing = n.Text() == "nothing"; !r.Nothing {
+			return n.Problem("not what an upstream can have seen", `write "nothing" or a mapping`)
+		}
+		return nil
+	}
+	return n.Decode(&r.reached)
+}
+
+// Headers are header fields, or what is expected of them, in the file's order.
+type Headers []Header
+
+// Header is one name with its values. None, not even an empty one, is that the
+// header is not there.
+type Header struct {
+	Name   string
+	Values []string
+}
+
+// UnmarshalNode reads {name: value, other: [value, value], third: null}.
+func (h *Headers) UnmarshalNode(n strictyaml.Node) error {
+	if n.Kind() != strictyaml.Mapping {
+		return n.Problem("not headers", "write name: value, name: [value, value], or name: null for one that is not there")
+	}
+	var found strictyaml.Diagnostics
+	for name, field := range n.Fields {
+		header := Header{Name: name}
+		switch field.Kind() {
+		case strictyaml.Null:
+		case strictyaml.List:
+			found.AddError(field, field.Decode(&header.Values))
+		default:
+			header.Values = []string{field.Text()}
+		}
+		*h = append(*h, header)
+	}
+	return found.Err()
+}
+
+// guarded are the counters that have to stay where they are unless a case says so:
+// each counts something that Envoy found wrong or did without the engine.
+var guarded = []string{
+	"spurious_msgs_received", "rejected_header_mutations", "streams_failed", "failure_mode_allowed", "message_timeouts",
+	"override_message_timeout_ignored", "clear_route_cache_ignored", "clear_route_cache_disabled", "clear_route_cache_upstream_ignored",
+	"http_not_ok_resp_received", "immediate_responses_sent_failed",
+}
+
+type suiteFile struct {
+	About     string          `yaml:"about,required"`
+	Lines     []string        `yaml:"lines"`
+	Envoy     EnvoyPart       `yaml:"envoy"`
+	Engine    map[string]any  `yaml:"engine"`
+	Chains    strictyaml.Node `yaml:"chains"`
+	Exchanges []Exchange      `yaml:"exchanges,required"`
+}
+
+var firsts = []string{"", "kill the engine", "terminate the engine", "start the engine"}
+
+// Read reads a suite. The error names everything that is wrong with the file.
+func Read(file string) (Suite, error) {
+	src, err := os.ReadFile(file)
+	if err != nil {
+		return Suite{}, fmt.Errorf("reading cases: %w", err)
+	}
+	root, err := strictyaml.Parse(file, src)
+	if err != nil {
+		return Suite{}, err
+	}
+	var f suiteFile
+	var found strictyaml.Diagnostics
+	found.AddError(root, root.Decode(&f))
+	names, lines := map[string]bool{}, 0
+	for i, x := range f.Exchanges {
+		n := root.At("exchanges", i)
+		if names[x.Name] {
+			found.Add(n.At("name").Problem("a second exchange of this name", "name it otherwise"))
+		}
+		names[x.Name] = true
+		if !slices.Contains(firsts, x.First) {
+			found.Add(n.At("first").Problem("not what can be done first", "write one of "+strings.Join(firsts[1:], ", ")))
+		}
+		if f.Chains.Kind() == strictyaml.Missing && (x.First != "" || x.Chains.Kind() != strictyaml.Missing) {
+			found.Add(n.Problem("there is no engine to do anything with", "give the suite chains"))
+		}
+		if f.Chains.Kind() != strictyaml.Missing && x.Processor != nil {
+			found.Add(n.At("processor").Problem("there is an engine already", "leave it out, or the suite's chains"))
+		}
+		lines += len(f.Lines) + len(x.Lines)
+	}
+	if lines == 0 {
+		found.Add(root.Problem("shows nothing", "name the lines of lines.yaml that it or its exchanges show"))
+	}
+	return Suite{
+		File: file, About: f.About, Lines: f.Lines, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains, Exchanges: f.Exchanges,
+	}, found.Err()
+}
