@@ -32,6 +32,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"a computed regular expression", `request.path.matches(request.query)`, `1:29: a regular expression has to be a constant, so that it is compiled at load`},
 		{"a wrong regular expression", `request.path.matches("(")`, "1:22: the regular expression does not compile: missing closing ): `(`"},
 		{"a large regular expression", `request.path.matches("a{1000}b{999}")`, `1:22: the regular expression compiles to some 2001 instructions, at most 1000 are allowed`},
+		{"a regular expression too large to compile", `request.path.matches("a{0,1000}b{0,1000}c{0,1000}")`, `1:22: the regular expression compiles to some 3000 instructions, at most 1000 are allowed`},
 		{"a time zone by name", `request.time.getHours("Europe/Berlin") == 1`, `1:23: a time zone has to be "UTC" or a constant offset such as "+02:00"`},
 		{"a function that is left out", `strings.quote(request.path) == ""`, `1:14: the function strings.quote is not part of this language`},
 		{"formatting", `"%s".format([request.path]) == ""`, `1:12: the function format is not part of this language`},
@@ -125,6 +126,7 @@ func TestCost(t *testing.T) {
 				"what costs most is loops within loops and regular expressions over long strings",
 		},
 		{name: "the parts of a string", source: `request.path.split("/").map(s, s + s).size() == 1`, known: false},
+		{name: "a part of a string that is named", source: `optional.of(request.path).optMap(p, p + p).orValue("") == ""`, known: false},
 		{name: "a default for a header", source: `request.headers[?"a"].orValue("").contains("b")`, known: true},
 		{name: "the type of a value", source: `type(auth.claims.a) == string`, known: true},
 	}

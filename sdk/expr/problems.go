@@ -80,7 +80,6 @@ func (p *problems) err() error {
 	slices.SortStableFunc(p.list, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
 	})
-	p.list = slices.Compact(p.list)
 	if more := len(p.list) - maxProblems; more > 0 {
 		last := p.list[maxProblems-1]
 		p.list = append(p.list[:maxProblems:maxProblems],
