@@ -4,7 +4,6 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
@@ -379,11 +378,4 @@ func plainValue(b []byte, s span) bool {
 		return ok && v.end == s.end && utf8.Valid(b[v.start:v.end])
 	}
 	return false
-}
-
-// canonicalStruct is the form of a Struct that [Attributes] reads: each key once,
-// each value with one member.
-func canonicalStruct(s *structpb.Struct) (Attributes, error) {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(s)
-	return Attributes(b), err
 }

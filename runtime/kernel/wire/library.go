@@ -6,6 +6,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"policyengine.dev/sdk/exchange"
 )
@@ -65,4 +66,15 @@ func (m *Message) addHeaders(k Kind, headers *corev3.HeaderMap) {
 func (m *Message) addBody(k Kind, b *extprocv3.HttpBody) {
 	m.Kind, m.EndOfStream = k, b.GetEndOfStream()
 	m.Body = append([]byte{}, b.GetBody()...)
+}
+
+// canonicalStruct is the form of a Struct that [Attributes] reads: nothing unknown
+// in it, each key once, each value with one member.
+func canonicalStruct(s *structpb.Struct) (Attributes, error) {
+	plain := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(s.GetFields()))}
+	for name, v := range s.GetFields() {
+		plain.Fields[name] = &structpb.Value{Kind: v.GetKind()}
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(plain)
+	return Attributes(b), err
 }

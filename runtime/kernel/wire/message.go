@@ -103,8 +103,8 @@ type Pseudo struct {
 
 // reset empties m and keeps its storage.
 func (m *Message) reset() {
-	fields := m.Fields[:0]
-	*m = Message{Fields: fields}
+	clear(m.Fields)
+	*m = Message{Fields: m.Fields[:0]}
 }
 
 // addHeader files one header. Names have to be in lower case.

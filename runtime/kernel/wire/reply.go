@@ -88,7 +88,7 @@ func (r *Reply) Reset(k Kind) {
 // Changes is the number of header entries so far, set and removed.
 func (r *Reply) Changes() (sets, removes int) { return r.sets, r.removes }
 
-// room makes sure that there is a buffer.
+// entries is the buffer, which it makes where there is none.
 func (r *Reply) entries() []byte {
 	if r.buf == nil {
 		r.buf = buffers.Get(room)
@@ -225,18 +225,17 @@ func (r *Reply) Finish() mem.BufferSlice {
 	r.buf = nil
 	b := *buf
 
-	mutation := len(b) - room
 	start := room
-	if mutation > 0 || r.emptyMutation {
-		start = prefix(b, start, 2, mutation)
-	}
-	common := len(b) - start
-	if r.kind == RequestTrailers || r.kind == ResponseTrailers {
-		// TrailersResponse holds the mutation itself, under 1.
-		if mutation > 0 {
-			b[start] = tag(1, protowire.BytesType)
+	if mutation := len(b) - room; mutation > 0 || r.emptyMutation {
+		// HeaderMutation is field 2 of CommonResponse, and in answers to
+		// trailers, which have no CommonResponse, field 1 of TrailersResponse.
+		field := 2
+		if r.answersTrailers() {
+			field = 1
 		}
-	} else {
+		start = prefix(b, start, field, mutation)
+	}
+	if !r.answersTrailers() {
 		if r.clearRoute {
 			b = append(b, tag(5, protowire.VarintType), 1)
 		}
@@ -244,11 +243,11 @@ func (r *Reply) Finish() mem.BufferSlice {
 			b = append(b, tag(1, protowire.VarintType), 1)
 		}
 		b = r.bodyMutation(b)
-		common = len(b) - start + len(r.data)
-		start = prefix(b, start, 1, common)
+		if common := len(b) - start + len(r.data); common > 0 {
+			start = prefix(b, start, 1, common)
+		}
 	}
-	size := len(b) - start + len(r.data)
-	start = prefix(b, start, responseField(r.kind), size)
+	start = prefix(b, start, responseField(r.kind), len(b)-start+len(r.data))
 	tail := r.tail(&b)
 
 	// What grpc gives back to the pool is the whole buffer; what is sent
@@ -257,6 +256,8 @@ func (r *Reply) Finish() mem.BufferSlice {
 	*r = Reply{kind: r.kind}
 	return out
 }
+
+func (r *Reply) answersTrailers() bool { return r.kind >= RequestTrailers }
 
 func (r *Reply) isPlain() bool {
 	return r.sets+r.removes == 0 && r.body == bodyKept && !r.emptyMutation && !r.replaceAll &&

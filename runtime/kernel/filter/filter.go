@@ -1,0 +1,127 @@
+// Package filter says what Envoy's external processing filter is set up to allow.
+//
+// The protocol tells a processor the body modes and nothing else: whether a mode
+// override would be heeded, how long a reply may take, or which headers may be
+// changed is for the processor to know. It can be stamped into the filter's
+// grpc_initial_metadata, which comes with every stream ([Settings.Stamp] under
+// [Key]), or be declared to the engine. A filter of which nothing is known is taken
+// to have Envoy's defaults.
+package filter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Key is the key of the stamp in the gRPC stream's initial metadata.
+const Key = "x-policy-engine-filter"
+
+// DefaultMessageTimeout is Envoy's.
+const DefaultMessageTimeout = 200 * time.Millisecond
+
+// Settings is what a filter allows. The zero value stands for Envoy's defaults.
+type Settings struct {
+	// ModeOverride is allow_mode_override, without a list of allowed modes.
+	ModeOverride bool
+	// MessageTimeout is message_timeout; 0 counts as [DefaultMessageTimeout].
+	MessageTimeout time.Duration
+	// SkipResponseHeaders, RequestTrailers and ResponseTrailers are what
+	// processing_mode says of headers and trailers: by default response headers
+	// are sent and trailers are not.
+	SkipResponseHeaders, RequestTrailers, ResponseTrailers bool
+	// Routing and EnvoyHeaders are mutation_rules' allow_all_routing and
+	// allow_envoy: changes to :method, :authority and :scheme, and to x-envoy-*.
+	Routing, EnvoyHeaders bool
+	// NoSystem and NoHeaders are mutation_rules' disallow_system (:path and
+	// :status among others) and disallow_all.
+	NoSystem, NoHeaders bool
+}
+
+// Timeout is MessageTimeout, or its default.
+func (s *Settings) Timeout() time.Duration {
+	if s.MessageTimeout > 0 {
+		return s.MessageTimeout
+	}
+	return DefaultMessageTimeout
+}
+
+// version begins every stamp, so that a later form can be told from this one.
+const version = "v1"
+
+// words are the stamp's flags.
+func (s *Settings) words() []struct {
+	name string
+	flag *bool
+} {
+	return []struct {
+		name string
+		flag *bool
+	}{
+		{"mode_override", &s.ModeOverride},
+		{"skip_response_headers", &s.SkipResponseHeaders},
+		{"request_trailers", &s.RequestTrailers},
+		{"response_trailers", &s.ResponseTrailers},
+		{"routing", &s.Routing},
+		{"envoy_headers", &s.EnvoyHeaders},
+		{"no_system", &s.NoSystem},
+		{"no_headers", &s.NoHeaders},
+	}
+}
+
+const timeoutWord = "timeout="
+
+// Stamp is s as a metadata value, such as "v1 timeout=1s mode_override". It holds
+// nothing that Envoy's formatter would take for a command.
+func (s Settings) Stamp() string {
+	words := []string{version}
+	if s.MessageTimeout > 0 {
+		words = append(words, timeoutWord+s.MessageTimeout.String())
+	}
+	for _, w := range s.words() {
+		if *w.flag {
+			words = append(words, w.name)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+var errVersion = errors.New("a filter's stamp begins with " + version)
+
+// maxStamp bounds how much of a stamp is looked at.
+const maxStamp = 512
+
+// Parse is the inverse of [Settings.Stamp]. A stamp with a word that is not known,
+// such as that of a later version, is an error: it may take back what the others
+// allow.
+func Parse(stamp string) (Settings, error) {
+	var s Settings
+	if len(stamp) > maxStamp {
+		return s, fmt.Errorf("a filter's stamp is longer than %d bytes", maxStamp)
+	}
+	words := strings.Fields(stamp)
+	if len(words) == 0 || words[0] != version {
+		return s, errVersion
+	}
+	known := s.words()
+next:
+	for _, word := range words[1:] {
+		if value, ok := strings.CutPrefix(word, timeoutWord); ok {
+			d, err := time.ParseDuration(value)
+			if err != nil || d <= 0 {
+				return Settings{}, fmt.Errorf("a filter's stamp has the timeout %q, which is no positive duration", value)
+			}
+			s.MessageTimeout = d
+			continue
+		}
+		for _, k := range known {
+			if k.name == word {
+				*k.flag = true
+				continue next
+			}
+		}
+		return Settings{}, fmt.Errorf("a filter's stamp has the unknown word %q", word)
+	}
+	return s, nil
+}

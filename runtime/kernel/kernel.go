@@ -1,0 +1,164 @@
+package kernel
+
+import (
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"policyengine.dev/runtime/kernel/filter"
+)
+
+// Options say how a [Kernel] behaves. The zero value is good.
+type Options struct {
+	// Filter is what filters allow that carry no stamp.
+	Filter filter.Settings
+	// RouteAttribute is the attribute that holds the route's name; empty
+	// counts as [DefaultRouteAttribute].
+	RouteAttribute string
+	// RouteMetadata, where it is not empty, is the key of the stream's initial
+	// metadata that holds the route's name; RouteAttribute is not read then.
+	RouteMetadata string
+	// BodyLimit bounds a whole body, in bytes, for chains that set no limit;
+	// 0 counts as [DefaultBodyLimit].
+	BodyLimit int64
+	// Logger is told of the kernel's own faults; nil drops them.
+	Logger *slog.Logger
+}
+
+const (
+	// DefaultRouteAttribute is the route's name in Envoy's configuration.
+	DefaultRouteAttribute = "xds.route_name"
+	// DefaultBodyLimit is 10 MiB.
+	DefaultBodyLimit = 10 << 20
+)
+
+// Kernel answers ext_proc streams. Safe for concurrent use.
+type Kernel struct {
+	source  Source
+	options Options
+	// declared is what filters allow that carry no stamp; stamped that of the
+	// stamp seen last, for a fleet of Envoys has few.
+	declared *allowance
+	stamped  atomic.Pointer[allowance]
+	streams  sync.Pool
+}
+
+// allowance is what a filter allows, and what follows from it.
+type allowance struct {
+	stamp    string
+	settings filter.Settings
+	// budget is what a message may take here, queueing and transport being
+	// Envoy's part of the timeout.
+	budget time.Duration
+}
+
+func newAllowance(stamp string, s filter.Settings) *allowance {
+	return &allowance{stamp: stamp, settings: s, budget: s.Timeout() / 10 * 9}
+}
+
+// New returns a kernel for the source's chains.
+//
+// A request on a route that has no chain is answered as the snapshot says; without
+// a snapshot every request is answered NOT_READY. A chain that needs more than the
+// filter allows is answered FILTER_CANNOT_SERVE_CHAIN, on every request: what a
+// filter allows is in the stamp of package filter, in Options.Filter otherwise, and
+// as to body modes in what Envoy says itself.
+func New(source Source, options Options) *Kernel {
+	if options.RouteAttribute == "" {
+		options.RouteAttribute = DefaultRouteAttribute
+	}
+	if options.BodyLimit <= 0 {
+		options.BodyLimit = DefaultBodyLimit
+	}
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	k := &Kernel{source: source, options: options, declared: newAllowance("", options.Filter)}
+	k.streams.New = func() any { return &stream{kernel: k, done: make(chan struct{}, 1)} }
+	return k
+}
+
+// ServiceName is the gRPC service that the kernel implements.
+const ServiceName = "envoy.service.ext_proc.v3.ExternalProcessor"
+
+type processor interface{ process(grpc.ServerStream) error }
+
+var service = grpc.ServiceDesc{
+	ServiceName: ServiceName,
+	HandlerType: (*processor)(nil),
+	Streams: []grpc.StreamDesc{{
+		StreamName: "Process",
+		Handler: func(srv any, ss grpc.ServerStream) error {
+			return srv.(processor).process(ss)
+		},
+		ServerStreams: true,
+		ClientStreams: true,
+	}},
+	Metadata: "envoy/service/ext_proc/v3/external_processor.proto",
+}
+
+// Register adds the service to s, a server made with wire.Codec as its codec
+// (grpc.ForceServerCodecV2).
+func (k *Kernel) Register(s grpc.ServiceRegistrar) { s.RegisterService(&service, k) }
+
+var errInternal = status.Error(codes.Internal, "the policy engine failed on this stream")
+
+// process is the handler of one stream.
+func (k *Kernel) process(ss grpc.ServerStream) (err error) {
+	st := k.streams.Get().(*stream)
+	// A panic here is a fault of the engine, and must neither end the process
+	// nor let the request pass. The stream is not used again.
+	defer func() {
+		if v := recover(); v != nil {
+			k.panicked(v)
+			st.abandon()
+			err = errInternal
+		}
+	}()
+	st.begin(ss)
+	v := st.loop()
+	if v == takenOver {
+		// This goroutine was held up in a policy, and the stream has gone on
+		// elsewhere. It is not over before this returns.
+		<-st.done
+		return st.err
+	}
+	err = st.err
+	st.end()
+	st.recycle()
+	k.streams.Put(st)
+	return err
+}
+
+func (k *Kernel) panicked(v any) {
+	k.options.Logger.Error("panic in the kernel", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+}
+
+// allowance returns what the stream's filter allows.
+func (k *Kernel) allowance(st *stream) *allowance {
+	values := metadata.ValueFromIncomingContext(st.ctx, filter.Key)
+	if len(values) == 0 {
+		return k.declared
+	}
+	stamp := values[0]
+	if a := k.stamped.Load(); a != nil && a.stamp == stamp {
+		return a
+	}
+	s, err := filter.Parse(stamp)
+	if err != nil {
+		// Nothing that it says can be relied on.
+		k.options.Logger.Warn("a filter carries a stamp that cannot be read; it counts as one with Envoy's defaults",
+			slog.Any("error", err))
+		s = filter.Settings{}
+	}
+	a := newAllowance(stamp, s)
+	k.stamped.Store(a)
+	return a
+}

@@ -1,0 +1,28 @@
+package kernel
+
+import "policyengine.dev/runtime/worker"
+
+// Source has the configuration in force. Safe for concurrent use.
+type Source interface {
+	// Acquire returns the newest valid configuration, or nil before the first.
+	// It stays usable until it is released.
+	Acquire() Snapshot
+}
+
+// Snapshot is one configuration. It is immutable and safe for concurrent use.
+type Snapshot interface {
+	// Release ends the use that Acquire began. It is called once.
+	Release()
+	// Chain returns the chain of the route, and whether the route has one.
+	Chain(route string) (Chain, bool)
+	// OnUnknownRoute says what becomes of a request on a route without a chain.
+	OnUnknownRoute() worker.UnknownRoute
+}
+
+// Chain is the policies of a route. It is immutable and safe for concurrent use.
+type Chain interface {
+	// Needs is what the chain has to see.
+	Needs() worker.Needs
+	// Begin returns an executor for one exchange.
+	Begin() worker.Executor
+}

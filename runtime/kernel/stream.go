@@ -1,0 +1,325 @@
+package kernel
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/exchange"
+	"policyengine.dev/sdk/policy"
+)
+
+// verdict says how a stream goes on after a message.
+type verdict uint8
+
+const (
+	// proceed: the next message can come.
+	proceed verdict = iota
+	// finish: the stream ends, with stream.err.
+	finish
+	// takenOver: another goroutine has the stream. This one must not touch it.
+	takenOver
+)
+
+// stream is one HTTP exchange. It is used by one goroutine at a time: at first by
+// grpc's handler; when a policy holds that up, by the one on which the worker calls
+// Resume.
+type stream struct {
+	kernel *Kernel
+	grpc   grpc.ServerStream
+	ctx    context.Context
+
+	in        wire.Message
+	out       wire.Outgoing
+	reply     wire.Reply
+	immediate wire.Immediate
+
+	snapshot Snapshot
+	x        worker.Executor // nil where there is no chain
+	needs    worker.Needs
+	plan     *plan
+	allowed  *allowance
+
+	request, response side
+	// told and toldAll are the attributes of the request, and those of both.
+	told, toldAll attributes
+	override      *wire.ModeOverride
+
+	// agenda are the phases to run for the message in hand, at the next one.
+	agenda    [4]policy.Phase
+	at, steps int
+	chunk     worker.Chunk
+	arrived   time.Time
+
+	begun, observing, resumed, drained bool
+
+	err error
+	// done is sent to when a stream that was taken over is over.
+	done chan struct{}
+}
+
+// begin takes a stream on.
+func (st *stream) begin(ss grpc.ServerStream) {
+	st.grpc, st.ctx = ss, ss.Context()
+	st.request.base, st.response.base = policy.RequestHeaders, policy.ResponseHeaders
+}
+
+// loop answers messages until the stream is over or taken over.
+func (st *stream) loop() verdict {
+	for {
+		if err := st.grpc.RecvMsg(&st.in); err != nil {
+			return st.closed(err)
+		}
+		if v := st.receive(); v != proceed {
+			if v == finish && st.resumed && st.err == nil {
+				// The stream ends when grpc's handler returns, which a
+				// policy holds up. Until then Envoy wants its answers.
+				st.drained = true
+				continue
+			}
+			return v
+		}
+	}
+}
+
+// closed is the end of a stream by Envoy: the exchange is over, or was given up.
+func (st *stream) closed(err error) verdict {
+	if err == io.EOF || status.Code(err) == codes.Canceled {
+		return finish
+	}
+	return st.fail(err)
+}
+
+// end lets go of what the stream used.
+func (st *stream) end() {
+	if st.x != nil {
+		st.x.End()
+		st.x = nil
+	}
+	if st.snapshot != nil {
+		st.snapshot.Release()
+		st.snapshot = nil
+	}
+}
+
+// abandon lets go of what the stream used after a panic, but for the executor, which
+// may be in any state.
+func (st *stream) abandon() {
+	st.x = nil
+	st.end()
+}
+
+// recycle makes the stream ready for another exchange and keeps its storage.
+func (st *stream) recycle() {
+	fields := st.in.Fields
+	clear(fields)
+	headers := st.immediate.Headers
+	clear(headers)
+	*st = stream{kernel: st.kernel, done: st.done, reply: st.reply}
+	st.in.Fields = fields[:0]
+	st.immediate.Headers = headers[:0]
+}
+
+// Resume implements worker.Resumer: it goes on where a policy has held up the
+// goroutine that had the stream.
+func (st *stream) Resume(x worker.Executor, outcome worker.Outcome) {
+	st.resumed = true
+	st.x = x
+	v := finish
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				st.kernel.panicked(p)
+				st.abandon()
+				st.err = errInternal
+			}
+		}()
+		if v = st.resume(outcome); v == proceed {
+			v = st.loop()
+		}
+	}()
+	if v == takenOver {
+		return
+	}
+	st.end()
+	st.done <- struct{}{}
+}
+
+func (st *stream) resume(outcome worker.Outcome) verdict {
+	v, more := st.settle(outcome)
+	if more {
+		v = st.advance()
+	}
+	if v == finish && st.err == nil {
+		st.drained = true
+		return proceed
+	}
+	return v
+}
+
+// receive handles one message.
+func (st *stream) receive() verdict {
+	if st.drained {
+		return st.pass()
+	}
+	st.at, st.steps = 0, 0
+	st.arrived = time.Now()
+	m := &st.in
+	if !st.begun {
+		st.begun = true
+		return st.first()
+	}
+	s := &st.request
+	if m.Kind.IsResponse() {
+		s = &st.response
+	}
+	if err := s.accept(m); err != nil {
+		return st.fail(err)
+	}
+	if m.Kind.IsResponse() && m.Kind != wire.ResponseHeaders && s.pending.Has(policy.ResponseHeaders) {
+		// The filter was said to show response headers, and does not.
+		return st.refuse(worker.FilterCannotServeChain)
+	}
+	return st.part(s)
+}
+
+// first handles the first message of the stream.
+func (st *stream) first() verdict {
+	m := &st.in
+	st.observing = m.Observability
+	switch m.Kind {
+	case wire.None:
+		return st.fail(errNothing)
+	case wire.RequestHeaders:
+		st.request.accept(m)
+		return st.beginRequest()
+	case wire.ResponseHeaders:
+		st.response.accept(m)
+		return st.beginWithResponse()
+	}
+	// A body or trailers of which the headers were not shown.
+	return st.respond(worker.RequestPhaseSkipped.Outcome())
+}
+
+// part handles a message of side s other than the request's headers.
+func (st *stream) part(s *side) verdict {
+	m := &st.in
+	if st.x == nil {
+		return st.answer()
+	}
+	switch m.Kind {
+	case wire.ResponseHeaders:
+		if st.skippedRequest() {
+			return st.refuse(worker.RequestPhaseSkipped)
+		}
+		st.fillResponse()
+		return st.headers(s)
+	case wire.RequestBody, wire.ResponseBody:
+		return st.body(s)
+	}
+	return st.trailers(s)
+}
+
+// fail ends the stream with an error, which to Envoy means status_on_error.
+func (st *stream) fail(err error) verdict {
+	st.err = err
+	return finish
+}
+
+// run adds a phase to the agenda if it is still to run.
+func (st *stream) run(s *side, p policy.Phase) {
+	if s.pending.Has(p) {
+		s.pending &^= policy.Phases(p)
+		st.agenda[st.steps] = p
+		st.steps++
+	}
+}
+
+// advance runs what is on the agenda, and then answers the message.
+func (st *stream) advance() verdict {
+	for st.at < st.steps {
+		p := st.agenda[st.at]
+		st.at++
+		var out worker.Outcome
+		switch p {
+		case policy.RequestBodyChunks, policy.ResponseBodyChunks:
+			out = st.x.RunChunk(st.ctx, p, st.left(), st.piece(p), st)
+		default:
+			out = st.x.Run(st.ctx, p, st.left(), st)
+		}
+		if v, more := st.settle(out); !more {
+			return v
+		}
+	}
+	return st.answer()
+}
+
+// left is what is left of the budget for the message in hand.
+func (st *stream) left() time.Duration {
+	if st.at <= 1 {
+		return st.allowed.budget
+	}
+	return max(st.allowed.budget-time.Since(st.arrived), 0)
+}
+
+// settle takes the outcome of the phase that ran last. more is false where the
+// agenda ends with it.
+func (st *stream) settle(out worker.Outcome) (v verdict, more bool) {
+	switch out.Kind {
+	case worker.TakenOver:
+		return takenOver, false
+	case worker.Respond:
+		if st.observing {
+			return finish, false
+		}
+		return st.respond(out), false
+	}
+	if st.at == 0 {
+		// It was a refusal that was to be shaped, and is one all the same.
+		return st.fail(errInternal), false
+	}
+	switch p := st.agenda[st.at-1]; p {
+	case policy.RequestBodyChunks, policy.ResponseBodyChunks:
+		st.chunk = out.Chunk
+		s, body := st.bodyOf(p)
+		if s.whole && out.Chunk.Changed {
+			body.Replace(out.Chunk.Data)
+		}
+	}
+	return proceed, true
+}
+
+// bodyOf returns the side and the body that a phase belongs to.
+func (st *stream) bodyOf(p policy.Phase) (*side, *exchange.Body) {
+	x := st.x.Exchange()
+	if p.IsResponse() {
+		return &st.response, &x.Response.Body
+	}
+	return &st.request, &x.Request.Body
+}
+
+// piece is the chunk that a chunk phase is run on.
+func (st *stream) piece(p policy.Phase) worker.Chunk {
+	if s, body := st.bodyOf(p); s.whole {
+		return worker.Chunk{Data: body.Bytes, Last: true}
+	}
+	return st.chunk
+}
+
+// refuse answers with a reason of the engine's own.
+func (st *stream) refuse(r worker.Reason) verdict {
+	if st.x == nil {
+		return st.respond(r.Outcome())
+	}
+	left := max(st.allowed.budget-time.Since(st.arrived), 0)
+	// From here on the outcome is an answer, never one to go on with.
+	st.at, st.steps = 0, 0
+	v, _ := st.settle(st.x.Reject(st.ctx, r, left, st))
+	return v
+}
