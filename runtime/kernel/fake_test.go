@@ -1,0 +1,143 @@
+package kernel_test
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"policyengine.dev/runtime/kernel"
+	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/exchange"
+	"policyengine.dev/sdk/policy"
+)
+
+// source is a configuration that tests write down.
+type source struct {
+	notReady bool
+	chains   map[string]*chain
+	unknown  worker.UnknownRoute
+	// acquired and released count uses of the snapshot.
+	acquired, released atomic.Int64
+}
+
+func (s *source) Acquire() kernel.Snapshot {
+	if s.notReady {
+		return nil
+	}
+	s.acquired.Add(1)
+	return s
+}
+
+func (s *source) Release() { s.released.Add(1) }
+
+func (s *source) Chain(route string) (kernel.Chain, bool) {
+	c, ok := s.chains[route]
+	return c, ok
+}
+
+func (s *source) OnUnknownRoute() worker.UnknownRoute { return s.unknown }
+
+// step does a phase of a fake chain. A nil response lets the message go on.
+type step func(ctx context.Context, x *exchange.Exchange) *policy.ImmediateResponse
+
+// chain is a chain that does what tests say.
+type chain struct {
+	needs worker.Needs
+	steps map[policy.Phase]step
+	// chunks runs for chunk phases.
+	chunks func(phase policy.Phase, c worker.Chunk) (worker.Chunk, *policy.ImmediateResponse)
+	// stuck phases are taken over by another goroutine; the call that was
+	// abandoned returns when release is closed.
+	stuck   map[policy.Phase]bool
+	release chan struct{}
+
+	begun, ended atomic.Int64
+	ran          atomic.Pointer[[]policy.Phase]
+}
+
+func (c *chain) Needs() worker.Needs {
+	n := c.needs
+	for p := range c.steps {
+		n.Phases = n.Phases.With(p)
+	}
+	return n
+}
+
+func (c *chain) Begin() worker.Executor {
+	c.begun.Add(1)
+	c.ran.Store(new([]policy.Phase))
+	return &executor{chain: c, x: new(exchange.Exchange)}
+}
+
+// phases are those that have run on the newest exchange.
+func (c *chain) phases() []policy.Phase {
+	if p := c.ran.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+type executor struct {
+	chain *chain
+	x     *exchange.Exchange
+	ended bool
+}
+
+func (e *executor) Exchange() *exchange.Exchange { return e.x }
+
+func (e *executor) Run(ctx context.Context, p policy.Phase, _ time.Duration, t worker.Resumer) worker.Outcome {
+	e.note(p)
+	if e.chain.stuck[p] {
+		return e.abandon(ctx, p, t)
+	}
+	return e.run(ctx, p)
+}
+
+func (e *executor) note(p policy.Phase) {
+	if e.ended {
+		panic("used after its end")
+	}
+	ran := append(append([]policy.Phase(nil), e.chain.phases()...), p)
+	e.chain.ran.Store(&ran)
+}
+
+func (e *executor) run(ctx context.Context, p policy.Phase) worker.Outcome {
+	if s := e.chain.steps[p]; s != nil {
+		if r := s(ctx, e.x); r != nil {
+			return worker.Outcome{Kind: worker.Respond, Response: r, Details: "policy_engine.fake@v1.0.0." + r.Reason}
+		}
+	}
+	return worker.Outcome{}
+}
+
+func (e *executor) abandon(ctx context.Context, p policy.Phase, t worker.Resumer) worker.Outcome {
+	other := &executor{chain: e.chain, x: e.x.Clone()}
+	e.ended = true
+	go func() { t.Resume(other, other.run(ctx, p)) }()
+	<-e.chain.release
+	return worker.Outcome{Kind: worker.TakenOver}
+}
+
+func (e *executor) RunChunk(_ context.Context, p policy.Phase, _ time.Duration, c worker.Chunk, _ worker.Resumer) worker.Outcome {
+	e.note(p)
+	if e.chain.chunks == nil {
+		return worker.Outcome{Chunk: c}
+	}
+	c, r := e.chain.chunks(p, c)
+	if r != nil {
+		return worker.Outcome{Kind: worker.Respond, Response: r, Details: "policy_engine.fake@v1.0.0." + r.Reason}
+	}
+	return worker.Outcome{Chunk: c}
+}
+
+func (e *executor) Reject(_ context.Context, r worker.Reason, _ time.Duration, _ worker.Resumer) worker.Outcome {
+	return r.Outcome()
+}
+
+func (e *executor) End() {
+	if e.ended {
+		panic("ended twice")
+	}
+	e.ended = true
+	e.chain.ended.Add(1)
+}
