@@ -1,0 +1,415 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"policyengine.dev/runtime/config"
+	"policyengine.dev/runtime/engine"
+	"policyengine.dev/runtime/kernel"
+	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/policy"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 30 * time.Second
+
+type greeter struct{ p greeterParams }
+
+type greeterParams struct {
+	Value string `json:"value"`
+	Deny  bool   `json:"deny"`
+}
+
+func newGreeter(p greeterParams, _ policy.Host) (*greeter, error) { return &greeter{p}, nil }
+
+func (g *greeter) OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
+	if g.p.Deny {
+		return policy.Reject(403, "DENIED", ""), nil
+	}
+	return &policy.RequestMutation{Headers: policy.HeaderMutation{Set: []policy.Header{{Name: "x-greeting", Value: g.p.Value}}}}, nil
+}
+
+func (g *greeter) OnResponseHeaders(context.Context, *policy.ResponseContext) (policy.ResponseAction, error) {
+	return nil, nil
+}
+
+func entries() []worker.Entry {
+	return []worker.Entry{{
+		Definition: `{"apiVersion":"policyengine/v1","name":"greeter","version":"v1.0.0","description":"Greets.","phases":["request_headers","response_headers"],
+"parameters":{"type":"object","additionalProperties":false,"properties":{"value":{"type":"string"},"deny":{"type":"boolean"}}}}`,
+		Factory: policy.Define(newGreeter),
+	}}
+}
+
+func chains(params string) string {
+	return "chains:\n- name: c\n  policies:\n  - name: greeter\n    version: v1\n    params: " + params + "\nroutes:\n- name: r\n  chain: c\n"
+}
+
+// running is an engine in this process.
+type running struct {
+	*engine.Engine
+	t      *testing.T
+	dir    string
+	log    *bytes.Buffer
+	stop   context.CancelFunc
+	kill   context.CancelFunc
+	result chan error
+}
+
+// start runs an engine on a Unix socket unless the static configuration says
+// otherwise.
+func start(t *testing.T, chains string, change func(*config.Engine)) *running {
+	t.Helper()
+	r := &running{t: t, dir: t.TempDir(), result: make(chan error, 1)}
+	r.write(chains)
+	static := config.DefaultEngine()
+	static.Chains = filepath.Join(r.dir, "chains.yaml")
+	static.Listeners = []config.Listener{{Address: config.Address{Network: "unix", Address: filepath.Join(r.dir, "s")}, Mode: 0o600}}
+	static.Admin = config.Address{Network: "tcp", Address: "127.0.0.1:0"}
+	if change != nil {
+		change(&static)
+	}
+	registry, err := worker.NewRegistry(entries()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Engine, err = engine.New(static, registry, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, cancelStop := context.WithCancel(context.Background())
+	kill, cancelKill := context.WithCancel(context.Background())
+	r.stop, r.kill = cancelStop, cancelKill
+	go func() { r.result <- r.Run(stop, kill) }()
+	t.Cleanup(func() {
+		cancelStop()
+		cancelKill()
+		if r.result != nil {
+			r.ended()
+		}
+	})
+	return r
+}
+
+func (r *running) write(chains string) {
+	r.t.Helper()
+	next := filepath.Join(r.dir, "next")
+	if err := os.WriteFile(next, []byte(chains), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Rename(next, filepath.Join(r.dir, "chains.yaml")); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// ended waits for the end of Run and returns its error.
+func (r *running) ended() error {
+	r.t.Helper()
+	select {
+	case err := <-r.result:
+		r.result = nil
+		return err
+	case <-time.After(patience):
+		r.t.Fatal("the engine has not ended")
+		return nil
+	}
+}
+
+func (r *running) waitReady() {
+	r.t.Helper()
+	select {
+	case <-r.Ready():
+	case <-time.After(patience):
+		r.t.Fatal("the engine is not ready")
+	}
+}
+
+// dial connects to the engine's first listener.
+func (r *running) dial(creds credentials.TransportCredentials) *grpc.ClientConn {
+	r.t.Helper()
+	if creds == nil {
+		creds = insecure.NewCredentials()
+	}
+	a := r.Addr(0)
+	target := "passthrough:///" + a.String()
+	if a.Network() == "unix" {
+		target = "unix:" + a.String()
+	}
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func bounded(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func requestHeaders(route string) *extprocv3.ProcessingRequest {
+	return &extprocv3.ProcessingRequest{
+		Request: &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: &extprocv3.HttpHeaders{EndOfStream: true,
+			Headers: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: ":method", RawValue: []byte("GET")}, {Key: ":path", RawValue: []byte("/")}}}}},
+		Attributes: map[string]*structpb.Struct{wire.AttributesKey: {Fields: map[string]*structpb.Value{
+			"xds.route_name": structpb.NewStringValue(route)}}},
+		ProtocolConfig: &extprocv3.ProtocolConfiguration{},
+	}
+}
+
+// ask sends the headers of a request and returns the reply.
+func ask(t *testing.T, conn *grpc.ClientConn) (*extprocv3.ProcessingResponse, error) {
+	t.Helper()
+	s, err := extprocv3.NewExternalProcessorClient(conn).Process(bounded(t))
+	if err != nil {
+		return nil, err
+	}
+	// Where the stream has ended already, receiving tells why.
+	_ = s.Send(requestHeaders("r"))
+	return s.Recv()
+}
+
+// greeting is the header that the greeter sets.
+func greeting(r *extprocv3.ProcessingResponse) string {
+	for _, h := range r.GetRequestHeaders().GetResponse().GetHeaderMutation().GetSetHeaders() {
+		return string(h.GetHeader().GetRawValue())
+	}
+	return ""
+}
+
+func (r *running) page(path string) (int, string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(bounded(r.t), http.MethodGet, "http://"+r.AdminAddr().String()+path, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+func health(t *testing.T, conn *grpc.ClientConn) healthpb.HealthCheckResponse_ServingStatus {
+	t.Helper()
+	r, err := healthpb.NewHealthClient(conn).Check(bounded(t), &healthpb.HealthCheckRequest{Service: kernel.ServiceName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.GetStatus()
+}
+
+// until repeats what until it holds.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// TestServes proves the whole way: a policy acts, a new file takes effect without a
+// restart, and a broken one changes nothing.
+func TestServes(t *testing.T) {
+	r := start(t, chains("{value: hello}"), nil)
+	r.waitReady()
+	conn := r.dial(nil)
+	reply, err := ask(t, conn)
+	if err != nil || greeting(reply) != "hello" {
+		t.Fatalf("the reply is %v, %v", reply, err)
+	}
+	if s := health(t, conn); s != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("health is %s", s)
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		if status, body := r.page(path); status != 200 {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	r.write(chains("{value: bonjour}"))
+	until(t, "the new chain is in force", func() bool {
+		reply, err := ask(t, conn)
+		return err == nil && greeting(reply) == "bonjour"
+	})
+	r.write(chains("{vallue: hola}"))
+	until(t, "the refusal is told", func() bool { _, body := r.page("/config_dump"); return strings.Contains(body, "vallue") })
+	if reply, err := ask(t, conn); err != nil || greeting(reply) != "bonjour" {
+		t.Errorf("after a broken file the reply is %v, %v", reply, err)
+	}
+}
+
+func TestFirstConfigurationHasToBeGood(t *testing.T) {
+	for name, content := range map[string]string{
+		"not decodable": "chains: 7\n",
+		"not valid":     chains("{vallue: hola}"),
+		"body limit":    strings.Replace(chains("{}"), "- name: c\n", "- name: c\n  bodyLimit: 2GiB\n", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, content, nil)
+			if err := r.ended(); err == nil || !strings.Contains(err.Error(), "chains.yaml:") {
+				t.Errorf("Run ended with %v", err)
+			}
+		})
+	}
+}
+
+// TestDrain proves that health turns first, that a stream in flight ends in its own
+// time, and that new ones are not taken.
+func TestDrain(t *testing.T) {
+	r := start(t, chains("{value: hello}"), func(c *config.Engine) { c.Drain.Deadline = time.Hour })
+	r.waitReady()
+	conn := r.dial(nil)
+	s, err := extprocv3.NewExternalProcessorClient(conn).Process(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send(requestHeaders("r")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	watch, err := healthpb.NewHealthClient(conn).Watch(bounded(t), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := watch.Recv(); err != nil || m.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		t.Fatalf("health is %v, %v", m, err)
+	}
+	r.stop()
+	if m, err := watch.Recv(); err != nil || m.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
+		t.Fatalf("health is %v, %v", m, err)
+	}
+	if status, body := r.page("/readyz"); status != 503 {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+	select {
+	case err := <-r.result:
+		t.Fatalf("the engine ended with a stream open: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	// The response comes, and with it the end of the stream.
+	if err := s.Send(&extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &extprocv3.HttpHeaders{}}}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.Recv(); err != nil || m.GetResponseHeaders() == nil {
+		t.Fatalf("the reply is %v, %v", m, err)
+	}
+	conn.Close() // ends the watch, which would go on
+	if err := r.ended(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDrainEnds proves that streams which do not end do not keep the process: for
+// longer than the deadline, or at all once it is to end at once.
+func TestDrainEnds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		deadline time.Duration
+		kill     bool
+	}{
+		"at the deadline":   {time.Millisecond, false},
+		"by another signal": {time.Hour, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, chains("{value: hello}"), func(c *config.Engine) { c.Drain.Deadline = tt.deadline })
+			r.waitReady()
+			s, err := extprocv3.NewExternalProcessorClient(r.dial(nil)).Process(bounded(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Send(requestHeaders("r")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Recv(); err != nil {
+				t.Fatal(err)
+			}
+			r.stop()
+			if tt.kill {
+				r.kill()
+			}
+			if err := r.ended(); err != nil {
+				t.Error(err)
+			}
+			if m, err := s.Recv(); err == nil {
+				t.Errorf("the stream goes on with %v", m)
+			}
+		})
+	}
+}
+
+// TestSockets proves what becomes of a path that is taken.
+func TestSockets(t *testing.T) {
+	r := start(t, chains("{}"), nil)
+	path := r.Addr(0).String()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket has the mode %v, %v", info.Mode(), err)
+	}
+	plain := filepath.Join(r.dir, "chains.yaml")
+	registry, _ := worker.NewRegistry()
+	static := config.DefaultEngine()
+	static.Admin.Address = "127.0.0.1:0"
+	static.Listeners = nil
+	for _, p := range []string{path, plain} {
+		static.Listeners = append(static.Listeners, config.Listener{Address: config.Address{Network: "unix", Address: p}})
+	}
+	_, err := engine.New(static, registry, slog.New(slog.DiscardHandler))
+	for _, want := range []string{"another process serves " + path, plain + " is there and no socket"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+}
+
+func TestPeers(t *testing.T) {
+	me := uint32(os.Getuid())
+	for name, tt := range map[string]struct {
+		peers config.Peers
+		ok    bool
+	}{
+		"the user is listed":        {config.Peers{UIDs: []uint32{me}}, true},
+		"the group is listed":       {config.Peers{UIDs: []uint32{me + 1}, GIDs: []uint32{uint32(os.Getgid())}}, true},
+		"neither is":                {config.Peers{UIDs: []uint32{me + 1}}, false},
+		"nothing but another group": {config.Peers{GIDs: []uint32{uint32(os.Getgid()) + 1}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, chains("{value: hello}"), func(c *config.Engine) { c.Listeners[0].Peers = tt.peers })
+			r.waitReady()
+			if reply, err := ask(t, r.dial(nil)); (err == nil) != tt.ok {
+				t.Errorf("the reply is %v, %v", reply, err)
+			}
+		})
+	}
+}
+
+func ExampleVersion() {
+	fmt.Println(strings.HasPrefix(engine.Version(), "policy-engine "))
+	// Output: true
+}

@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"policyengine.dev/runtime/config"
+	"policyengine.dev/runtime/host"
+	"policyengine.dev/runtime/worker"
+)
+
+// DefaultConfig is the engine.yaml that is read where no flag names another.
+const DefaultConfig = "/etc/policy-engine/engine.yaml"
+
+// Exit codes of [Main].
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// Main runs an engine with the given policies until it is told to end, and ends the
+// process: with 0 after SIGINT or SIGTERM, or when a check found nothing wrong; with
+// 1 where it could not start or go on, with 2 for flags that do not exist. Flags:
+//
+//	-config FILE  engine.yaml
+//	-check        report what is wrong with engine.yaml, chains and routes, and end
+//	-policies     list the policy versions compiled in, and end
+//	-version      say what this is, and end
+func Main(entries []worker.Entry) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	os.Exit(run(os.Args[1:], entries, signals, os.Stdout, os.Stderr))
+}
+
+type flags struct {
+	config                   string
+	check, policies, version bool
+}
+
+func parseFlags(args []string, stderr io.Writer) (flags, error) {
+	var f flags
+	set := flag.NewFlagSet("policy-engine", flag.ContinueOnError)
+	set.SetOutput(stderr)
+	set.StringVar(&f.config, "config", DefaultConfig, "the engine's configuration `file`")
+	set.BoolVar(&f.check, "check", false, "report what is wrong with the configuration, chains and routes included, and end")
+	set.BoolVar(&f.policies, "policies", false, "list the policy versions compiled in, and end")
+	set.BoolVar(&f.version, "version", false, "say what this is, and end")
+	set.Usage = func() {
+		fmt.Fprint(stderr, "Usage: policy-engine [flags]\n\nServes policies to Envoy over its external processing filter.\n\n")
+		set.PrintDefaults()
+	}
+	if err := set.Parse(args); err != nil {
+		return f, err
+	}
+	if set.NArg() > 0 {
+		fmt.Fprintf(stderr, "policy-engine takes no arguments, and was given %q\n", set.Args())
+		return f, errors.New("arguments")
+	}
+	return f, nil
+}
+
+// run is Main but for the process. Two signals end it at once.
+func run(args []string, entries []worker.Entry, signals <-chan os.Signal, stdout, stderr io.Writer) int {
+	f, err := parseFlags(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return exitUsage
+	case f.version:
+		fmt.Fprintln(stdout, Version())
+		return exitOK
+	}
+	registry, err := worker.NewRegistry(entries...)
+	if err != nil {
+		return failed(stderr, err)
+	}
+	if f.policies {
+		for v := range registry.Versions {
+			fmt.Fprintf(stdout, "%s\t%s\n", v, v.Definition.Description)
+		}
+		return exitOK
+	}
+	static, err := config.LoadEngine(f.config)
+	if err != nil {
+		return failed(stderr, err)
+	}
+	logger := newLogger(static.Telemetry.Logs, stderr)
+	if f.check {
+		return check(static, registry, stdout, stderr)
+	}
+	// An engine has nothing to do but to serve; what it is given to run on
+	// is its own.
+	slog.SetDefault(logger)
+	e, err := New(static, registry, logger)
+	if err != nil {
+		return failed(stderr, err)
+	}
+	if err := e.runUntil(signals); err != nil {
+		return failed(stderr, err)
+	}
+	return exitOK
+}
+
+func failed(stderr io.Writer, err error) int {
+	fmt.Fprintln(stderr, err)
+	return exitFailed
+}
+
+func check(static config.Engine, registry *worker.Registry, stdout, stderr io.Writer) int {
+	discard := slog.New(slog.DiscardHandler)
+	w := newWorker(static, registry, discard, host.NewMetrics(discard), nil)
+	defer w.Close(context.Background()) //nolint:errcheck // nothing was loaded
+	update := config.FileSource{Path: static.Chains}.Load()
+	warnings, err := w.Check(update.Spec)
+	for _, d := range update.Positions.Diagnostics(warnings) {
+		fmt.Fprintln(stderr, "warning:", d.Error())
+	}
+	problems := append(problemsOf(err), checkLimits(static, update.Spec)...)
+	if err := update.Problems(problems); err != nil {
+		return failed(stderr, err)
+	}
+	fmt.Fprintf(stdout, "%d chains and %d routes, nothing wrong\n", len(update.Spec.Chains), len(update.Spec.Routes))
+	return exitOK
+}
+
+func newLogger(l config.Logs, to io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: l.Level}
+	if l.JSON {
+		return slog.New(slog.NewJSONHandler(to, o))
+	}
+	return slog.New(slog.NewTextHandler(to, o))
+}
+
+// Version says what this binary is: the module's version, where it was built from
+// one, and Go's.
+func Version() string {
+	version := "unversioned"
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		version = b.Main.Version
+	}
+	return "policy-engine " + version + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
+}

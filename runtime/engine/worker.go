@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"policyengine.dev/runtime/config"
+	"policyengine.dev/runtime/host"
+	"policyengine.dev/runtime/kernel"
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/runtime/telemetry/tracing"
+	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/policy"
+)
+
+// newWorker returns the worker that runs the policies in this process.
+func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Logger, metrics *host.Metrics, recorder telemetry.Recorder) *worker.Worker {
+	clock := host.Clock{}
+	shared := policy.Host{Logger: logger, Clock: clock, HTTP: host.NewHTTPClient(), Secrets: host.NewSecrets(clock)}
+	return worker.New(registry, worker.Options{
+		Host: shared,
+		HostFor: func(chain, id string, v *worker.Version) policy.Host {
+			h := shared
+			h.Logger = logger.With(slog.String("chain", chain), slog.String("policy", v.String()), slog.String("id", id))
+			h.Metrics = metrics.For(host.Place{Chain: chain, ID: id, Policy: v.Name, Version: v.Version})
+			return h
+		},
+		Recorder:  recorder,
+		HoldLimit: int(static.Limits.Body),
+	})
+}
+
+// newRecorder returns who listens to decisions, or nil.
+func (e *Engine) newRecorder() (telemetry.Recorder, error) {
+	var all []telemetry.Recorder
+	if t := e.static.Telemetry.Tracing; t.Endpoint != "" {
+		tracer, err := tracing.New(context.Background(), tracing.Options{Endpoint: t.Endpoint, Insecure: t.Insecure, SampleRatio: t.SampleRatio})
+		if err != nil {
+			return nil, err
+		}
+		e.tracer = tracer
+		all = append(all, tracer)
+	}
+	if e.logger.Enabled(context.Background(), slog.LevelDebug) {
+		all = append(all, telemetry.DecisionLog{Logger: e.logger, All: true})
+	}
+	return telemetry.Recorders(all...), nil
+}
+
+// apply puts a configuration in force, or says why not.
+func (e *Engine) apply(ctx context.Context, update config.Update) error {
+	if err := update.Problems(e.update(ctx, update)); err != nil {
+		e.logger.Error("chains and routes refused", slog.String("version", update.Spec.Version), slog.Any("error", err))
+		return err
+	}
+	if e.ready.CompareAndSwap(false, true) {
+		close(e.inForce)
+		e.setServing()
+	}
+	return nil
+}
+
+func (e *Engine) update(ctx context.Context, update config.Update) worker.Problems {
+	limits := checkLimits(e.static, update.Spec)
+	if update.Err != nil || limits != nil {
+		_, err := e.worker.Check(update.Spec)
+		return append(problemsOf(err), limits...)
+	}
+	warnings, err := e.worker.Update(ctx, update.Spec)
+	for _, d := range update.Positions.Diagnostics(warnings) {
+		e.logger.Warn("chains and routes", slog.String("warning", d.Error()))
+	}
+	return problemsOf(err)
+}
+
+// problemsOf are the problems that an error of the worker's consists of.
+func problemsOf(err error) worker.Problems {
+	var problems worker.Problems
+	if err != nil && !errors.As(err, &problems) {
+		problems = worker.Problems{{Message: err.Error()}}
+	}
+	return problems
+}
+
+// checkLimits finds chains that would accept bodies which the server does not.
+func checkLimits(static config.Engine, spec worker.Spec) (problems worker.Problems) {
+	most := largestBody(static)
+	for i, c := range spec.Chains {
+		if c.BodyLimit > most {
+			problems = append(problems, worker.Problem{
+				Path:    fmt.Sprintf("chains[%d].bodyLimit", i),
+				Message: fmt.Sprintf("%d bytes are more than a message to this engine may have", c.BodyLimit),
+				Remedy:  fmt.Sprintf("at most %d, or raise limits.body in engine.yaml", most),
+			})
+		}
+	}
+	return problems
+}
+
+// source shows the kernel the worker of this process.
+type source struct{ worker *worker.Worker }
+
+// Acquire implements kernel.Source.
+func (s source) Acquire() kernel.Snapshot {
+	if snapshot := s.worker.Acquire(); snapshot != nil {
+		return inForce{snapshot}
+	}
+	return nil
+}
+
+// inForce is a snapshot as the kernel sees it.
+type inForce struct{ *worker.Snapshot }
+
+// Chain implements kernel.Snapshot.
+func (s inForce) Chain(route string) (kernel.Chain, bool) {
+	c, ok := s.Snapshot.Chain(route)
+	return c, ok
+}
