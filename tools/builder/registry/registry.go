@@ -93,7 +93,10 @@ type generator struct {
 }
 
 func (g *generator) source() ([]byte, error) {
-	g.line("// Code generated from the validated definitions of a bundle's policies. DO NOT EDIT.")
+	g.line("// Code generated from the validated definitions of a bundle's policies. DO NOT EDIT.\n")
+	// The binary names its source files: this one must not bring in the path of
+	// the build's output.
+	g.line("//line main.go:4")
 	g.line("package main")
 	g.line("import (")
 	g.line("%q", g.program.Package)

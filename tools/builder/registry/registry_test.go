@@ -45,7 +45,7 @@ func TestGenerate(t *testing.T) {
 		policyOf(t, "p/b/v1.9.0/policy.yaml", "b-c", "v1.9.0", "request_body"),
 		policyOf(t, "p/a/v1.0.0-rc.1/policy.yaml", "a", "v1.0.0-rc.1", "request_headers"))
 	for _, want := range []string{
-		"// Code generated from the validated definitions of a bundle's policies. DO NOT EDIT.\n",
+		"// Code generated from the validated definitions of a bundle's policies. DO NOT EDIT.\n\n//line main.go:4\npackage main\n",
 		`b_c_v1_10_0 "example.com/b-c/v1.10.0"`,
 		`"policyengine.dev/runtime/engine"`,
 		"policy.AssertRequestHeaders /*line p/b/v1.10.0/policy.yaml:5:9*/ (b_c_v1_10_0.Policy)",

@@ -24,7 +24,7 @@ def _definition_of(ctx, label):
           "in a policy that comes as a Go module, write `//go:embed policy.yaml` above a variable, which gazelle turns into `embedsrcs`.").format(label))
 
 def _policy_aspect_impl(target, ctx):
-    definition = _definition_of(ctx, target.label)
+    definition = _definition_of(ctx, str(target.label).lstrip("@"))
     importpath = target[GoInfo].importpath
     validated = ctx.actions.declare_file(ctx.rule.attr.name + ".policy.json")
 
