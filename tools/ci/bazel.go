@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"sort"
 )
 
@@ -132,6 +133,7 @@ func junit(label string, text []byte) (Outcome, error) {
 				o.Problems = append(o.Problems, label+" "+c.Name)
 			case c.Skipped != nil:
 				o.Skipped++
+				o.Skips = append(o.Skips, label+" "+c.Name)
 			default:
 				o.Passed++
 			}
@@ -155,7 +157,7 @@ func ReadFileURI(uri string) ([]byte, error) {
 func plus(a, b Outcome) Outcome {
 	return Outcome{
 		Passed: a.Passed + b.Passed, Failed: a.Failed + b.Failed, Skipped: a.Skipped + b.Skipped,
-		Problems: append(a.Problems[:len(a.Problems):len(a.Problems)], b.Problems...),
+		Problems: slices.Concat(a.Problems, b.Problems), Skips: slices.Concat(a.Skips, b.Skips),
 	}
 }
 

@@ -25,8 +25,8 @@ type Repository struct {
 func (r Repository) Checks(full bool) []Check {
 	checks := []Check{
 		{"./bazelw test //...", r.bazelTest},
-		r.command("./bazelw", "run", "//:gazelle", "--", "-mode=diff"),
-		r.command("./bazelw", "run", "//:buildifier.check"),
+		r.command("./bazelw", "run", "--config=ci", "//:gazelle", "--", "-mode=diff"),
+		r.command("./bazelw", "run", "--config=ci", "//:buildifier.check"),
 		{"gofmt -l", r.gofmt},
 		r.command("go", "mod", "tidy", "-diff"),
 		r.command("go", "vet", "./..."),
@@ -59,7 +59,8 @@ func (r Repository) run(ctx context.Context, dir string, out io.Writer, name str
 
 func (r Repository) bazelTest(ctx context.Context) Outcome {
 	events := filepath.Join(r.Temp, "events.json")
-	ran := r.run(ctx, r.Root, r.Out, "./bazelw", "test", "//...", "--keep_going", "--build_event_json_file="+events)
+	// config=ci says how it is reported, and that a failure does not keep the rest from running.
+	ran := r.run(ctx, r.Root, r.Out, "./bazelw", "test", "//...", "--config=ci", "--build_event_json_file="+events)
 	f, err := os.Open(events)
 	if err != nil {
 		return failed("Bazel left no results (%v): %v", ran, err)

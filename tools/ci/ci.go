@@ -16,8 +16,9 @@ import (
 // Run counts as a failure.
 type Outcome struct {
 	Passed, Failed, Skipped int
-	// Problems are the names of what failed, for the summary.
-	Problems []string
+	// Problems are the names of what failed, and Skips of what was skipped, for the
+	// summary: a test that skips itself proves nothing, and should not go unseen.
+	Problems, Skips []string
 }
 
 // passed is the outcome of a check that is one thing.
@@ -66,6 +67,9 @@ func Run(ctx context.Context, out io.Writer, now func() time.Time, checks []Chec
 		fmt.Fprintf(out, "%-6s %7s  %s (%s)\n", verdict, l.took.Round(time.Second), l.name, counts(l.Outcome))
 		for _, p := range l.Problems {
 			fmt.Fprintf(out, "                  %s\n", p)
+		}
+		for _, s := range l.Skips {
+			fmt.Fprintf(out, "                  skipped: %s\n", s)
 		}
 	}
 	fmt.Fprintf(out, "\n%s\n", counts(total))

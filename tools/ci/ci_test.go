@@ -71,7 +71,7 @@ func TestTestResults(t *testing.T) {
 			name:   "the cases of all targets are counted",
 			events: []string{result("//a", ""), summary("//a", "PASSED"), result("//b", ""), summary("//b", "FAILED")},
 			xml:    map[string]string{"//a": suite(passed, passed, skipped), "//b": suite(passed, failed)},
-			want:   ci.Outcome{Passed: 3, Failed: 1, Skipped: 1, Problems: []string{"//b TestC"}},
+			want:   ci.Outcome{Passed: 3, Failed: 1, Skipped: 1, Problems: []string{"//b TestC"}, Skips: []string{"//a TestB"}},
 		},
 		{
 			name:   "a target that lists no cases is one",

@@ -98,12 +98,14 @@ func (w *Wrapper) decide(ctx context.Context, keep time.Duration) (network.Verdi
 }
 
 // cachesRC is what holds on every network: caches outside the checkout make a
-// fresh clone cheap.
+// fresh clone cheap. Go modules are not in Bazel's own, so the host's module cache
+// is used for them; their hashes are checked against go.sum either way.
 func (w *Wrapper) cachesRC() string {
 	return fmt.Sprintf(`# Written by bazelw.
 common --disk_cache=%[1]s/disk
 common --experimental_disk_cache_gc_max_size=20G
 common --repository_cache=%[1]s/repository
+common --repo_env=GO_REPOSITORY_USE_HOST_MODCACHE=1
 `, w.Cache)
 }
 
