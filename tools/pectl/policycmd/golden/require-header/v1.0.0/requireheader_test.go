@@ -1,0 +1,24 @@
+package requireheader_test
+
+import (
+	"strings"
+	"testing"
+
+	"policyengine.dev/sdk/policytest"
+	requireheader "policyengine.dev/tools/pectl/policycmd/golden/require-header/v1.0.0"
+)
+
+// TestCases runs testdata/cases.yaml: requests, and what is expected of each.
+func TestCases(t *testing.T) {
+	policytest.Cases(t, requireheader.Policy, "testdata/cases.yaml")
+}
+
+// TestTheAnswer looks at more of an exchange than cases do.
+func TestTheAnswer(t *testing.T) {
+	p := policytest.New(t, requireheader.Policy, `header: x-tenant`)
+	x := p.Send(t, policytest.Request{})
+	x.WantRejected(t, 400, requireheader.ReasonMissing)
+	if body := string(x.Immediate.Body); !strings.Contains(body, "x-tenant") {
+		t.Errorf("the body does not say what is missing: %s", body)
+	}
+}
