@@ -1,0 +1,193 @@
+package generate
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"policyengine.dev/runtime/config"
+)
+
+// endpoint is one address where Envoy finds an engine.
+type endpoint struct {
+	path string // of a Unix socket, or
+	host string
+	port uint16
+}
+
+func (g *generator) cluster() object {
+	listener := g.listener()
+	endpoints := g.endpoints(listener)
+	discovery, local := "STATIC", true
+	for _, e := range endpoints {
+		ip, err := netip.ParseAddr(e.host)
+		if e.path == "" && err != nil {
+			discovery = "STRICT_DNS"
+		}
+		local = local && (e.path != "" || err == nil && ip.IsLoopback())
+	}
+	const options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+	c := object{}.
+		with("name", g.options.ClusterName).
+		with("type", discovery).
+		with("connect_timeout", duration(min(g.options.MessageTimeout, time.Second)),
+			"Connecting counts against message_timeout.").
+		with("lb_policy", "LEAST_REQUEST").
+		with("typed_extension_protocol_options", object{}.with(options, object{}.
+			with("@type", typeURL+options).
+			with("explicit_http_config", object{}.with("http2_protocol_options", object{})))).
+		with("circuit_breakers", object{}.with("thresholds", list{g.thresholds("DEFAULT"), g.thresholds("HIGH")}),
+			"Every request in flight holds a stream to the engine. What is over a limit, 1024 by default, is answered 500.").
+		with("health_checks", list{object{}.
+			with("timeout", "1s").with("interval", "5s").with("no_traffic_interval", "5s").
+			with("unhealthy_threshold", 2).with("healthy_threshold", 1).
+			with("grpc_health_check", object{})})
+	if !local {
+		c = c.with("upstream_connection_options", object{}.with("tcp_keepalive", object{}.
+			with("keepalive_time", 30).with("keepalive_interval", 5).with("keepalive_probes", 3)))
+	}
+	if listener != nil && listener.TLS != nil {
+		c = c.with("transport_socket", g.transportSocket(listener.TLS))
+	}
+	return c.with("load_assignment", object{}.
+		with("cluster_name", g.options.ClusterName).
+		with("endpoints", list{object{}.with("lb_endpoints", lbEndpoints(endpoints))}))
+}
+
+func (g *generator) thresholds(priority string) object {
+	const pools = 100_000 // far more connections than HTTP/2 opens
+	return object{}.
+		with("priority", priority).
+		with("max_connections", min(pools, g.options.MaxRequests)).
+		with("max_pending_requests", g.options.MaxRequests).
+		with("max_requests", g.options.MaxRequests)
+}
+
+// listener is the engine's listener that Envoy connects to, or nil.
+func (g *generator) listener() *config.Listener {
+	listeners := g.needs.Engine.Listeners
+	if g.options.Listener == "" {
+		if len(listeners) == 0 {
+			g.problem("the engine has no listener")
+			return nil
+		}
+		return &listeners[0]
+	}
+	var known []string
+	for i := range listeners {
+		if listeners[i].Address.String() == g.options.Listener {
+			return &listeners[i]
+		}
+		known = append(known, listeners[i].Address.String())
+	}
+	g.problem("the engine has no listener %q: it has %s", g.options.Listener, strings.Join(known, ", "))
+	return nil
+}
+
+func (g *generator) endpoints(l *config.Listener) []endpoint {
+	addresses := g.options.Addresses
+	if len(addresses) == 0 {
+		if l == nil {
+			return nil
+		}
+		addresses = []string{l.Address.String()}
+		if l.Address.Network == "tcp" && !reachable(l.Address.Address) {
+			g.problem("the engine listens on %s, which is no address to connect to: say with --address where Envoy finds it", l.Address)
+			return nil
+		}
+	}
+	var all []endpoint
+	sockets, names := false, false
+	for _, a := range addresses {
+		e, ok := parseEndpoint(a)
+		if !ok {
+			g.problem("%q is no address: write host:port or unix:/path", a)
+			continue
+		}
+		_, err := netip.ParseAddr(e.host)
+		sockets = sockets || e.path != ""
+		names = names || e.path == "" && err != nil
+		all = append(all, e)
+	}
+	if sockets && names {
+		g.problem("one cluster cannot have both Unix sockets and host names: leave one kind out")
+	}
+	return all
+}
+
+// reachable reports whether a listener's address says where to connect to.
+func reachable(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || port == "0" {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return err != nil || !ip.IsUnspecified()
+}
+
+func parseEndpoint(a string) (endpoint, bool) {
+	if path, ok := strings.CutPrefix(a, "unix:"); ok {
+		return endpoint{path: path}, path != ""
+	}
+	host, text, err := net.SplitHostPort(a)
+	if err != nil || host == "" {
+		return endpoint{}, false
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	return endpoint{host: host, port: uint16(port)}, err == nil && port > 0
+}
+
+func lbEndpoints(endpoints []endpoint) list {
+	var all list
+	for _, e := range endpoints {
+		address := object{}.with("socket_address", object{}.with("address", e.host).with("port_value", e.port))
+		if e.path != "" {
+			address = object{}.with("pipe", object{}.with("path", e.path))
+		}
+		all = append(all, object{}.with("endpoint", object{}.with("address", address)))
+	}
+	return all
+}
+
+// transportSocket is how Envoy speaks TLS with the engine. An engine whose
+// certificate is not verified could be anybody, so there is no way to do without.
+func (g *generator) transportSocket(engine *config.TLS) object {
+	t := g.options.TLS
+	if t.CA == "" || t.SAN == "" {
+		g.problem("the engine's listener speaks TLS: say with --tls-ca which authorities its certificate comes from, and with --tls-san which name it carries")
+	}
+	if (t.Certificate == "") != (t.Key == "") {
+		g.problem("--tls-certificate and --tls-key belong together")
+	}
+	if engine.ClientCA != "" && t.Certificate == "" {
+		g.problem("the engine's listener asks for a client's certificate: give Envoy one with --tls-certificate and --tls-key")
+	}
+	kind, san := "DNS", t.SAN
+	if strings.Contains(san, "://") {
+		kind = "URI"
+	} else if _, err := netip.ParseAddr(san); err == nil {
+		kind = "IP_ADDRESS"
+	}
+	common := object{}.
+		with("tls_params", object{}.with("tls_minimum_protocol_version", "TLSv1_2")).
+		with("alpn_protocols", list{"h2"})
+	if t.Certificate != "" {
+		common = common.with("tls_certificates", list{object{}.
+			with("certificate_chain", file(t.Certificate)).with("private_key", file(t.Key))})
+	}
+	common = common.with("validation_context", object{}.
+		with("trusted_ca", file(t.CA)).
+		with("match_typed_subject_alt_names", list{object{}.
+			with("san_type", kind).with("matcher", object{}.with("exact", san))}))
+	socket := object{}.with("@type", typeURL+"envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext")
+	if kind == "DNS" {
+		socket = socket.with("sni", san)
+	}
+	return object{}.
+		with("name", "envoy.transport_sockets.tls").
+		with("typed_config", socket.with("common_tls_context", common))
+}
+
+func file(path string) object { return object{}.with("filename", path) }

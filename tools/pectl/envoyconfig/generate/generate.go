@@ -1,0 +1,287 @@
+// Package generate writes the parts of an Envoy configuration that an engine needs:
+// the external processing filter, the cluster of the engine, the listener's buffer
+// limit, and what single routes need besides.
+package generate
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+
+	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/tools/pectl/envoyconfig/needs"
+)
+
+// The defaults of [Options].
+const (
+	DefaultFilterName     = "envoy.filters.http.ext_proc"
+	DefaultClusterName    = "policy-engine"
+	DefaultMessageTimeout = time.Second
+	DefaultMaxRequests    = 1_000_000
+)
+
+// Options say how the configuration is to be. The zero value is good, but for
+// engines that Envoy cannot find, or not trust, by engine.yaml alone.
+type Options struct {
+	// FilterName is the HTTP filter's name; empty counts as [DefaultFilterName].
+	FilterName string
+	// ClusterName is the cluster's; empty counts as [DefaultClusterName].
+	ClusterName string
+	// Addresses are where Envoy finds engines: host:port or unix:/path. Empty
+	// is the first listener of engine.yaml.
+	Addresses []string
+	// Listener is the address, as engine.yaml has it, of the listener that
+	// Envoy connects to; empty is the first one. It says whether TLS is spoken.
+	Listener string
+	// MessageTimeout is how long Envoy waits for an answer; 0 counts as
+	// [DefaultMessageTimeout].
+	MessageTimeout time.Duration
+	// FixedModes leaves mode overrides off: each route says what is shown of
+	// its messages, and a chain that needs more later is refused until Envoy's
+	// configuration has followed.
+	FixedModes bool
+	// Routing lets policies change method and authority also where no chain
+	// reroutes.
+	Routing bool
+	// RequestAttributes and ResponseAttributes are attributes that policies
+	// read, besides those that conditions do.
+	RequestAttributes, ResponseAttributes []string
+	// MaxRequests bounds the requests in flight; 0 counts as
+	// [DefaultMaxRequests].
+	MaxRequests uint32
+	// TLS is needed where the engine's listener speaks TLS.
+	TLS TLS
+}
+
+// TLS says how Envoy trusts an engine and how the engine trusts Envoy. Paths are on
+// Envoy's machine.
+type TLS struct {
+	// CA is the file of the authorities that the engine's certificate comes
+	// from, SAN a name that it carries: a DNS name, or a URI, which has "://"
+	// in it.
+	CA, SAN string
+	// Certificate and Key are Envoy's own, for engines that ask for them.
+	Certificate, Key string
+}
+
+// Document is a configuration in parts. Its fields are in a fixed order; the same
+// input gives the same bytes.
+type Document struct{ root object }
+
+// New returns the configuration that the engine needs. The error joins all that is
+// wrong with the options.
+func New(n *needs.Needs, o Options) (*Document, error) {
+	g := generator{needs: n, options: o.withDefaults()}
+	g.settings = g.filterSettings()
+	var d Document
+	d.root = d.root.with("http_filter", g.httpFilter(),
+		"Into http_filters of every HttpConnectionManager whose requests the chains decide on, before the router.\n",
+		"A filter in front of it sees requests first, and may answer them without any chain.")
+	d.root = d.root.with("cluster", g.cluster(), "Into static_resources.clusters, or what the control plane sends as clusters.")
+	if limit := g.bufferLimit(); limit > 0 {
+		d.root = d.root.with("listener", object{}.with("per_connection_buffer_limit_bytes", limit),
+			"Into the listener: Envoy holds whole bodies for chains that want them, 1 MiB by default. Beyond its limit it\n",
+			"answers by itself, 413 to a request and 500 for a response.")
+	}
+	if routes := g.routes(); len(routes) > 0 {
+		d.root = d.root.with("routes", routes, "Into the routes that the engine knows by these names.")
+	}
+	return &d, errors.Join(g.problems...)
+}
+
+func (o Options) withDefaults() Options {
+	if o.FilterName == "" {
+		o.FilterName = DefaultFilterName
+	}
+	if o.ClusterName == "" {
+		o.ClusterName = DefaultClusterName
+	}
+	if o.MessageTimeout <= 0 {
+		o.MessageTimeout = DefaultMessageTimeout
+	}
+	if o.MaxRequests == 0 {
+		o.MaxRequests = DefaultMaxRequests
+	}
+	return o
+}
+
+type generator struct {
+	needs    *needs.Needs
+	options  Options
+	settings filter.Settings
+	problems []error
+}
+
+func (g *generator) problem(format string, args ...any) {
+	g.problems = append(g.problems, fmt.Errorf(format, args...))
+}
+
+// filterSettings is what the filter is set up to do.
+func (g *generator) filterSettings() filter.Settings {
+	s := filter.Settings{
+		ModeOverride: !g.options.FixedModes, MessageTimeout: g.options.MessageTimeout,
+		SkipResponseHeaders: true, Routing: g.options.Routing,
+	}
+	for _, c := range g.needs.Chains {
+		s.SkipResponseHeaders = s.SkipResponseHeaders && !c.Response.Headers
+		s.Routing = s.Routing || c.Reroute
+	}
+	return s
+}
+
+func (g *generator) httpFilter() object {
+	return object{}.with("name", g.options.FilterName).with("typed_config", g.externalProcessor())
+}
+
+const typeURL = "type.googleapis.com/"
+
+func (g *generator) externalProcessor() object {
+	base := &extproc.ProcessingMode{
+		RequestHeaderMode: extproc.ProcessingMode_SEND, ResponseHeaderMode: extproc.ProcessingMode_SEND,
+		RequestTrailerMode: extproc.ProcessingMode_SKIP, ResponseTrailerMode: extproc.ProcessingMode_SKIP,
+	}
+	if g.settings.SkipResponseHeaders {
+		base.ResponseHeaderMode = extproc.ProcessingMode_SKIP
+	}
+	o := object{}.
+		with("@type", typeURL+"envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor").
+		with("grpc_service", object{}.
+			with("envoy_grpc", object{}.with("cluster_name", g.options.ClusterName)).
+			with("initial_metadata", g.initialMetadata(),
+				"Tells the engine what this filter is set up to do, which the protocol does not. Keep it true to the fields below.")).
+		with("failure_mode_allow", false, "An engine that cannot be reached must not mean requests that nobody has looked at.").
+		with("message_timeout", duration(g.options.MessageTimeout)).
+		with("processing_mode", mode(base)).
+		with("allow_mode_override", g.settings.ModeOverride)
+	if attributes := g.requestAttributes(); len(attributes) > 0 {
+		o = o.with("request_attributes", attributes)
+	}
+	if attributes := g.responseAttributes(); len(attributes) > 0 {
+		o = o.with("response_attributes", attributes)
+	}
+	return o.
+		with("mutation_rules", object{}.
+			with("allow_all_routing", g.settings.Routing).
+			with("disallow_is_error", true, "A change that Envoy does not allow is then an error, rather than left out in silence.")).
+		with("metadata_options", object{}.with("receiving_namespaces", object{}.with("untyped", list{needs.Namespace})))
+}
+
+func (g *generator) initialMetadata() list {
+	metadata := list{header(filter.Key, g.settings.Stamp())}
+	if key := g.needs.Engine.Route.StreamMetadata; key != "" {
+		metadata = append(metadata, header(key, "%ROUTE_NAME%"))
+	}
+	return metadata
+}
+
+func header(key, value string) object { return object{}.with("key", key).with("value", value) }
+
+func mode(m *extproc.ProcessingMode) object {
+	return object{}.
+		with("request_header_mode", m.RequestHeaderMode.String()).
+		with("response_header_mode", m.ResponseHeaderMode.String()).
+		with("request_body_mode", m.RequestBodyMode.String()).
+		with("response_body_mode", m.ResponseBodyMode.String()).
+		with("request_trailer_mode", m.RequestTrailerMode.String()).
+		with("response_trailer_mode", m.ResponseTrailerMode.String())
+}
+
+// duration is d as protobuf's JSON has it.
+func duration(d time.Duration) string {
+	seconds := fmt.Sprintf("%d.%09d", d/time.Second, d%time.Second)
+	return strings.TrimSuffix(strings.TrimRight(seconds, "0"), ".") + "s"
+}
+
+func (g *generator) requestAttributes() list {
+	names := slices.Clone(g.options.RequestAttributes)
+	for _, c := range g.needs.Chains {
+		names = append(names, c.RequestAttributes...)
+	}
+	return attributes(g.needs.Engine.Route.Attribute, names)
+}
+
+func (g *generator) responseAttributes() list {
+	names := slices.Clone(g.options.ResponseAttributes)
+	for _, c := range g.needs.Chains {
+		names = append(names, c.ResponseAttributes...)
+	}
+	if g.settings.SkipResponseHeaders {
+		return attributes("", names)
+	}
+	// Some of Envoy's own responses are shown all the same.
+	return attributes(needs.CodeDetails, names)
+}
+
+// attributes are the names, each once, first in front of the others.
+func attributes(first string, names []string) list {
+	slices.Sort(names)
+	var all list
+	if first != "" {
+		all = append(all, first)
+	}
+	for _, name := range slices.Compact(names) {
+		if name != first {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// bufferLimit is the largest body that Envoy has to hold, or 0.
+func (g *generator) bufferLimit() int64 {
+	var limit int64
+	for _, r := range g.needs.Routes {
+		if r.Chain.Buffers() {
+			limit = max(limit, r.Chain.BodyLimit)
+		}
+	}
+	return min(limit, math.MaxUint32)
+}
+
+// routes are the blocks of the routes that need one.
+func (g *generator) routes() object {
+	var all object
+	namespace, key, inMetadata := g.needs.RouteMetadata()
+	for _, r := range g.needs.Routes {
+		var block object
+		if inMetadata {
+			block = block.with("metadata", object{}.
+				with("filter_metadata", object{}.with(namespace, object{}.with(key, r.Name))))
+		}
+		if overrides := g.overrides(r.Chain); overrides != nil {
+			block = block.with("typed_per_filter_config", object{}.with(g.options.FilterName, object{}.
+				with("@type", typeURL+"envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute").
+				with("overrides", overrides)))
+		}
+		if block != nil {
+			all = all.with(r.Name, block)
+		}
+	}
+	return all
+}
+
+// overrides are the filter's settings for the routes of a chain, where those of the
+// filter will not do.
+//
+// An override of the mode by the engine is safer than one that is written down here:
+// it follows the chains, and the engine knows of it. In full duplex it comes too late,
+// though: Envoy may have swallowed an empty body by then.
+func (g *generator) overrides(c *needs.Chain) object {
+	fixed := g.options.FixedModes && (c.Request.Trailers || c.Response.Trailers)
+	if !fixed && !c.FullDuplex() {
+		return nil
+	}
+	// The processing mode is replaced whole, so everything is said again, and
+	// the stamp with it.
+	s := g.settings
+	s.SkipResponseHeaders = !c.Response.Headers
+	s.RequestTrailers, s.ResponseTrailers = c.Request.Trailers, c.Response.Trailers
+	return object{}.
+		with("processing_mode", mode(c.Mode())).
+		with("grpc_initial_metadata", list{header(filter.Key, s.Stamp())})
+}

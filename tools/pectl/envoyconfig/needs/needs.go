@@ -1,0 +1,210 @@
+// Package needs works out what an engine's chains need of Envoy's external
+// processing filter: which parts of a message have to be shown, and which attributes.
+//
+// It reads what the engine tells of its chains (admin.Dump), so that no policy has
+// to be compiled in where it is used.
+package needs
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+
+	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+
+	"policyengine.dev/runtime/admin"
+	"policyengine.dev/runtime/config"
+	"policyengine.dev/sdk/policy"
+)
+
+// Namespace is the namespace of the dynamic metadata that policies set, which the
+// filter has to let in.
+const Namespace = "policyengine"
+
+// CodeDetails is the attribute by which the engine tells a response that Envoy has
+// made itself from one that an upstream has sent.
+const CodeDetails = "response.code_details"
+
+// Needs is what an engine needs of Envoy. It is not modified once made.
+type Needs struct {
+	// Engine is the engine's static configuration.
+	Engine config.Engine
+	// Chains are all chains, sorted by name.
+	Chains []*Chain
+	// Routes are the routes that have a chain, sorted by name.
+	Routes []Route
+	// ContinueUnknown says that requests on other routes pass.
+	ContinueUnknown bool
+
+	byRoute map[string]*Chain
+}
+
+// Route is a route and its chain.
+type Route struct {
+	Name  string
+	Chain *Chain
+}
+
+// Chain is what one chain needs.
+type Chain struct {
+	Name              string
+	Request, Response Side
+	// BodyLimit bounds a whole body in bytes: the chain's own limit, or the
+	// engine's.
+	BodyLimit int64
+	// Reroute says that a changed request has Envoy choose its route anew.
+	Reroute bool
+	// RequestAttributes and ResponseAttributes are the attributes that have to
+	// come with each direction for the sake of conditions. Both are sorted.
+	RequestAttributes, ResponseAttributes []string
+}
+
+// Side is what a chain has to be shown of a request or a response. The zero value
+// is nothing.
+type Side struct {
+	// Headers counts for responses; requests without headers are refused
+	// whatever the chain is.
+	Headers bool
+	// Body is NONE, STREAMED, BUFFERED or FULL_DUPLEX_STREAMED.
+	Body     extproc.ProcessingMode_BodySendMode
+	Trailers bool
+}
+
+// New returns the needs of the engine that made the dump. The error says that the
+// engine had no valid configuration yet, or what of the dump cannot be understood.
+func New(engine config.Engine, dump admin.Dump) (*Needs, error) {
+	if dump.Config == nil {
+		if dump.Rejected != nil && len(dump.Rejected.Problems) > 0 {
+			p := dump.Rejected.Problems[0]
+			return nil, fmt.Errorf("the engine has no valid configuration: %s: %s", p.Path, p.Message)
+		}
+		return nil, errors.New("the engine has no configuration yet")
+	}
+	n := &Needs{Engine: engine, ContinueUnknown: dump.Config.OnUnknownRoute == "continue", byRoute: map[string]*Chain{}}
+	chains := map[string]*Chain{}
+	var problems []error
+	for i := range dump.Config.Chains {
+		c, err := newChain(engine, &dump.Config.Chains[i])
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		chains[c.Name] = c
+		n.Chains = append(n.Chains, c)
+	}
+	for route, name := range dump.Config.Routes {
+		c := chains[name]
+		if c == nil && problems == nil {
+			problems = append(problems, fmt.Errorf("route %q has the chain %q, which the dump lacks", route, name))
+		}
+		n.Routes = append(n.Routes, Route{route, c})
+		n.byRoute[route] = c
+	}
+	if problems != nil {
+		return nil, errors.Join(problems...)
+	}
+	slices.SortFunc(n.Chains, func(a, b *Chain) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(n.Routes, func(a, b Route) int { return cmp.Compare(a.Name, b.Name) })
+	return n, nil
+}
+
+func newChain(engine config.Engine, d *admin.ChainDump) (*Chain, error) {
+	var phases policy.PhaseSet
+	for _, name := range d.Phases {
+		p, ok := policy.ParsePhase(name)
+		if !ok {
+			return nil, fmt.Errorf("chain %q has a phase %q, which this version does not know: use the pectl of the engine's release", d.Name, name)
+		}
+		phases = phases.With(p)
+	}
+	c := &Chain{
+		Name:      d.Name,
+		Request:   side(phases, policy.RequestHeaders, d.HoldsRequestChunks, d.DecodesRequestBody),
+		Response:  side(phases, policy.ResponseHeaders, d.HoldsResponseChunks, d.DecodesResponseBody),
+		BodyLimit: d.BodyLimit, Reroute: d.Reroute,
+		RequestAttributes: d.RequestAttributes, ResponseAttributes: d.ResponseAttributes,
+	}
+	if c.BodyLimit <= 0 {
+		c.BodyLimit = engine.Limits.Body
+	}
+	return c, nil
+}
+
+// side is what the kernel demands of a direction whose headers phase is base.
+func side(phases policy.PhaseSet, base policy.Phase, holds, decodes bool) Side {
+	const (
+		toBody     = policy.RequestBody - policy.RequestHeaders
+		toChunks   = policy.RequestBodyChunks - policy.RequestHeaders
+		toTrailers = policy.RequestTrailers - policy.RequestHeaders
+	)
+	var s Side
+	chunks := phases.Has(base + toChunks)
+	switch {
+	case phases.Has(base + toBody), chunks && decodes:
+		s.Body = extproc.ProcessingMode_BUFFERED
+	case chunks && holds:
+		s.Body = extproc.ProcessingMode_FULL_DUPLEX_STREAMED
+	case chunks:
+		s.Body = extproc.ProcessingMode_STREAMED
+	}
+	// A message may have trailers and no body, and one with both ends in its
+	// trailers: body policies have to see them.
+	s.Trailers = phases.Has(base+toTrailers) || s.Body != extproc.ProcessingMode_NONE
+	s.Headers = phases.Has(base) || s.Trailers
+	return s
+}
+
+// Chain returns the chain of an engine's route, or nil.
+func (n *Needs) Chain(route string) *Chain { return n.byRoute[route] }
+
+// Mode is the processing mode that shows the chain what it needs and nothing else.
+func (c *Chain) Mode() *extproc.ProcessingMode {
+	return &extproc.ProcessingMode{
+		RequestHeaderMode:   extproc.ProcessingMode_SEND,
+		ResponseHeaderMode:  headerMode(c.Response.Headers),
+		RequestBodyMode:     c.Request.Body,
+		ResponseBodyMode:    c.Response.Body,
+		RequestTrailerMode:  headerMode(c.Request.Trailers),
+		ResponseTrailerMode: headerMode(c.Response.Trailers),
+	}
+}
+
+// Override is the mode override by which the engine asks for Mode: as Mode, but for
+// the request's headers, which have come by then.
+func (c *Chain) Override() *extproc.ProcessingMode {
+	m := c.Mode()
+	m.RequestHeaderMode = extproc.ProcessingMode_DEFAULT
+	return m
+}
+
+// Buffers reports whether Envoy has to hold a whole body for the chain.
+func (c *Chain) Buffers() bool {
+	return c.Request.Body == extproc.ProcessingMode_BUFFERED || c.Response.Body == extproc.ProcessingMode_BUFFERED
+}
+
+// FullDuplex reports whether a body has to be shown in full duplex.
+func (c *Chain) FullDuplex() bool {
+	const mode = extproc.ProcessingMode_FULL_DUPLEX_STREAMED
+	return c.Request.Body == mode || c.Response.Body == mode
+}
+
+func headerMode(send bool) extproc.ProcessingMode_HeaderSendMode {
+	if send {
+		return extproc.ProcessingMode_SEND
+	}
+	return extproc.ProcessingMode_SKIP
+}
+
+var metadataAttribute = regexp.MustCompile(`^xds\.route_metadata\.filter_metadata\["([^"]+)"\]\["([^"]+)"\]$`)
+
+// RouteMetadata returns the namespace and the key of the route's metadata that hold
+// the route's name, where the engine reads it from there.
+func (n *Needs) RouteMetadata() (namespace, key string, ok bool) {
+	m := metadataAttribute.FindStringSubmatch(n.Engine.Route.Attribute)
+	if m == nil {
+		return "", "", false
+	}
+	return m[1], m[2], true
+}

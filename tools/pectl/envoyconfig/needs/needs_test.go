@@ -1,0 +1,116 @@
+package needs_test
+
+import (
+	"strings"
+	"testing"
+
+	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+
+	"policyengine.dev/runtime/admin"
+	"policyengine.dev/runtime/config"
+	"policyengine.dev/tools/pectl/envoyconfig/needs"
+)
+
+const (
+	none     = extproc.ProcessingMode_NONE
+	streamed = extproc.ProcessingMode_STREAMED
+	buffered = extproc.ProcessingMode_BUFFERED
+	duplex   = extproc.ProcessingMode_FULL_DUPLEX_STREAMED
+)
+
+func dump(chains ...admin.ChainDump) admin.Dump {
+	c := &admin.ConfigDump{Chains: chains, Routes: map[string]string{}}
+	for _, chain := range chains {
+		c.Routes["to-"+chain.Name] = chain.Name
+	}
+	return admin.Dump{Config: c}
+}
+
+// TestSides holds what is shown of a message for the phases that a chain has, which
+// is what the kernel asks for.
+func TestSides(t *testing.T) {
+	for _, tt := range []struct {
+		name              string
+		chain             admin.ChainDump
+		request, response needs.Side
+	}{
+		{"a chain without policies needs nothing", admin.ChainDump{}, needs.Side{}, needs.Side{}},
+		{"headers need no body", admin.ChainDump{Phases: []string{"request_headers", "response_headers"}},
+			needs.Side{Headers: true}, needs.Side{Headers: true}},
+		{"a whole body may be followed, or replaced, by trailers", admin.ChainDump{Phases: []string{"request_body"}},
+			needs.Side{true, buffered, true}, needs.Side{}},
+		{"pieces that pass are streamed", admin.ChainDump{Phases: []string{"response_body_chunks"}},
+			needs.Side{}, needs.Side{true, streamed, true}},
+		{"pieces that are held back take full duplex", admin.ChainDump{Phases: []string{"request_body_chunks"}, HoldsRequestChunks: true},
+			needs.Side{true, duplex, true}, needs.Side{}},
+		{"what is held back of one direction does not matter to the other",
+			admin.ChainDump{Phases: []string{"request_body_chunks"}, HoldsResponseChunks: true, DecodesResponseBody: true},
+			needs.Side{true, streamed, true}, needs.Side{}},
+		{"compressed pieces cannot be read one by one",
+			admin.ChainDump{Phases: []string{"response_body_chunks"}, HoldsResponseChunks: true, DecodesResponseBody: true},
+			needs.Side{}, needs.Side{true, buffered, true}},
+		{"beside a whole body there are no pieces",
+			admin.ChainDump{Phases: []string{"request_body", "request_body_chunks"}, HoldsRequestChunks: true},
+			needs.Side{true, buffered, true}, needs.Side{}},
+		{"trailers need no body", admin.ChainDump{Phases: []string{"request_trailers", "response_trailers"}},
+			needs.Side{true, none, true}, needs.Side{true, none, true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n, err := needs.New(config.DefaultEngine(), dump(tt.chain))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c := n.Chains[0]; c.Request != tt.request || c.Response != tt.response {
+				t.Errorf("request %+v, response %+v; want %+v, %+v", c.Request, c.Response, tt.request, tt.response)
+			}
+		})
+	}
+}
+
+func TestBodyLimit(t *testing.T) {
+	n, err := needs.New(config.DefaultEngine(), dump(admin.ChainDump{Name: "own", BodyLimit: 5}, admin.ChainDump{Name: "engine"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own, engine := n.Chain("to-own").BodyLimit, n.Chain("to-engine").BodyLimit; own != 5 || engine != 10<<20 {
+		t.Errorf("limits %d, %d", own, engine)
+	}
+}
+
+func TestRouteMetadata(t *testing.T) {
+	engine := config.DefaultEngine()
+	n, err := needs.New(engine, dump())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := n.RouteMetadata(); ok {
+		t.Error("the default is taken for metadata")
+	}
+	engine.Route.Attribute = config.MetadataAttribute("com.example", "api")
+	if n, err = needs.New(engine, dump()); err != nil {
+		t.Fatal(err)
+	}
+	if namespace, key, ok := n.RouteMetadata(); !ok || namespace != "com.example" || key != "api" {
+		t.Errorf("%q %q %v", namespace, key, ok)
+	}
+}
+
+// TestRefused proves that what cannot be relied on is not used.
+func TestRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		dump admin.Dump
+		want string
+	}{
+		{"an engine that has nothing yet", admin.Dump{}, "no configuration yet"},
+		{"an engine that was given nonsense", admin.Dump{Rejected: &admin.RejectedDump{Problems: []admin.ProblemDump{{Path: "chains[0]", Message: "is bad"}}}}, "chains[0]: is bad"},
+		{"a phase of tomorrow", dump(admin.ChainDump{Name: "x", Phases: []string{"request_dreams"}}), `phase "request_dreams"`},
+		{"a route to nowhere", admin.Dump{Config: &admin.ConfigDump{Routes: map[string]string{"r": "c"}}}, `the chain "c"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := needs.New(config.DefaultEngine(), tt.dump); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("the error is %v, want %q in it", err, tt.want)
+			}
+		})
+	}
+}
