@@ -41,7 +41,7 @@ var rules = []rule{
 		why: "the runtime has no policies in it",
 	},
 	{
-		from: "runtime/telemetry/", only: []string{"sdk/"},
+		from: "runtime/telemetry/", only: []string{"runtime/telemetry/", "sdk/"},
 		why: "telemetry is what everything else tells; it asks nobody",
 	},
 	{
