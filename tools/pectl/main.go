@@ -7,6 +7,7 @@ import (
 	"os/signal"
 
 	"policyengine.dev/tools/pectl/command"
+	"policyengine.dev/tools/pectl/envoyconfig"
 	"policyengine.dev/tools/pectl/policycmd"
 )
 
@@ -24,6 +25,7 @@ func root() *command.Command {
 		Short: "Helps those who write policies and those who run the policy engine.",
 		Commands: []*command.Command{
 			policycmd.Command(),
+			envoyconfig.Command(),
 		},
 	}
 }

@@ -20,9 +20,15 @@ const (
 	ExitFailed = 1
 	// ExitUsage: it was called wrongly.
 	ExitUsage = 2
+	// ExitFindings: it looked for what is wrong, and has found something.
+	ExitFindings = 3
 )
 
-// Command is a command, or a group of commands. Either Run or Commands is set.
+// ErrFindings ends a command with [ExitFindings], and says nothing more.
+var ErrFindings = errors.New("something was found")
+
+// Command is a command, or a group of commands. Run or Commands is set; where both
+// are, an argument that is a member's name means that member.
 // Flags that a command reads belong to one call: make it anew for each.
 type Command struct {
 	// Name is what is typed.
@@ -70,7 +76,14 @@ func ExactArgs(args []string, names ...string) error {
 // to io.Out where it was asked for, and otherwise, as errors do, to io.Err.
 func Main(ctx context.Context, root *Command, args []string, io IO) int {
 	path, c := []string{root.Name}, root
-	for c.Run == nil {
+	for {
+		if len(args) > 0 && c.find(args[0]) != nil {
+			path, c, args = append(path, args[0]), c.find(args[0]), args[1:]
+			continue
+		}
+		if c.Run != nil {
+			return run(ctx, path, c, args, io)
+		}
 		if len(args) == 0 {
 			help(io.Err, path, c)
 			return ExitUsage
@@ -84,19 +97,14 @@ func Main(ctx context.Context, root *Command, args []string, io IO) int {
 			help(io.Out, path, c)
 			return ExitOK
 		default:
-			next := c.find(name)
-			if next == nil {
-				fmt.Fprintf(io.Err, "%s: there is no command %q", strings.Join(path, " "), name)
-				if remedy := strictyaml.Nearest(name, c.names()); remedy != "" {
-					fmt.Fprintf(io.Err, "; %s", remedy)
-				}
-				fmt.Fprintln(io.Err)
-				return ExitUsage
+			fmt.Fprintf(io.Err, "%s: there is no command %q", strings.Join(path, " "), name)
+			if remedy := strictyaml.Nearest(name, c.names()); remedy != "" {
+				fmt.Fprintf(io.Err, "; %s", remedy)
 			}
-			path, c, args = append(path, name), next, args[1:]
+			fmt.Fprintln(io.Err)
+			return ExitUsage
 		}
 	}
-	return run(ctx, path, c, args, io)
 }
 
 func run(ctx context.Context, path []string, c *Command, args []string, io IO) int {
@@ -116,6 +124,8 @@ func run(ctx context.Context, path []string, c *Command, args []string, io IO) i
 	case errors.As(err, &wrongCall):
 		fmt.Fprintf(io.Err, "%s: %v\nusage: %s\nSee: %s --help\n", name, err, usage(path, c), name)
 		return ExitUsage
+	case errors.Is(err, ErrFindings):
+		return ExitFindings
 	}
 	fmt.Fprintf(io.Err, "%s: %v\n", name, err)
 	return ExitFailed
@@ -176,8 +186,12 @@ func usage(path []string, c *Command) string {
 	if c.Args != "" {
 		s += " " + c.Args
 	}
-	c.flagSet().VisitAll(func(f *flag.Flag) { s += " [" + flagForm(f) + "]" })
-	return s
+	var flags []string
+	c.flagSet().VisitAll(func(f *flag.Flag) { flags = append(flags, " ["+flagForm(f)+"]") })
+	if len(flags) > 6 {
+		return s + " [FLAGS]"
+	}
+	return s + strings.Join(flags, "")
 }
 
 // flagForm is the flag with its argument.
@@ -210,7 +224,11 @@ func help(w io.Writer, path []string, c *Command) {
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
 			text += " (default " + f.DefValue + ")"
 		}
-		fmt.Fprintf(w, "  %-22s %s\n", flagForm(f), text)
+		form := flagForm(f)
+		if len(form) > 22 {
+			form += "\n" + strings.Repeat(" ", 24)
+		}
+		fmt.Fprintf(w, "  %-22s %s\n", form, text)
 	})
 	if c.Run == nil {
 		fmt.Fprintf(w, "\nSee: %s COMMAND --help\n", strings.Join(path, " "))

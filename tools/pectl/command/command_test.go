@@ -37,6 +37,18 @@ func tool() *command.Command {
 			},
 		}},
 		{Name: "other", Short: "Does nothing.", Run: func(context.Context, command.IO, []string) error { return nil }},
+		{
+			Name: "write", Short: "Writes.", Run: func(_ context.Context, io command.IO, args []string) error {
+				fmt.Fprintln(io.Out, "written", args)
+				return nil
+			},
+			Commands: []*command.Command{{
+				Name: "check", Short: "Checks.", Run: func(_ context.Context, io command.IO, args []string) error {
+					fmt.Fprintln(io.Out, "bad", args)
+					return command.ErrFindings
+				},
+			}},
+		},
 	}}
 }
 
@@ -62,6 +74,10 @@ func TestMain(t *testing.T) {
 		{"help for a group", "help thing", 0, "Looks after things.", ""},
 		{"help for a command", "help thing new", 0, "Makes a thing.\n\nusage: tool thing new NAME [--force] [--version VERSION]\n\nA thing is what there is.\n\nflags:\n  --force                do it\n  --version VERSION      the version of the thing (default v1)\n", ""},
 		{"help by flag", "thing new -h", 0, "Makes a thing.", ""},
+		{"a command that is a group too", "write x", 0, "written [x]", ""},
+		{"its member, which finds something", "write check x", 3, "bad [x]", ""},
+		{"help for both", "help write", 0, "usage: tool write\n\ncommands:\n  check ", ""},
+		{"help for the member", "write check --help", 0, "Checks.", ""},
 		{"help for what does not exist", "help nothing", 2, "", `there is no command "nothing"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
