@@ -4,6 +4,9 @@
 // v1.0.0, with its policy.yaml. Gazelle would name its library v1_0_0; here the
 // library has the directory's name, so that //policies/set-header/v1.0.0 is its
 // label, and policy.yaml among its data, where policy_engine_bundle looks for it.
+//
+// Beside the library stands a policy_conformance_test. Since gazelle writes it, a
+// policy without one shows as a difference, and none goes unchecked.
 package gazelle
 
 import (
@@ -19,22 +22,44 @@ const definition = "policy.yaml"
 
 type policies struct{ language.BaseLang }
 
-// NewLanguage returns the extension, for gazelle_binary. It has no rules of its
-// own: it goes after the Go language, and changes what that generated.
+// NewLanguage returns the extension, for gazelle_binary. It goes after the Go
+// language, and changes what that generated.
 func NewLanguage() language.Language { return &policies{} }
 
 func (*policies) Name() string { return "policies" }
 
-// GenerateRules names the rules that the Go language generated for a policy. A
-// list of data that is in the BUILD file already stays as it is.
-func (*policies) GenerateRules(args language.GenerateArgs) language.GenerateResult {
-	if slices.Contains(args.RegularFiles, definition) {
-		name(args.OtherGen, path.Base(args.Rel))
-	}
-	return language.GenerateResult{}
+const (
+	conformanceKind = "policy_conformance_test"
+	conformanceName = "conformance_test"
+)
+
+func (*policies) Kinds() map[string]rule.KindInfo {
+	own := map[string]bool{"policy": true}
+	return map[string]rule.KindInfo{conformanceKind: {NonEmptyAttrs: own, MergeableAttrs: own}}
 }
 
-func name(rules []*rule.Rule, version string) {
+func (*policies) Loads() []rule.LoadInfo {
+	return []rule.LoadInfo{{Name: "//tools/bundle:defs.bzl", Symbols: []string{conformanceKind}}}
+}
+
+// GenerateRules names the rules that the Go language generated for a policy, and adds
+// the conformance test. A list of data that is in the BUILD file already stays as it
+// is.
+func (*policies) GenerateRules(args language.GenerateArgs) (result language.GenerateResult) {
+	conformance := rule.NewRule(conformanceKind, conformanceName)
+	version := path.Base(args.Rel)
+	if !slices.Contains(args.RegularFiles, definition) || !name(args.OtherGen, version) {
+		result.Empty = append(result.Empty, conformance)
+		return result
+	}
+	conformance.SetAttr("policy", ":"+version)
+	result.Gen = append(result.Gen, conformance)
+	result.Imports = append(result.Imports, nil)
+	return result
+}
+
+// name reports whether there is a library.
+func name(rules []*rule.Rule, version string) bool {
 	var library *rule.Rule
 	for _, r := range rules {
 		if r.Kind() == "go_library" && !slices.Contains(r.AttrStrings("embedsrcs"), definition) {
@@ -45,7 +70,7 @@ func name(rules []*rule.Rule, version string) {
 		}
 	}
 	if library == nil {
-		return
+		return false
 	}
 	generated := ":" + library.Name()
 	library.SetName(version)
@@ -64,4 +89,5 @@ func name(rules []*rule.Rule, version string) {
 			r.SetAttr("embed", embed)
 		}
 	}
+	return true
 }

@@ -52,7 +52,7 @@ func tool() *command.Command {
 	}}
 }
 
-func TestMain(t *testing.T) {
+func TestCommandLine(t *testing.T) {
 	for _, tt := range []struct {
 		name, args string
 		code       int
