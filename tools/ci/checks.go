@@ -32,6 +32,7 @@ func (r Repository) Checks(full bool) []Check {
 		r.command("go", "vet", "./..."),
 		r.command("go", "tool", "-modfile=tools/lint/go.mod", "staticcheck", "./..."),
 		{"a wrong Envoy is refused", r.wrongEnvoy},
+		{"bad policies fail the build", r.refusedPolicies},
 	}
 	if full {
 		checks = append(checks, Check{"the payments image, built cold in another directory, is the same", r.sameImage})
