@@ -34,7 +34,7 @@ func direct(t testing.TB, p *policytest.Policy, token string) (*jwtvalidation.Va
 
 // maxVerifyAllocs are the allocations of letting a token pass beyond those of its
 // signature's verification.
-const maxVerifyAllocs = 40
+const maxVerifyAllocs = 32
 
 func TestAllocations(t *testing.T) {
 	token := signed("RS256", jwttest.RSA(), usual)

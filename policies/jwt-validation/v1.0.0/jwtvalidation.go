@@ -105,7 +105,7 @@ func (v *Validator) verify(token string) (*claims.Set, error) {
 	if err := t.Verify(key); err != nil {
 		return nil, err
 	}
-	all, err := t.Claims()
+	all, _, err := t.Claims()
 	if err != nil {
 		return nil, err
 	}

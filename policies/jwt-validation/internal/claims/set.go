@@ -48,12 +48,6 @@ func New(all map[string]any) (*Set, error) {
 	return s, nil
 }
 
-// Issuer returns the "iss" of claims that may not have been verified, or "".
-func Issuer(all map[string]any) string {
-	s, _ := all["iss"].(string)
-	return s
-}
-
 // All returns every claim by name. It must not be modified.
 func (s *Set) All() map[string]any { return s.all }
 
@@ -79,11 +73,12 @@ func (s *Set) Scopes() []string {
 func appendScopes(to []string, v any) []string {
 	switch v := v.(type) {
 	case string:
-		for word := range strings.SplitSeq(v, " ") {
-			if word != "" {
-				if to == nil {
-					to = make([]string, 0, strings.Count(v, " ")+1)
-				}
+		if to == nil {
+			to = make([]string, 0, strings.Count(v, " ")+1)
+		}
+		for v != "" {
+			var word string
+			if word, v, _ = strings.Cut(v, " "); word != "" {
 				to = append(to, word)
 			}
 		}

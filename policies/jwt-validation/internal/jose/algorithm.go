@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/golang-jwt/jwt/v5"
 )
 
 // Algorithm is a signature algorithm of RFC 7518, section 3.1, or RFC 8037. The
@@ -33,26 +31,12 @@ const (
 	algorithmEnd
 )
 
-// method is how each algorithm verifies; its Verify insists on the key type.
-var methods = [algorithmEnd]jwt.SigningMethod{
-	RS256: jwt.SigningMethodRS256,
-	RS384: jwt.SigningMethodRS384,
-	RS512: jwt.SigningMethodRS512,
-	PS256: strictPSS(jwt.SigningMethodPS256),
-	PS384: strictPSS(jwt.SigningMethodPS384),
-	PS512: strictPSS(jwt.SigningMethodPS512),
-	ES256: jwt.SigningMethodES256,
-	ES384: jwt.SigningMethodES384,
-	ES512: jwt.SigningMethodES512,
-	EdDSA: jwt.SigningMethodEdDSA,
-}
-
-// strictPSS verifies with the salt as long as the hash, as RFC 7518, section 3.5,
-// says; the library's own methods take a salt of any length.
-func strictPSS(m *jwt.SigningMethodRSAPSS) jwt.SigningMethod {
-	return &jwt.SigningMethodRSAPSS{SigningMethodRSA: m.SigningMethodRSA, Options: &rsa.PSSOptions{
-		SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: m.Hash,
-	}}
+// names are the algorithms' names in headers.
+var names = [algorithmEnd]string{
+	RS256: "RS256", RS384: "RS384", RS512: "RS512",
+	PS256: "PS256", PS384: "PS384", PS512: "PS512",
+	ES256: "ES256", ES384: "ES384", ES512: "ES512",
+	EdDSA: "EdDSA",
 }
 
 // ParseAlgorithm returns the algorithm of that name; names are case-sensitive.
@@ -66,7 +50,7 @@ func ParseAlgorithm(name string) (Algorithm, error) {
 // algorithmOf is ParseAlgorithm without an error to build.
 func algorithmOf(name string) Algorithm {
 	for a := RS256; a < algorithmEnd; a++ {
-		if methods[a].Alg() == name {
+		if names[a] == name {
 			return a
 		}
 	}
@@ -75,11 +59,7 @@ func algorithmOf(name string) Algorithm {
 
 // AlgorithmNames are the names of all algorithms.
 func AlgorithmNames() []string {
-	var names []string
-	for a := RS256; a < algorithmEnd; a++ {
-		names = append(names, a.String())
-	}
-	return names
+	return slices.Clone(names[RS256:])
 }
 
 // String is the algorithm's name in a token's header.
@@ -87,7 +67,7 @@ func (a Algorithm) String() string {
 	if a == 0 || a >= algorithmEnd {
 		return "none of the supported algorithms"
 	}
-	return methods[a].Alg()
+	return names[a]
 }
 
 // Algorithms is a set of algorithms. The zero value is empty.
@@ -168,9 +148,9 @@ func (s Algorithms) List() []Algorithm {
 
 // String lists the names, separated by commas.
 func (s Algorithms) String() string {
-	names := make([]string, 0, len(methods))
+	var list []string
 	for _, a := range s.List() {
-		names = append(names, a.String())
+		list = append(list, a.String())
 	}
-	return strings.Join(slices.Clip(names), ", ")
+	return strings.Join(list, ", ")
 }

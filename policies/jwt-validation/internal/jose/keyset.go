@@ -72,6 +72,16 @@ func (s *KeySet) Find(id string, a Algorithm) *Key {
 	return nil
 }
 
+// Knows reports whether a key has that "kid".
+func (s *KeySet) Knows(id string) bool {
+	for _, k := range s.keys {
+		if k.id == id {
+			return true
+		}
+	}
+	return false
+}
+
 // ParseJWKS reads a JWK Set (RFC 7517, section 5). Keys that cannot be used are
 // left out, as that section has it, and told in skipped, for the log; a set of
 // which none is left is an error.

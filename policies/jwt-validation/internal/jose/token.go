@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+	"unsafe"
 
 	"policyengine.dev/policies/jwt-validation/internal/strictjson"
 )
@@ -26,7 +27,8 @@ var (
 	ErrSignature = errors.New("a wrong signature")
 )
 
-// Token is a JWS in compact form, taken apart and not verified.
+// Token is a JWS in compact form, taken apart and not verified. Not safe for
+// concurrent use.
 type Token struct {
 	// Algorithm is the header's "alg".
 	Algorithm Algorithm
@@ -36,6 +38,8 @@ type Token struct {
 	Type string
 
 	input, payload, signature string
+	// decoded is the payload once it has been decoded.
+	decoded string
 }
 
 // segments are unpadded and canonical: one token has one spelling.
@@ -45,68 +49,59 @@ var segments = base64.RawURLEncoding.Strict()
 // the signature has been verified. allowed are the algorithms that it may have.
 func Parse(compact string, allowed Algorithms) (Token, error) {
 	var t Token
-	dots := 0
-	for i := 0; i < len(compact); i++ {
-		c := compact[i]
-		if c == '.' {
-			dots++
-		} else if !segmentChar[c] {
-			return t, ErrMalformed
-		}
-	}
-	switch dots {
-	case 2:
-	case 4:
-		return t, ErrEncrypted
-	default:
-		return t, ErrMalformed
-	}
 	header, rest, _ := strings.Cut(compact, ".")
-	payload, signature, _ := strings.Cut(rest, ".")
+	payload, signature, three := strings.Cut(rest, ".")
+	// Decoders skip line breaks; other characters they refuse themselves.
+	if !three || strings.IndexByte(signature, '.') >= 0 || strings.IndexByte(compact, '\n') >= 0 || strings.IndexByte(compact, '\r') >= 0 {
+		return t, notThreeParts(compact)
+	}
 	t.input = compact[:len(header)+1+len(payload)]
 	t.payload, t.signature = payload, signature
 	return t, t.readHeader(header, allowed)
 }
 
+// notThreeParts says what compact is instead.
+func notThreeParts(compact string) error {
+	dots := 0
+	for i := 0; i < len(compact); i++ {
+		if c := compact[i]; c == '.' {
+			dots++
+		} else if !segmentChar[c] {
+			return ErrMalformed
+		}
+	}
+	if dots == 4 {
+		return ErrEncrypted
+	}
+	return ErrMalformed
+}
+
+// usualHeader is the length of a decoded header beyond which memory is allocated
+// for it.
+const usualHeader = 256
+
 func (t *Token) readHeader(segment string, allowed Algorithms) error {
-	raw, err := segments.DecodeString(segment)
+	var buf [usualHeader]byte
+	raw, err := segments.AppendDecode(buf[:0], []byte(segment))
 	if err != nil {
 		return ErrMalformed
 	}
-	h, err := strictjson.Object(string(raw))
-	if err != nil {
+	fields := [...]strictjson.Field{{Name: "alg"}, {Name: "kid"}, {Name: "typ"}, {Name: "crit"}, {Name: "b64"}}
+	if strictjson.Fields(string(raw), fields[:]) != nil {
 		return ErrMalformed
 	}
-	if _, ok := h["crit"]; ok {
+	alg, kid, typ, crit, b64 := &fields[0], &fields[1], &fields[2], &fields[3], &fields[4]
+	switch {
+	case crit.Kind != strictjson.Absent || b64.Kind != strictjson.Absent:
 		return ErrCritical
-	}
-	if _, ok := h["b64"]; ok {
-		return ErrCritical
-	}
-	alg, ok := h["alg"].(string)
-	if !ok {
+	case alg.Kind != strictjson.Text || kid.Kind == strictjson.Other || typ.Kind == strictjson.Other:
 		return ErrMalformed
 	}
-	if t.KeyID, ok = optional(h, "kid"); !ok {
-		return ErrMalformed
-	}
-	if t.Type, ok = optional(h, "typ"); !ok {
-		return ErrMalformed
-	}
-	if t.Algorithm = algorithmOf(alg); !allowed.Has(t.Algorithm) {
+	t.KeyID, t.Type = kid.Text, typ.Text
+	if t.Algorithm = algorithmOf(alg.Text); !allowed.Has(t.Algorithm) {
 		return ErrAlgorithm
 	}
 	return nil
-}
-
-// optional returns the string member name; not ok where it is something else.
-func optional(m map[string]any, name string) (string, bool) {
-	v, there := m[name]
-	if !there {
-		return "", true
-	}
-	s, ok := v.(string)
-	return s, ok
 }
 
 // Verify reports whether the signature is key's: nil, [ErrSignature], or
@@ -119,24 +114,47 @@ func (t *Token) Verify(key *Key) error {
 	if err != nil {
 		return ErrMalformed
 	}
-	if methods[t.Algorithm].Verify(t.input, signature, key.public) != nil {
+	// Read only: a copy of what is signed would cost as much as hashing it.
+	input := unsafe.Slice(unsafe.StringData(t.input), len(t.input))
+	if !verify(t.Algorithm, key.public, input, signature) {
 		return ErrSignature
 	}
 	return nil
 }
 
-// Claims reads the payload as a JSON object. Before Verify has succeeded it is
-// whatever a stranger has written. Strings in it share no memory with the token.
-func (t *Token) Claims() (map[string]any, error) {
-	raw, err := segments.DecodeString(t.payload)
-	if err != nil {
-		return nil, ErrMalformed
+// Unverified returns a string claim as the token says it, and whether there is one,
+// before anybody knows whether to believe it: see [strictjson.String].
+func (t *Token) Unverified(claim string) (string, bool) {
+	if !t.decode() {
+		return "", false
 	}
-	m, err := strictjson.Object(string(raw))
-	if err != nil {
-		return nil, ErrMalformed
+	return strictjson.String(t.decoded, claim)
+}
+
+// Claims reads the payload as a JSON object, and tells about how much memory that
+// takes: see [strictjson.Object]. Before Verify has succeeded it is whatever a
+// stranger has written. Strings in it share no memory with the token.
+func (t *Token) Claims() (claims map[string]any, size int, err error) {
+	if !t.decode() {
+		return nil, 0, ErrMalformed
 	}
-	return m, nil
+	claims, size, err = strictjson.Object(t.decoded)
+	if err != nil {
+		return nil, 0, ErrMalformed
+	}
+	return claims, size, nil
+}
+
+func (t *Token) decode() bool {
+	if t.decoded == "" {
+		raw, err := segments.DecodeString(t.payload)
+		if err != nil {
+			return false
+		}
+		// Nobody writes to raw any more.
+		t.decoded = unsafe.String(unsafe.SliceData(raw), len(raw))
+	}
+	return true
 }
 
 var segmentChar = func() (t [256]bool) {

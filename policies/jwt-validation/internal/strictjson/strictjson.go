@@ -11,6 +11,7 @@ package strictjson
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -26,21 +27,188 @@ var ErrSyntax = errors.New("not a single strict JSON object")
 // Object reads the JSON object (RFC 8259) that text consists of. Values are
 // string, float64, bool, nil, []any or map[string]any. Strings without escapes
 // share text's memory. The only error is [ErrSyntax].
-func Object(text string) (map[string]any, error) {
-	r := reader{text: text}
+//
+// size is about how many bytes of memory the object takes, text included, for
+// whoever keeps it: rather too many than too few.
+func Object(text string) (object map[string]any, size int, err error) {
+	r := reader{text: text, size: len(text)}
 	if r.next() != '{' {
-		return nil, ErrSyntax
+		return nil, 0, ErrSyntax
 	}
 	m, ok := r.object(1)
 	if !ok || r.next() != 0 || r.at != len(text) {
-		return nil, ErrSyntax
+		return nil, 0, ErrSyntax
 	}
-	return m, nil
+	return m, r.size, nil
+}
+
+// What values take on a 64-bit machine, roughly: an object and each of its members,
+// whose table may be half empty; an array and each of its elements, likewise; a
+// string or a number, which an interface points to.
+const (
+	objectBytes  = 64
+	memberBytes  = 96
+	arrayBytes   = 24
+	elementBytes = 32
+	scalarBytes  = 16
+)
+
+// String returns the string member name of the object that text consists of, and
+// whether there is one. It looks no further than that member, builds nothing, and
+// so says nothing about the rest of text: it is for what is read before a signature
+// has been verified, and read by [Object] afterwards. Of a name that occurs twice it
+// gives the first.
+func String(text, name string) (value string, ok bool) {
+	r := reader{text: text}
+	if r.next() != '{' {
+		return "", false
+	}
+	r.at++
+	for r.next() == '"' {
+		n, ok := r.str()
+		if !ok || !r.take(':') {
+			return "", false
+		}
+		if n == name {
+			if r.next() != '"' {
+				return "", false
+			}
+			return r.str()
+		}
+		if !r.skip(1) || !r.take(',') {
+			return "", false
+		}
+	}
+	return "", false
+}
+
+// Field is a member that [Fields] looks for.
+type Field struct {
+	// Name is the member's name.
+	Name string
+	// Kind says what was found, and Text the value of a string.
+	Kind Kind
+	Text string
+}
+
+// Kind is what a member's value is.
+type Kind uint8
+
+// The kinds of values.
+const (
+	Absent Kind = iota
+	Text
+	// Other is anything but a string, null included.
+	Other
+)
+
+// Fields reads the object that text consists of, as [Object] does, and fills in the
+// members that fields name. It builds nothing, and a name that occurs twice is an
+// error only where it is one of those.
+func Fields(text string, fields []Field) error {
+	r := reader{text: text}
+	if !r.fields(fields) || r.next() != 0 || r.at != len(text) {
+		return ErrSyntax
+	}
+	return nil
+}
+
+func (r *reader) fields(fields []Field) bool {
+	if !r.take('{') {
+		return false
+	}
+	if r.take('}') {
+		return true
+	}
+	for {
+		if r.next() != '"' {
+			return false
+		}
+		name, ok := r.str()
+		if !ok || !r.take(':') {
+			return false
+		}
+		if !r.field(name, fields) {
+			return false
+		}
+		if r.take('}') {
+			return true
+		}
+		if !r.take(',') {
+			return false
+		}
+	}
+}
+
+// field reads the value of the member called name.
+func (r *reader) field(name string, fields []Field) bool {
+	for i := range fields {
+		f := &fields[i]
+		if f.Name != name {
+			continue
+		}
+		if f.Kind != Absent {
+			return false
+		}
+		if r.next() != '"' {
+			f.Kind = Other
+			break
+		}
+		f.Kind = Text
+		var ok bool
+		f.Text, ok = r.str()
+		return ok
+	}
+	return r.skip(1)
+}
+
+// skip reads over a value.
+func (r *reader) skip(depth int) bool {
+	open := r.next()
+	switch open {
+	case '{', '[':
+	case '"':
+		_, ok := r.str()
+		return ok
+	case 't', 'f', 'n':
+		_, ok := r.value(depth)
+		return ok
+	default:
+		_, ok := r.number()
+		return ok
+	}
+	if depth == MaxDepth {
+		return false
+	}
+	r.at++
+	if r.take(open + 2) { // "}" and "]" are two after "{" and "["
+		return true
+	}
+	for {
+		if open == '{' {
+			if r.next() != '"' {
+				return false
+			}
+			if _, ok := r.str(); !ok || !r.take(':') {
+				return false
+			}
+		}
+		if !r.skip(depth + 1) {
+			return false
+		}
+		if r.take(open + 2) {
+			return true
+		}
+		if !r.take(',') {
+			return false
+		}
+	}
 }
 
 type reader struct {
 	text string
 	at   int
+	size int
 }
 
 // next skips white space and returns the byte that follows, which it does not
@@ -68,10 +236,13 @@ func (r *reader) take(c byte) bool {
 // object reads from "{".
 func (r *reader) object(depth int) (map[string]any, bool) {
 	r.at++
-	m := make(map[string]any, 8)
+	r.size += objectBytes
 	if r.take('}') {
-		return m, true
+		return map[string]any{}, true
 	}
+	room := r.members(depth)
+	m := make(map[string]any, room)
+	r.size += room * memberBytes
 	for {
 		if r.next() != '"' {
 			return nil, false
@@ -85,6 +256,9 @@ func (r *reader) object(depth int) (map[string]any, bool) {
 			return nil, false
 		}
 		n := len(m)
+		if n >= room {
+			r.size += memberBytes
+		}
 		if m[name] = v; len(m) == n {
 			return nil, false // the name was there already
 		}
@@ -97,9 +271,19 @@ func (r *reader) object(depth int) (map[string]any, bool) {
 	}
 }
 
+// members is how much room to make for an object's members. The outermost usually
+// has nearly all there are: a map that has to grow costs as much as all the rest.
+func (r *reader) members(depth int) int {
+	if depth > 1 {
+		return 4
+	}
+	return min(strings.Count(r.text, ":"), 32)
+}
+
 // array reads from "[".
 func (r *reader) array(depth int) ([]any, bool) {
 	r.at++
+	r.size += arrayBytes
 	if r.take(']') {
 		return []any{}, true
 	}
@@ -110,6 +294,7 @@ func (r *reader) array(depth int) ([]any, bool) {
 			return nil, false
 		}
 		list = append(list, v)
+		r.size += elementBytes
 		if r.take(']') {
 			return list, true
 		}
@@ -122,6 +307,7 @@ func (r *reader) array(depth int) ([]any, bool) {
 func (r *reader) value(depth int) (any, bool) {
 	switch c := r.next(); c {
 	case '"':
+		r.size += scalarBytes
 		s, ok := r.str()
 		return s, ok
 	case '{':
@@ -143,6 +329,7 @@ func (r *reader) value(depth int) (any, bool) {
 	case 'n':
 		return nil, r.word("null")
 	default:
+		r.size += scalarBytes
 		f, ok := r.number()
 		return f, ok
 	}
@@ -203,24 +390,35 @@ func (r *reader) digits() bool {
 	return r.at > start
 }
 
+// ordinary are the bytes that a string has without further ado.
+var ordinary = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
 // str reads from the opening quotation mark to the closing one.
 func (r *reader) str() (string, bool) {
-	r.at++
-	start := r.at
+	rest := r.text[r.at+1:]
 	ascii := true
-	for ; r.at < len(r.text); r.at++ {
-		switch c := r.text[r.at]; {
+	for i := 0; i < len(rest); i++ {
+		c := rest[i]
+		if ordinary[c] {
+			continue
+		}
+		switch {
 		case c == '"':
-			s := r.text[start:r.at]
-			r.at++
-			return s, ascii || utf8.ValidString(s)
+			r.at += i + 2
+			return rest[:i], ascii || utf8.ValidString(rest[:i])
 		case c == '\\':
+			start := r.at + 1
+			r.at += i + 1
 			return r.escaped(start)
 		case c < ' ':
 			return "", false
-		case c >= utf8.RuneSelf:
-			ascii = false
 		}
+		ascii = false
 	}
 	return "", false
 }
@@ -229,6 +427,7 @@ func (r *reader) str() (string, bool) {
 // here.
 func (r *reader) escaped(start int) (string, bool) {
 	b := append(make([]byte, 0, 2*(r.at-start)+16), r.text[start:r.at]...)
+	defer func() { r.size += len(b) }()
 	for r.at < len(r.text) {
 		c := r.text[r.at]
 		r.at++

@@ -2,6 +2,8 @@ package strictjson_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -28,7 +30,7 @@ func TestObject(t *testing.T) {
 		{"as deep as may be", deep(strictjson.MaxDepth), nest(strictjson.MaxDepth)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := strictjson.Object(c.text)
+			got, _, err := strictjson.Object(c.text)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,10 +88,85 @@ func TestObjectRefuses(t *testing.T) {
 		"too deep":                    deep(strictjson.MaxDepth + 1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, err := strictjson.Object(text); err != strictjson.ErrSyntax {
+			if got, _, err := strictjson.Object(text); err != strictjson.ErrSyntax {
 				t.Errorf("Object(%q) = %v, %v; want ErrSyntax", text, got, err)
 			}
 		})
+	}
+}
+
+func TestString(t *testing.T) {
+	for _, c := range []struct {
+		name, text, want string
+		ok               bool
+	}{
+		{"the first member", `{"iss":"a","x":1}`, "a", true},
+		{"the last member", `{"x":{"iss":"b","y":[1,{"iss":"c"},[]]},"z":{},"w":"iss", "iss" : "a" }`, "a", true},
+		{"an escaped name and value", `{"is\u0073":"\u0061"}`, "a", true},
+		{"an empty value", `{"iss":""}`, "", true},
+		{"twice", `{"iss":"a","iss":"b"}`, "a", true},
+		{"what follows does not matter", `{"iss":"a"!`, "a", true},
+		{"no such member", `{"x":"a"}`, "", false},
+		{"nothing", `{}`, "", false},
+		{"a number", `{"iss":1}`, "", false},
+		{"null", `{"iss":null}`, "", false},
+		{"a list", `{"iss":["a"]}`, "", false},
+		{"broken before it", `{"x":01,"iss":"a"}`, "", false},
+		{"no colon before it", `{"x" 1,"iss":"a"}`, "", false},
+		{"an open list before it", `{"x":[1,"iss":"a"}`, "", false},
+		{"a number for a name, deeper", `{"x":{1:2},"iss":"a"}`, "", false},
+		{"no array's end", `{"x":[1},"iss":"a"}`, "", false},
+		{"too deep before it", `{"x":` + deep(strictjson.MaxDepth) + `,"iss":"a"}`, "", false},
+		{"deep before it", `{"x":` + deep(strictjson.MaxDepth-1) + `,"iss":"a"}`, "a", true},
+		{"an array", `["iss","a"]`, "", false},
+		{"empty", ``, "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, ok := strictjson.String(c.text, "iss"); got != c.want || ok != c.ok {
+				t.Errorf("%q, %v; want %q, %v", got, ok, c.want, c.ok)
+			}
+		})
+	}
+}
+
+// The size that is told is about what the garbage collector sees, whatever the
+// object is made of: a cache that goes by it stays within its bound.
+func TestObjectSize(t *testing.T) {
+	list := func(n int, element string) string {
+		return `{"a":[` + strings.TrimSuffix(strings.Repeat(element+",", n), ",") + `]}`
+	}
+	members := func(n int, value string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"%d":%s`, i, value)
+		}
+		return "{" + b.String()[1:] + "}"
+	}
+	for name, text := range map[string]string{
+		"usual claims": claims, "numbers": list(1000, "1"), "strings": list(1000, `"a"`), "empty lists": list(1000, "[]"), "lists": list(500, "[1]"),
+		"empty objects": list(1000, "{}"), "objects": list(500, `{"a":1}`), "members": members(1000, "1"), "few members": members(3, `"x"`),
+		"escapes": list(300, `"\\u0061aaaaaaaaaaaaaaaaaaaaaaaaa"`), "deep": deep(strictjson.MaxDepth), "nulls": list(1000, "null"),
+	} {
+		const copies = 200
+		kept := make([]map[string]any, copies)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		size := 0
+		for i := range kept {
+			m, n, err := strictjson.Object(strings.Clone(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept[i], size = m, n
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(kept)
+		got := int(after.HeapAlloc-before.HeapAlloc) / copies
+		if t.Logf("%s: %d bytes, and %d were told", name, got, size); got > size*5/4+64 || size > 5*got {
+			t.Errorf("%s: %d bytes, and %d were told", name, got, size)
+		}
 	}
 }
 
@@ -113,9 +190,13 @@ func FuzzObject(f *testing.F) {
 	f.Add(`{"a":1,"a":2}`)
 	f.Add(`{"a":1e999}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		got, err := strictjson.Object(text)
+		iss, found := strictjson.String(text, "iss")
+		got, _, err := strictjson.Object(text)
 		if err != nil {
 			return
+		}
+		if want, ok := got["iss"].(string); ok != found || want != iss {
+			t.Fatalf("%q: String gives %q, %v; want %q, %v", text, iss, found, want, ok)
 		}
 		if !utf8.ValidString(text) {
 			t.Fatalf("accepted %q, which is not UTF-8", text)
@@ -135,7 +216,7 @@ var claims = `{"iss":"https://issuer.example.com/","sub":"auth0|123456789","aud"
 func BenchmarkObject(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := strictjson.Object(claims); err != nil {
+		if _, _, err := strictjson.Object(claims); err != nil {
 			b.Fatal(err)
 		}
 	}
