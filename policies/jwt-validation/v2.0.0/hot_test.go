@@ -1,0 +1,212 @@
+package jwtvalidation_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"policyengine.dev/policies/jwt-validation/internal/jwttest"
+	jwtvalidation "policyengine.dev/policies/jwt-validation/v2.0.0"
+	"policyengine.dev/sdk/exchange"
+	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policytest"
+)
+
+// usual are claims as issuers give them.
+var usual = jwttest.Claims(good, "sub", "auth0|5f7c8ec7c33c6c004bbafe82", "aud", []string{audience, "https://example.com/userinfo"},
+	"azp", "my_client_id", "scope", "openid profile email payments:write", "jti", "a1b2c3d4e5f6", "roles", []string{"admin", "user"})
+
+// direct returns the policy with a request to be shown to it again and again.
+func direct(t testing.TB, p *policytest.Policy, token string) (*jwtvalidation.Validator, *policy.RequestContext) {
+	x := &exchange.Exchange{}
+	x.Request.Method, x.Request.Path = "GET", "/v1/payments?page=2"
+	x.Request.Headers.Reset([]exchange.Field{
+		{Name: "accept", Value: "*/*"}, {Name: "user-agent", Value: "curl"}, {Name: "x-request-id", Value: "1"},
+		{Name: "authorization", Value: "Bearer " + token}, {Name: "accept-encoding", Value: "gzip"},
+	})
+	req := policy.NewRequestContext(x, false)
+	return p.Instance.(*jwtvalidation.Validator), &req
+}
+
+// uncached are parameters with which every token is verified.
+func uncached(more map[string]any, keys ...jwttest.Key) map[string]any {
+	p := base(more, keys...)
+	p["cache"] = map[string]any{"entries": 0}
+	return p
+}
+
+// The most allocations of letting a token pass: one that is remembered, and one that
+// is not, beyond those of its signature's verification.
+const (
+	maxCachedAllocs = 0
+	maxVerifyAllocs = 32
+)
+
+func TestAllocations(t *testing.T) {
+	token := signed("RS256", jwttest.RSA(), usual)
+	pass := func(p map[string]any) float64 {
+		v, req := direct(t, build(t, p), token)
+		return testing.AllocsPerRun(100, func() {
+			if action, err := v.OnRequestHeaders(context.Background(), req); err != nil || action == nil {
+				t.Fatal(action, err)
+			}
+		})
+	}
+	headers := map[string]any{"claimsToHeaders": []any{map[string]any{"claim": "sub", "header": "x-user"}, map[string]any{"claim": "none", "header": "x-none"}}}
+	if n := pass(base(headers, jwttest.RSA())); n > maxCachedAllocs {
+		t.Errorf("%.0f allocations for a remembered token, want at most %d", n, maxCachedAllocs)
+	}
+	bare := testing.AllocsPerRun(100, func() { verifyBare(t, token) })
+	if n := pass(uncached(nil, jwttest.RSA())); n-bare > maxVerifyAllocs {
+		t.Errorf("%.0f allocations beyond the signature's verification, want at most %d", n-bare, maxVerifyAllocs)
+	}
+	v, req := direct(t, build(t, base(nil, jwttest.RSA())), "")
+	if n := testing.AllocsPerRun(100, func() { _, _ = v.OnRequestHeaders(context.Background(), req) }); n > 0 {
+		t.Errorf("%.0f allocations to refuse a request without a token, want none", n)
+	}
+}
+
+// verifyBare does what no verifier of RS256 can do without: hash and verify.
+func verifyBare(t testing.TB, token string) {
+	dot := strings.LastIndexByte(token, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(token[dot+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256([]byte(token[:dot]))
+	if err := rsa.VerifyPKCS1v15(jwttest.RSA().Public().(*rsa.PublicKey), crypto.SHA256, digest[:], signature); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BenchmarkRS256 compares the policy with the bare cryptography of the same token.
+func BenchmarkRS256(b *testing.B) {
+	token := signed("RS256", jwttest.RSA(), usual)
+	b.Run("bare", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			verifyBare(b, token)
+		}
+	})
+	b.Run("policy", func(b *testing.B) {
+		v, req := direct(b, build(b, uncached(nil, jwttest.RSA())), token)
+		b.ReportAllocs()
+		for b.Loop() {
+			if action, err := v.OnRequestHeaders(context.Background(), req); err != nil || action == nil {
+				b.Fatal(action, err)
+			}
+		}
+	})
+}
+
+// BenchmarkOverhead measures bare cryptography, the policy without a cache, and the
+// policy whose cache has not got the token, by turns, and compares the best of each,
+// which on a machine with other things to do tells more than averages.
+func BenchmarkOverhead(b *testing.B) {
+	token := signed("RS256", jwttest.RSA(), usual)
+	v, req := direct(b, build(b, uncached(nil, jwttest.RSA())), token)
+	caching, _ := direct(b, build(b, base(nil, jwttest.RSA())), token)
+	const batch = 10
+	var requests [batch]*policy.RequestContext
+	best := [3]time.Duration{time.Hour, time.Hour, time.Hour}
+	measure := func(n int, f func(i int)) {
+		begin := time.Now()
+		for i := range batch {
+			f(i)
+		}
+		best[n] = min(best[n], time.Since(begin))
+	}
+	for n := 0; b.Loop(); n++ {
+		measure(0, func(int) { verifyBare(b, token) })
+		measure(1, func(int) { _, _ = v.OnRequestHeaders(context.Background(), req) })
+		// Signing takes long: every token of a batch is put to use a few times,
+		// in caches that have not seen it.
+		if n%100 == 0 {
+			for i := range requests {
+				requests[i] = request(signed("RS256", jwttest.RSA(), jwttest.Claims(usual, "jti", fmt.Sprint("abcd", n, i))))
+			}
+		}
+		if n%100 < 20 {
+			caching.Forget()
+			measure(2, func(i int) { _, _ = caching.OnRequestHeaders(context.Background(), requests[i]) })
+		}
+	}
+	for n, name := range []string{"bare", "uncached", "cache-miss"} {
+		b.ReportMetric(float64(best[n].Nanoseconds())/batch, name+"-ns")
+	}
+	b.ReportMetric(100*(float64(best[1])/float64(best[0])-1), "uncached-overhead-%")
+	b.ReportMetric(100*(float64(best[2])/float64(best[0])-1), "cache-miss-overhead-%")
+}
+
+// BenchmarkCached is what a remembered token costs.
+func BenchmarkCached(b *testing.B) {
+	token := signed("RS256", jwttest.RSA(), usual)
+	v, req := direct(b, build(b, base(nil, jwttest.RSA())), token)
+	b.Run("one at a time", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if action, err := v.OnRequestHeaders(context.Background(), req); err != nil || action == nil {
+				b.Fatal(action, err)
+			}
+		}
+	})
+	b.Run("in parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if action, err := v.OnRequestHeaders(context.Background(), req); err != nil || action == nil {
+					b.Error(action, err)
+				}
+			}
+		})
+	})
+}
+
+func BenchmarkAlgorithms(b *testing.B) {
+	for alg, k := range jwttest.Algorithms() {
+		b.Run(alg, func(b *testing.B) {
+			v, req := direct(b, build(b, uncached(nil, k)), signed(alg, k, usual))
+			b.ReportAllocs()
+			for b.Loop() {
+				if action, err := v.OnRequestHeaders(context.Background(), req); err != nil || action == nil {
+					b.Fatal(action, err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkNoToken(b *testing.B) {
+	v, req := direct(b, build(b, base(nil, jwttest.RSA())), "")
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = v.OnRequestHeaders(context.Background(), req)
+	}
+}
+
+// Whatever a client puts into a header, it is refused: no panic, no error, no pass.
+func FuzzHeader(f *testing.F) {
+	key := jwttest.P256()
+	p := build(f, base(map[string]any{"tokenFrom": []any{
+		map[string]any{"header": "authorization", "scheme": "Bearer"}, map[string]any{"cookie": "t"}, map[string]any{"query": "t"}}}, key, jwttest.RSA()))
+	token := signed("ES256", key, good)
+	for _, seed := range []string{"", "Bearer", "Bearer ", "Bearer " + token[:len(token)-2], "bearer " + jwttest.RFC7515RS256, "Bearer " + jwttest.RFC7519None,
+		"Bearer ....", "Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6InAyNTYifQ.e30.", "Basic YTpi"} {
+		f.Add(seed, "t="+seed, "/?t="+seed)
+	}
+	f.Fuzz(func(t *testing.T, authorization, cookie, target string) {
+		if strings.Contains(authorization+cookie+target, token) {
+			return
+		}
+		x := p.Send(t, policytest.Request{Target: target, Headers: policytest.Headers("authorization", authorization, "cookie", cookie)})
+		if x.Immediate == nil {
+			t.Errorf("%q, %q, %q is let pass", authorization, cookie, target)
+		}
+	})
+}

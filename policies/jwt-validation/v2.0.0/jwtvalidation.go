@@ -1,0 +1,117 @@
+package jwtvalidation
+
+import (
+	"context"
+	"time"
+
+	"policyengine.dev/policies/jwt-validation/internal/bearer"
+	"policyengine.dev/policies/jwt-validation/internal/claims"
+	"policyengine.dev/policies/jwt-validation/internal/jose"
+	"policyengine.dev/policies/jwt-validation/internal/tokencache"
+	"policyengine.dev/sdk/policy"
+)
+
+// Policy is jwt-validation v2.0.0.
+var Policy = policy.Define(New)
+
+// Validator verifies tokens of several issuers. Safe for concurrent use.
+type Validator struct {
+	sources  []bearer.Source
+	forward  bool
+	maxBytes int
+	// algorithms are those that any issuer allows.
+	algorithms jose.Algorithms
+	issuers    []*issuer
+	byName     map[string]*issuer
+	cache      *tokencache.Cache[*admission]
+	ttl        time.Duration
+	host       policy.Host
+	// refused has the answer to each error that is the client's.
+	refused map[error]*policy.ImmediateResponse
+
+	hits, misses policy.Counter
+}
+
+// OnRequestHeaders lets the request pass, with the token's subject as its
+// principal, or answers 400, 401 or 403. An error means that there are no keys of
+// the token's issuer to verify it with, and never that there is something about the
+// token.
+func (v *Validator) OnRequestHeaders(ctx context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
+	m, err := v.admit(ctx, req)
+	if err == nil {
+		return m, nil
+	}
+	if r, ok := v.refused[err]; ok {
+		return r, nil
+	}
+	return nil, err
+}
+
+// admit returns what is done to a request with a good token.
+func (v *Validator) admit(ctx context.Context, req *policy.RequestContext) (*policy.RequestMutation, error) {
+	token, at, err := bearer.Find(req, v.sources)
+	if err != nil {
+		return nil, err
+	}
+	if len(token) > v.maxBytes {
+		return nil, errTooLarge
+	}
+	now := v.host.Clock.Now()
+	hash := v.cache.Hash(token)
+	a, ok := v.cache.Get(hash, token, now)
+	if ok && a.stands(now) {
+		v.hits.Add(1)
+		return a.answer(v, req, at), nil
+	}
+	v.misses.Add(1)
+	if a, err = v.verify(ctx, token, now); err != nil {
+		return nil, err
+	}
+	a.prepare(v, at)
+	v.remember(hash, token, a, now)
+	return a.answer(v, req, at), nil
+}
+
+// verify returns what becomes of a token that is an issuer's and good now.
+func (v *Validator) verify(ctx context.Context, token string, now time.Time) (*admission, error) {
+	t, err := jose.Parse(token, v.algorithms)
+	if err != nil {
+		return nil, err
+	}
+	// The issuer that the token says it is of: the signature, and the claims
+	// once they have been verified, have to prove it.
+	name, _ := t.Unverified("iss")
+	i, ok := v.byName[name]
+	switch {
+	case !ok:
+		return nil, claims.ErrIssuer
+	case !i.algorithms.Has(t.Algorithm):
+		return nil, jose.ErrAlgorithm
+	case len(i.types) > 0 && !jose.TypeIs(t.Type, i.types):
+		return nil, errType
+	}
+	key, keys, err := i.key(ctx, &t, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Verify(key); err != nil {
+		return nil, err
+	}
+	all, size, err := t.Claims()
+	if err != nil {
+		return nil, err
+	}
+	return i.admit(ctx, all, size, keys)
+}
+
+// remember keeps a in the cache, not beyond the token's time or the cache's own.
+func (v *Validator) remember(hash tokencache.Hash, token string, a *admission, now time.Time) {
+	if v.cache == nil {
+		return
+	}
+	until := now.Add(v.ttl)
+	if a.until.Before(until) {
+		until = a.until
+	}
+	v.cache.Put(hash, token, a, a.size(), now, until)
+}

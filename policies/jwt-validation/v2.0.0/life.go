@@ -1,0 +1,122 @@
+package jwtvalidation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"policyengine.dev/policies/jwt-validation/internal/bearer"
+	"policyengine.dev/policies/jwt-validation/internal/tokencache"
+	"policyengine.dev/sdk/policy"
+)
+
+// New refuses, with every problem at once, parameters under which no token could
+// pass, or one could that nobody meant to. It does no I/O: keys that are not in the
+// parameters are loaded by Start.
+func New(p Params, host policy.Host) (*Validator, error) {
+	p.setDefaults()
+	problems := p.check()
+	v := &Validator{
+		sources:  p.TokenFrom,
+		forward:  p.ForwardToken,
+		maxBytes: p.MaxTokenBytes,
+		byName:   make(map[string]*issuer, len(p.Issuers)),
+		ttl:      p.Cache.TTL.Std(),
+		host:     host,
+		refused:  prepareRefusals(p.Realm),
+		hits:     lookups(host.Metrics, "hit"),
+		misses:   lookups(host.Metrics, "miss"),
+	}
+	taken := bearer.HeaderNames(p.TokenFrom)
+	for n := range p.Issuers {
+		i, wrong := newIssuer(&p.Issuers[n], &p, taken, host)
+		if len(wrong) > 0 {
+			problems = append(problems, under(fmt.Sprintf("issuers[%d].", n), wrong)...)
+			continue
+		}
+		v.issuers = append(v.issuers, i)
+		v.byName[i.name] = i
+		v.algorithms |= i.algorithms
+		v.refused[i.errScope] = refuseScopes(p.Realm, i.scopes.wanted())
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	// After the checks: it takes memory.
+	v.cache = tokencache.New[*admission](p.Cache.Entries, p.Cache.Bytes)
+	v.shareHeaders()
+	return v, nil
+}
+
+func lookups(m policy.Metrics, result string) policy.Counter {
+	return m.Counter("token_cache_lookups_total", "Lookups of tokens in the cache of verified ones, by result.", policy.Label{Name: "result", Value: result})
+}
+
+// shareHeaders tells each issuer the headers of the others.
+func (v *Validator) shareHeaders() {
+	for _, i := range v.issuers {
+		known := map[policy.HeaderName]bool{}
+		for _, m := range i.mappings {
+			known[m.Header] = true
+		}
+		for _, other := range v.issuers {
+			for _, m := range other.mappings {
+				if !known[m.Header] {
+					known[m.Header] = true
+					i.others = append(i.others, string(m.Header))
+				}
+			}
+		}
+	}
+}
+
+// Start loads the keys of all issuers, at the same time, and keeps them up to date
+// from then on. It errs where no issuer has keys in the end. Where only some have
+// not, their tokens are errors until the background has loaded their keys, and the
+// others' are not held up. See [policy.Starter].
+func (v *Validator) Start(ctx context.Context) error {
+	errs := make([]error, len(v.issuers))
+	var wg sync.WaitGroup
+	for n, i := range v.issuers {
+		wg.Go(func() {
+			if err := i.keys.Start(ctx); err != nil {
+				errs[n] = fmt.Errorf("issuer %s: %w", i.name, err)
+			}
+		})
+	}
+	wg.Wait()
+	if !slices.Contains(errs, nil) {
+		return errors.Join(errs...)
+	}
+	if err := errors.Join(errs...); err != nil {
+		v.host.Logger.Warn("The keys of some issuers have not been loaded; their tokens are errors until they are.", "error", err)
+	}
+	return nil
+}
+
+// Adopt takes over the keys of issuers whose URL or file is the same as before. See
+// [policy.Adopter].
+func (v *Validator) Adopt(old any) {
+	before, ok := old.(*Validator)
+	if !ok {
+		return
+	}
+	for _, i := range v.issuers {
+		for _, o := range before.issuers {
+			if i.place != "" && i.place == o.place {
+				i.keys.Adopt(o.keys)
+				break
+			}
+		}
+	}
+}
+
+// Close ends what keeps the keys up to date.
+func (v *Validator) Close() error {
+	for _, i := range v.issuers {
+		i.keys.Close()
+	}
+	return nil
+}
