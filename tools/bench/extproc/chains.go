@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// chain is one thing to measure.
+type chain struct {
+	name   string
+	target float64
+	// policies are the chain's, in the configuration's form.
+	policies []string
+}
+
+const condition = `request.method == "POST" && request.path.startsWith("/v1/")`
+
+// setHeader is a use of the header policy on the request and, where both is set, on
+// the response.
+func setHeader(i int, when string, both bool) string {
+	p := fmt.Sprintf("{id: h%d, name: set-header, version: v1, params: {request: {set: [{name: x-step-%d, value: \"1\"}]}", i, i)
+	if both {
+		p += fmt.Sprintf(", response: {set: [{name: x-step-%d, value: \"1\"}]}", i)
+	}
+	p += "}"
+	if when != "" {
+		p += ", when: '" + when + "'"
+	}
+	return p + "}"
+}
+
+func five(when string, both bool) []string {
+	var all []string
+	for i := range 5 {
+		all = append(all, setHeader(i, when, both))
+	}
+	return all
+}
+
+func chains() []chain {
+	return []chain{
+		{"empty chain", 0.50, nil},
+		{"set-header on the request", 0.55, []string{setHeader(0, "", false)}},
+		{"five header policies on the request", 0.65, five("", false)},
+		{"five header policies on the request, each with a condition", 0.80, five(condition, false)},
+		{"five header policies on request and response", 1.00, five("", true)},
+	}
+}
+
+// startEngine starts an engine with the one chain.
+func startEngine(ctx context.Context, binary, dir string, c chain) (*server, error) {
+	dir, err := os.MkdirTemp(dir, "engine")
+	if err != nil {
+		return nil, err
+	}
+	chains := fmt.Sprintf("chains: [{name: bench, policies: [%s]}]\nroutes: [{name: bench, chain: bench}]\n", strings.Join(c.policies, ", "))
+	socket := filepath.Join(dir, "engine.sock")
+	engine := fmt.Sprintf("listeners: [{address: %q}]\nadmin: 127.0.0.1:0\nchains: chains.yaml\ntelemetry: {logs: {level: warn}}\n", "unix:"+socket)
+	for name, content := range map[string]string{"chains.yaml": chains, "engine.yaml": engine} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	s, err := start(ctx, socket, binary, "-config", filepath.Join(dir, "engine.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("starting the engine: %w", err)
+	}
+	return s, nil
+}
