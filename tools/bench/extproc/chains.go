@@ -14,6 +14,8 @@ type chain struct {
 	target float64
 	// policies are the chain's, in the configuration's form.
 	policies []string
+	// routes is how many routes there are beside the one that is asked for.
+	routes int
 }
 
 const condition = `request.method == "POST" && request.path.startsWith("/v1/")`
@@ -41,12 +43,14 @@ func five(when string, both bool) []string {
 }
 
 func chains() []chain {
+	one := []string{setHeader(0, "", false)}
 	return []chain{
-		{"empty chain", 0.50, nil},
-		{"set-header on the request", 0.55, []string{setHeader(0, "", false)}},
-		{"five header policies on the request", 0.65, five("", false)},
-		{"five header policies on the request, each with a condition", 0.80, five(condition, false)},
-		{"five header policies on request and response", 1.00, five("", true)},
+		{name: "empty chain", target: 0.50},
+		{name: "set-header on the request", target: 0.55, policies: one},
+		{name: "set-header on the request, 1,000 routes", target: 0.55, policies: one, routes: 999},
+		{name: "five header policies on the request", target: 0.65, policies: five("", false)},
+		{name: "five header policies on the request, each with a condition", target: 0.80, policies: five(condition, false)},
+		{name: "five header policies on request and response", target: 1.00, policies: five("", true)},
 	}
 }
 
@@ -56,9 +60,12 @@ func startEngine(ctx context.Context, binary, dir string, c chain) (*server, err
 	if err != nil {
 		return nil, err
 	}
-	chains := fmt.Sprintf("chains: [{name: bench, policies: [%s]}]\nroutes: [{name: bench, chain: bench}]\n", strings.Join(c.policies, ", "))
+	chains := fmt.Sprintf("chains: [{name: bench, policies: [%s]}]\nroutes:\n- {name: bench, chain: bench}\n", strings.Join(c.policies, ", "))
+	for i := range c.routes {
+		chains += fmt.Sprintf("- {name: other-%d, chain: bench}\n", i)
+	}
 	socket := filepath.Join(dir, "engine.sock")
-	engine := fmt.Sprintf("listeners: [{address: %q}]\nadmin: 127.0.0.1:0\nchains: chains.yaml\ntelemetry: {logs: {level: warn}}\n", "unix:"+socket)
+	engine := fmt.Sprintf("listeners: [{address: %q}]\nadmin: {address: \"127.0.0.1:0\"}\nsource: {path: chains.yaml}\ntelemetry: {logs: {level: warn}}\n", "unix:"+socket)
 	for name, content := range map[string]string{"chains.yaml": chains, "engine.yaml": engine} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			return nil, err
