@@ -31,6 +31,8 @@ type Verdict struct {
 	Kind Kind
 	// Why is for people: "POLICY_ENGINE_NETWORK says so".
 	Why string
+	// Probed is whether a probe was made just now.
+	Probed bool
 }
 
 // A Decider decides between open and closed.
@@ -52,7 +54,7 @@ type Decider struct {
 func (d Decider) Decide(ctx context.Context) (Verdict, error) {
 	switch setting := Kind(strings.ToLower(d.Setting)); setting {
 	case Open, Closed:
-		return Verdict{setting, Variable + " says so"}, nil
+		return Verdict{Kind: setting, Why: Variable + " says so"}, nil
 	case "":
 	default:
 		return Verdict{}, fmt.Errorf("%s is %q: set it to %q or %q, or unset it to have one probe decide", Variable, d.Setting, Open, Closed)
@@ -60,9 +62,9 @@ func (d Decider) Decide(ctx context.Context) (Verdict, error) {
 	if v, ok := d.recall(); ok {
 		return v, nil
 	}
-	v := Verdict{Open, "Bazel's module registry answers"}
+	v := Verdict{Kind: Open, Why: "Bazel's module registry answers", Probed: true}
 	if err := d.Probe(ctx); err != nil {
-		v = Verdict{Closed, "Bazel's module registry does not answer: " + err.Error()}
+		v.Kind, v.Why = Closed, "Bazel's module registry does not answer: "+err.Error()
 	}
 	d.remember(v.Kind)
 	return v, nil
@@ -82,7 +84,7 @@ func (d Decider) recall() (Verdict, bool) {
 	if err != nil || age < 0 || age > d.Keep || (kind != Open && kind != Closed) {
 		return Verdict{}, false
 	}
-	return Verdict{kind, fmt.Sprintf("a probe found so %s ago", age.Round(time.Second))}, true
+	return Verdict{Kind: kind, Why: fmt.Sprintf("a probe found so %s ago", age.Round(time.Second))}, true
 }
 
 // remember is a convenience for the next call: that it fails harms nothing.

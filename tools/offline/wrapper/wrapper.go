@@ -57,13 +57,13 @@ func (w *Wrapper) Run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	setup := closed.New(w.Cache, w.say)
+	if verdict.Probed || verdict.Kind == network.Closed && !setup.Ready() {
+		w.say("the network is %s: %s", verdict.Kind, verdict.Why)
+	}
 	text := w.cachesRC()
 	var command []string
 	if verdict.Kind == network.Closed {
-		setup := closed.New(w.Cache, w.say)
-		if !setup.Ready() {
-			w.say("this is a closed network (%s)", verdict.Why)
-		}
 		if err := setup.Ensure(ctx); err != nil {
 			return err
 		}

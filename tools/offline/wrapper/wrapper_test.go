@@ -83,6 +83,20 @@ func TestRunOnAnOpenNetwork(t *testing.T) {
 			t.Errorf("ran %q, want %s", m.ran, real)
 		}
 	})
+	t.Run("it says what a probe found, once", func(t *testing.T) {
+		m := newMachine(t)
+		program(t, filepath.Join(m.bin, "bazel"), "")
+		said := new(bytes.Buffer)
+		m.w.Stderr = said
+		for range 2 {
+			if err := m.w.Run(t.Context(), []string{"info"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := strings.Count(said.String(), "the network is open"); n != 1 {
+			t.Errorf("said so %d times:\n%s", n, said)
+		}
+	})
 	t.Run("a setting that is neither open nor closed stops it", func(t *testing.T) {
 		m := newMachine(t)
 		m.w.Getenv = func(string) string { return "ajar" }

@@ -20,6 +20,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := wrapper.New(*root, *cache).Run(ctx, flag.Args()); err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintln(os.Stderr, "bazelw: interrupted; what was being set up is begun anew the next time")
+			os.Exit(130)
+		}
 		fmt.Fprintln(os.Stderr, "bazelw:", err)
 		stop()
 		os.Exit(1)
