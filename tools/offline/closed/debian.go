@@ -99,6 +99,9 @@ func (a archive) open(ctx context.Context, from []target) error {
 	}
 	var problems []error
 	for _, t := range from {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err := a.configure(t); err != nil {
 			problems = append(problems, err)
 			continue

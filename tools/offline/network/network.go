@@ -50,7 +50,7 @@ type Decider struct {
 }
 
 // Decide returns the verdict: the setting's, a remembered one, or the probe's.
-// It errs only for a setting that is neither "open" nor "closed".
+// It errs for a setting that is neither "open" nor "closed", and when ctx ends.
 func (d Decider) Decide(ctx context.Context) (Verdict, error) {
 	switch setting := Kind(strings.ToLower(d.Setting)); setting {
 	case Open, Closed:
@@ -64,6 +64,9 @@ func (d Decider) Decide(ctx context.Context) (Verdict, error) {
 	}
 	v := Verdict{Kind: Open, Why: "Bazel's module registry answers", Probed: true}
 	if err := d.Probe(ctx); err != nil {
+		if ctx.Err() != nil { // the caller gave up: that says nothing of the network
+			return Verdict{}, ctx.Err()
+		}
 		v.Kind, v.Why = Closed, "Bazel's module registry does not answer: "+err.Error()
 	}
 	d.remember(v.Kind)

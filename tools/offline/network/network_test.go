@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -70,6 +71,21 @@ func TestDecideRemembers(t *testing.T) {
 	decide(2, "after it")
 	d.Keep = 0
 	decide(3, "when nothing is to be remembered")
+}
+
+func TestAnInterruptedProbeIsNoVerdict(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	memory := filepath.Join(t.TempDir(), "network")
+	_, err := network.Decider{
+		Memory: memory, Keep: time.Hour, Now: time.Now,
+		Probe: func(context.Context) error { cancel(); return ctx.Err() },
+	}.Decide(ctx)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v", err)
+	}
+	if _, err := os.Stat(memory); !os.IsNotExist(err) {
+		t.Errorf("it was remembered (%v)", err)
+	}
 }
 
 func TestHTTPProbe(t *testing.T) {
