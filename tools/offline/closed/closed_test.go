@@ -149,6 +149,7 @@ func setupOn(t *testing.T, h *host, env map[string]string) (*Setup, *[]string) {
 		Say:    func(f string, args ...any) { said = append(said, fmt.Sprintf(f, args...)) },
 		Getenv: func(k string) string { return all[k] },
 		run:    h,
+		free:   func(string) (uint64, error) { return needBytes, nil },
 	}, &said
 }
 
@@ -264,6 +265,22 @@ func TestEnsureFails(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestCheckFindsAFullDisk(t *testing.T) {
+	s, _ := setupOn(t, newHost(t), nil)
+	if problems := s.Check(t.Context()); len(problems) > 0 {
+		t.Fatalf("with all that is needed: %v", problems)
+	}
+	s.free = func(string) (uint64, error) { return needBytes - 1, nil }
+	problems := s.Check(t.Context())
+	if len(problems) != 1 || !strings.Contains(problems[0].Error(), "MiB free") || !strings.Contains(problems[0].Error(), "POLICY_ENGINE_CACHE") {
+		t.Errorf("problems = %v", problems)
+	}
+	// The cache need not be there yet for its disk to be looked at.
+	if n, err := freeBytes(filepath.Join(t.TempDir(), "not", "there")); err != nil || n == 0 {
+		t.Errorf("freeBytes = %d, %v", n, err)
 	}
 }
 

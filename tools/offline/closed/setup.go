@@ -31,12 +31,13 @@ type Setup struct {
 	// Getenv reads the environment: os.Getenv.
 	Getenv func(string) string
 
-	run runner
+	run  runner
+	free func(dir string) (uint64, error)
 }
 
 // New returns the set-up whose directory is under cache. Nothing is made yet.
 func New(cache string, say func(format string, args ...any)) *Setup {
-	return &Setup{Cache: cache, Say: say, Getenv: os.Getenv, run: hostRunner{}}
+	return &Setup{Cache: cache, Say: say, Getenv: os.Getenv, run: hostRunner{}, free: freeBytes}
 }
 
 // Dir is where the set-up is, or will be.
@@ -184,7 +185,7 @@ func (s *Setup) Check(ctx context.Context) []error {
 	if _, err := pip(ctx, s.run); err != nil {
 		found = append(found, err)
 	}
-	if free, err := freeBytes(s.Cache); err == nil && free < needBytes {
+	if free, err := s.free(s.Cache); err == nil && free < needBytes {
 		found = append(found, problem{
 			fmt.Sprintf("%s has %d MiB free, and %d are needed", s.Cache, free>>20, needBytes>>20),
 			"make room there, or set POLICY_ENGINE_CACHE to a directory that has it",
