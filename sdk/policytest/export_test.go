@@ -44,3 +44,8 @@ func SetHangTimeout(d time.Duration) (restore func()) {
 	hangTimeout = d
 	return func() { hangTimeout = old }
 }
+
+// CompareVersions says how found and listed versions differ.
+func CompareVersions(found []string, listed []Version) []string {
+	return compareVersions(found, listed)
+}

@@ -409,5 +409,6 @@ func TestHeadersNeedsPairs(t *testing.T) {
 			t.Error("a name without value is taken")
 		}
 	}()
-	policytest.Headers("a", "1", "b")
+	odd := []string{"a", "1", "b"}
+	policytest.Headers(odd...)
 }

@@ -1,0 +1,50 @@
+// Package servertiming tells the client how long the upstream took.
+package servertiming
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"policyengine.dev/sdk/policy"
+)
+
+// Policy is server-timing v1.0.0.
+var Policy = policy.Define(New)
+
+// Params are the policy's parameters: see policy.yaml.
+type Params struct {
+	Metric string `json:"metric"`
+}
+
+// ServerTiming measures from the request's headers to the response's.
+type ServerTiming struct {
+	clock  policy.Clock
+	prefix string
+}
+
+// began is the metadata that the request leaves for the response.
+const began = "server-timing.began"
+
+// New prepares the header's beginning.
+func New(p Params, host policy.Host) (*ServerTiming, error) {
+	return &ServerTiming{clock: host.Clock, prefix: p.Metric + ";dur="}, nil
+}
+
+// OnRequestHeaders notes the time. Instances are shared by all requests, so what
+// belongs to one request goes into its metadata.
+func (s *ServerTiming) OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
+	return &policy.RequestMutation{Metadata: []policy.Entry{{Key: began, Value: s.clock.Now()}}}, nil
+}
+
+// OnResponseHeaders adds the header.
+func (s *ServerTiming) OnResponseHeaders(_ context.Context, resp *policy.ResponseContext) (policy.ResponseAction, error) {
+	v, _ := resp.Metadata(began)
+	start, ok := v.(time.Time)
+	if !ok {
+		return nil, nil // the request was not seen
+	}
+	ms := s.clock.Now().Sub(start).Milliseconds()
+	timing := policy.Header{Name: "server-timing", Value: s.prefix + strconv.FormatInt(ms, 10)}
+	return &policy.ResponseMutation{Headers: policy.HeaderMutation{Append: []policy.Header{timing}}}, nil
+}
