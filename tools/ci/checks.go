@@ -30,6 +30,9 @@ func (r Repository) Checks(full bool) []Check {
 		{"gofmt -l", r.gofmt},
 		r.command("go", "mod", "tidy", "-diff"),
 		r.command("go", "vet", "./..."),
+		// Bazel builds without cgo, and so without the race detector. This also
+		// finds a policy version that gazelle has not seen yet.
+		r.command("go", "test", "-race", "./policies"),
 		r.command("go", "tool", "-modfile=tools/lint/go.mod", "staticcheck", "./..."),
 		{"a wrong Envoy is refused", r.wrongEnvoy},
 		{"bad policies fail the build", r.refusedPolicies},
