@@ -110,7 +110,10 @@ func TestSuitesThatAreRefused(t *testing.T) {
 
 func TestCases(t *testing.T) {
 	for _, s := range suites(t) {
-		t.Run(strings.TrimSuffix(filepath.Base(s.File), ".yaml"), func(t *testing.T) { s.Run(t, engine) })
+		t.Run(strings.TrimSuffix(filepath.Base(s.File), ".yaml"), func(t *testing.T) {
+			t.Parallel()
+			s.Run(t, engine)
+		})
 	}
 }
 

@@ -64,6 +64,9 @@ func (r Request) payload() (body io.Reader, length int64) {
 		for _, c := range r.Chunks {
 			chunks = append(chunks, []byte(c))
 		}
+		if r.BodySize > 0 {
+			chunks = append(chunks, filler(r.BodySize))
+		}
 		return &pieces{chunks: chunks, pause: r.Pause}, -1
 	case r.BodySize > 0:
 		return bytes.NewReader(filler(r.BodySize)), int64(r.BodySize)

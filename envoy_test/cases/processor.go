@@ -47,6 +47,8 @@ type Step struct {
 	Pause time.Duration `yaml:"pause"`
 	// Send are ProcessingResponse messages in text format.
 	Send []string `yaml:"send"`
+	// Last says that whatever comes after this step is of no interest.
+	Last bool `yaml:"last"`
 	// End ends the stream with this gRPC code; OK is a clean end. Without one
 	// the stream is left to Envoy after the last step.
 	End string `yaml:"end"`
@@ -94,12 +96,13 @@ func (p *processor) Process(stream extproc.ExternalProcessor_ProcessServer) erro
 	script, played := p.script, p.played
 	p.mu.Unlock()
 	var d differences
-	err := follow(stream, script, &d)
-	played <- d
-	return err
+	over := sync.OnceFunc(func() { played <- d })
+	defer over()
+	return follow(stream, script, &d, over)
 }
 
-func follow(stream extproc.ExternalProcessor_ProcessServer, script []Step, d *differences) error {
+// follow plays the script. It calls over when what follows does not matter.
+func follow(stream extproc.ExternalProcessor_ProcessServer, script []Step, d *differences, over func()) error {
 	for i, step := range script {
 		if err := step.play(stream, d, i); err != nil {
 			d.add("step %d of the processor: %v", i, err)
@@ -107,6 +110,9 @@ func follow(stream extproc.ExternalProcessor_ProcessServer, script []Step, d *di
 		}
 		if step.End != "" {
 			return step.end()
+		}
+		if step.Last {
+			over()
 		}
 	}
 	for {

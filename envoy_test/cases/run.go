@@ -158,7 +158,7 @@ func (r *runner) prepare(t *testing.T, x Exchange) {
 
 func (u Upstream) answer() harness.Answer {
 	a := harness.Answer{
-		Status: u.Status, Informational: u.Informational, Header: http.Header{}, Pause: u.Pause,
+		Status: u.Status, Informational: u.Informational, Header: http.Header{}, Delay: u.Delay, Pause: u.Pause,
 		Early: u.Early, Abort: u.Abort, Trailer: http.Header{},
 	}
 	for _, c := range u.Chunks {

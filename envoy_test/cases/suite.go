@@ -71,7 +71,7 @@ type Request struct {
 	Host    string  `yaml:"host"`
 	Headers Headers `yaml:"headers"`
 	Body    string  `yaml:"body"`
-	// BodySize is a body of so many bytes.
+	// BodySize is a body of so many bytes; after chunks it is one more.
 	BodySize int `yaml:"bodySize"`
 	// Chunks are sent one by one, without a declared length.
 	Chunks []string `yaml:"chunks"`
@@ -98,6 +98,8 @@ type Upstream struct {
 	Chunks   []string      `yaml:"chunks"`
 	Pause    time.Duration `yaml:"pause"`
 	Trailers Headers       `yaml:"trailers"`
+	// Delay lies before the answer.
+	Delay time.Duration `yaml:"delay"`
 	// Early answers before the request's body was read.
 	Early bool `yaml:"early"`
 	// Abort breaks the connection off.

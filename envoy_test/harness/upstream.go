@@ -47,6 +47,8 @@ type Answer struct {
 	// declared, unless Chunked is set or trailers follow.
 	Chunks  [][]byte
 	Chunked bool
+	// Delay lies between the request's end and the answer.
+	Delay time.Duration
 	// Pause lies between two chunks.
 	Pause   time.Duration
 	Trailer http.Header
@@ -135,6 +137,7 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Method: r.Method, Target: r.RequestURI, Host: r.Host, Proto: r.Proto,
 		Header: r.Header.Clone(), Body: body, Trailer: r.Trailer.Clone(), Broken: err != nil,
 	})
+	time.Sleep(a.Delay)
 	if a.Abort && len(a.Chunks) == 0 {
 		panic(http.ErrAbortHandler)
 	}
