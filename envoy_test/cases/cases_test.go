@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"policyengine.dev/envoy_test/cases"
+	"policyengine.dev/envoy_test/engines"
 )
 
 var update = flag.Bool("update", false, "write docs/ext_proc.md anew")
@@ -117,7 +118,4 @@ func TestCases(t *testing.T) {
 	}
 }
 
-func engine(t testing.TB) string {
-	t.Skip("no engine yet")
-	return ""
-}
+func engine(t testing.TB) string { return engines.Binary(t, engines.Cases) }

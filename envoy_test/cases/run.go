@@ -11,6 +11,7 @@ import (
 	"policyengine.dev/envoy_test/harness"
 	"policyengine.dev/envoy_test/harness/harnesstest"
 	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/envoy"
 )
 
 // Run runs the suite, each exchange a test of its own. engine returns the path of an
@@ -18,7 +19,7 @@ import (
 // on those before it only where it says so by First or Chains.
 func (s Suite) Run(t *testing.T, engine func(testing.TB) string) {
 	var r runner
-	var o harness.Options
+	o := harness.Options{Envoy: envoy.Binary(t)} // or the test is skipped, before an engine is built
 	if s.Chains.Kind() == strictyaml.Missing {
 		r.processor = startProcessor(t)
 		o.Bootstrap.Engine = r.processor.address
@@ -144,9 +145,10 @@ func (r *runner) prepare(t *testing.T, x Exchange) {
 	case "terminate the engine":
 		r.stack.Engine.Terminate()
 	case "start the engine":
-		if err := r.stack.Engine.Start(harnesstest.Context(t)); err != nil {
+		if err := r.stack.Engine.Start(harnesstest.Context(t), chainsText(x.Chains)); err != nil {
 			t.Fatal(err)
 		}
+		return
 	}
 	if x.Chains.Kind() == strictyaml.Missing {
 		return

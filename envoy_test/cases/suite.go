@@ -245,6 +245,9 @@ func Read(file string) (Suite, error) {
 		if f.Chains.Kind() != strictyaml.Missing && x.Processor != nil {
 			found.Add(n.At("processor").Problem("there is an engine already", "leave it out, or the suite's chains"))
 		}
+		if x.First == "start the engine" && x.Chains.Kind() == strictyaml.Missing {
+			found.Add(n.Problem("an engine is started without chains", "say which"))
+		}
 		lines += len(f.Lines) + len(x.Lines)
 	}
 	if lines == 0 {

@@ -55,9 +55,6 @@ func StartEngine(ctx context.Context, o EngineOptions) (*Engine, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", e.path(adminSocket))
 		},
 	}
-	if err := e.writeChains(o.Chains); err != nil {
-		return nil, err
-	}
 	static, err := json.MarshalIndent(merged(map[string]any{
 		"listeners": []any{map[string]any{"address": e.Address()}},
 		"admin":     map[string]any{"address": e.AdminAddress()},
@@ -70,7 +67,7 @@ func StartEngine(ctx context.Context, o EngineOptions) (*Engine, error) {
 	if err := os.WriteFile(e.path(engineFile), static, 0o600); err != nil {
 		return nil, fmt.Errorf("writing the engine's configuration: %w", err)
 	}
-	return e, e.Start(ctx)
+	return e, e.Start(ctx, o.Chains)
 }
 
 // The names of an engine's files.
@@ -83,8 +80,12 @@ const (
 
 func (e *Engine) path(name string) string { return filepath.Join(e.options.Dir, name) }
 
-// Start starts an engine again that has been stopped, with the same files.
-func (e *Engine) Start(ctx context.Context) (err error) {
+// Start starts an engine again that has been stopped, with these chains and the
+// same engine.yaml.
+func (e *Engine) Start(ctx context.Context, chains []byte) (err error) {
+	if err := e.writeChains(chains); err != nil {
+		return err
+	}
 	e.process, err = startProcess("the engine", e.options.Path, e.options.Dir, []string{"--config", e.path(engineFile)}, e.options.Environment)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"policyengine.dev/runtime/host"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/strictyaml"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -151,6 +152,15 @@ func TestPages(t *testing.T) {
 	if problems, err := promlint.New(strings.NewReader(metrics)).Lint(); err != nil || len(problems) > 0 {
 		t.Errorf("metrics: %v %v", problems, err)
 	}
+}
+
+// TestRefusedFile proves that a file which never came to the worker shows with the
+// places of its problems.
+func TestRefusedFile(t *testing.T) {
+	p := newPage(t, false)
+	p.worker.Refuse("three", strictyaml.Diagnostics{{File: "chains.yaml", Line: 7, Column: 3, Path: "chains[0].polices", Problem: "unknown field"}})
+	p.want("/config_dump", 200, `"version": "three"`, `"file": "chains.yaml"`, `"line": 7`, `"column": 3`, `"path": "chains[0].polices"`, `"message": "unknown field"`)
+	p.want("/", 200, "Refused: three", "chains.yaml:7:3", "unknown field")
 }
 
 func TestNothingCanBeChanged(t *testing.T) {

@@ -19,7 +19,7 @@ code{font:13px ui-monospace,monospace}.bad{color:#a30000}.good{color:#0a6b0a}
 {{with .Config}} · configuration <code>{{.Version}}</code>, loaded {{.Loaded.Format "2006-01-02 15:04:05 MST"}}{{end}}
  · <a href="/metrics">metrics</a> · <a href="/config_dump">config dump</a></p>
 {{with .Rejected}}<h2 class="bad">Refused: {{.Version}}, {{.At.Format "2006-01-02 15:04:05 MST"}}</h2>
-<table><tr><th>where<th>what<th>remedy</tr>{{range .Problems}}<tr><td><code>{{.Path}}</code><td>{{.Message}}<td>{{.Remedy}}</tr>{{end}}</table>{{end}}
+<table><tr><th>where<th>what<th>remedy</tr>{{range .Problems}}<tr><td>{{if .File}}{{.File}}:{{.Line}}:{{.Column}} {{end}}<code>{{.Path}}</code><td>{{.Message}}<td>{{.Remedy}}</tr>{{end}}</table>{{end}}
 {{with .Config}}{{if .Warnings}}<h2>Warnings</h2>
 <table><tr><th>where<th>what<th>remedy</tr>{{range .Warnings}}<tr><td><code>{{.Path}}</code><td>{{.Message}}<td>{{.Remedy}}</tr>{{end}}</table>{{end}}
 <h2>Routes</h2><table><tr><th>route<th>chain</tr>{{range $route, $chain := .Routes}}<tr><td><code>{{$route}}</code><td>{{$chain}}</tr>{{end}}</table>

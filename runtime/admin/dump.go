@@ -2,12 +2,14 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/strictyaml"
 )
 
 // The types of /config_dump. Fields are added, never renamed.
@@ -40,6 +42,10 @@ type (
 	}
 	// ProblemDump is one thing that is wrong.
 	ProblemDump struct {
+		// File, Line and Column are there where it is known which file it is in.
+		File    string `json:"file,omitempty"`
+		Line    int    `json:"line,omitempty"`
+		Column  int    `json:"column,omitempty"`
 		Path    string `json:"path,omitempty"`
 		Message string `json:"message"`
 		Remedy  string `json:"remedy,omitempty"`
@@ -186,13 +192,20 @@ func sortedSet(names []string) []string {
 }
 
 func problems(err error) []ProblemDump {
-	all, ok := err.(worker.Problems)
-	if !ok {
-		return []ProblemDump{{Message: err.Error()}}
-	}
 	var out []ProblemDump
-	for _, p := range all {
-		out = append(out, ProblemDump{p.Path, p.Message, p.Remedy})
+	var positioned strictyaml.Diagnostics
+	var plain worker.Problems
+	switch {
+	case errors.As(err, &positioned):
+		for _, d := range positioned {
+			out = append(out, ProblemDump{File: d.File, Line: d.Line, Column: d.Column, Path: d.Path, Message: d.Problem, Remedy: d.Remedy})
+		}
+	case errors.As(err, &plain):
+		for _, p := range plain {
+			out = append(out, ProblemDump{Path: p.Path, Message: p.Message, Remedy: p.Remedy})
+		}
+	default:
+		out = []ProblemDump{{Message: err.Error()}}
 	}
 	return out
 }

@@ -63,7 +63,7 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
-			Worker: e.worker, Metrics: registered, Draining: e.draining.Load,
+			Worker: e.worker, Metrics: registered, Draining: e.draining.Load, Pprof: static.Pprof,
 			Build: admin.Build{Engine: Version(), Go: runtime.Version()},
 		}),
 		ReadTimeout: 10 * time.Second,

@@ -52,6 +52,7 @@ func (e *Engine) newRecorder() (telemetry.Recorder, error) {
 // apply puts a configuration in force, or says why not.
 func (e *Engine) apply(ctx context.Context, update config.Update) error {
 	if err := update.Problems(e.update(ctx, update)); err != nil {
+		e.worker.Refuse(update.Spec.Version, err)
 		e.logger.Error("chains and routes refused", slog.String("version", update.Spec.Version), slog.Any("error", err))
 		return err
 	}

@@ -143,6 +143,13 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	if c, ok := s.Chain("r"); !ok || c.Name() != "c" {
 		t.Error("the last good configuration is gone")
 	}
+	// The same refusal told again, and one of a source that was not even read.
+	for i, version := range []string{"2", "3"} {
+		h.Refuse(version, errors.New("chains.yaml:1:1: why"))
+		if st := h.Status(); st.Version != "1" || st.Rejected != version || st.Err.Error() != "chains.yaml:1:1: why" || st.Rejections != uint64(1+i) {
+			t.Errorf("refused %s: status %+v", version, st)
+		}
+	}
 }
 
 func TestWarnings(t *testing.T) {

@@ -143,10 +143,7 @@ func (w *Worker) Update(ctx context.Context, spec Spec) (warnings Problems, err 
 		for _, in := range c.fresh {
 			in.close()
 		}
-		w.mu.Lock()
-		w.status.Rejected, w.status.RejectedAt, w.status.Err = spec.Version, w.options.Host.Clock.Now(), err
-		w.status.Rejections++
-		w.mu.Unlock()
+		w.Refuse(spec.Version, err)
 		w.options.Host.Logger.Error("configuration refused; the last good one stays in force",
 			slog.String("version", spec.Version), slog.Any("error", err))
 		return c.warnings, err
@@ -155,6 +152,18 @@ func (w *Worker) Update(ctx context.Context, spec Spec) (warnings Problems, err 
 	w.options.Host.Logger.Info("configuration in force", slog.String("version", spec.Version),
 		slog.Int("chains", len(spec.Chains)), slog.Int("routes", len(spec.Routes)), slog.Int("warnings", len(c.warnings)))
 	return c.warnings, nil
+}
+
+// Refuse records that a configuration was refused, for Status: one that did not come
+// as far as Update, such as a file that is no YAML, or the same that Update has just
+// refused, with a reason that says more. What is in force stays in force.
+func (w *Worker) Refuse(version string, reason error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status.Err == nil || w.status.Rejected != version {
+		w.status.Rejections++
+	}
+	w.status.Rejected, w.status.RejectedAt, w.status.Err = version, w.options.Host.Clock.Now(), reason
 }
 
 func (w *Worker) swap(c *compilation) {
