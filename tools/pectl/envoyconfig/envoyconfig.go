@@ -41,6 +41,7 @@ says, unless --admin, --dump or --engine say otherwise.`,
 			}
 			return g.run(ctx, &engine, io)
 		},
+		Commands: []*command.Command{checkCommand()},
 	}
 }
 

@@ -1,0 +1,146 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	http "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+
+	"policyengine.dev/sdk/strictyaml"
+)
+
+// service looks at the cluster that a setup leads to.
+func (c *checker) service(s *setup) {
+	if s.service.GetEnvoyGrpc() == nil {
+		return // the engine's name was given for it, and Envoy knows no more of it
+	}
+	name := s.service.GetEnvoyGrpc().GetClusterName()
+	n, ok := c.resources.clusters[name]
+	if ok {
+		c.cluster(n)
+		return
+	}
+	severity, problem := Error, fmt.Sprintf("there is no cluster %q: every request is answered 500", name)
+	if c.resources.dynamic[clusters] {
+		severity, problem = Warning, fmt.Sprintf("the cluster %q comes from elsewhere, and was not looked at", name)
+	}
+	c.found(ClusterMissing, severity, at(s.at, "grpc_service"), s.in, problem,
+		"give the file that it is in as well; pectl envoy-config writes one")
+}
+
+const (
+	httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+	upstreamTLS = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+)
+
+func (c *checker) cluster(n strictyaml.Node) {
+	name := at(n, "name").Text()
+	if c.clusters[name] {
+		return
+	}
+	c.clusters[name] = true
+	in := scope{}.within("cluster", name)
+	var msg clusterv3.Cluster
+	if _, err := decode(n, &msg); err != nil {
+		c.unreadable(n, in, "the cluster", err)
+		return
+	}
+	c.looked.Clusters++
+	if !c.http2(n, &msg) {
+		c.found(ClusterHTTP2, Error, at(n, "typed_extension_protocol_options"), in, "Envoy does not speak HTTP/2 with the engine, so that no request is ever answered",
+			"set explicit_http_config.http2_protocol_options in "+httpOptions)
+	}
+	c.breakers(n, &msg, in)
+	c.tls(n, in)
+	if len(msg.GetHealthChecks()) == 0 {
+		c.found(ClusterHealth, Note, n, in, "an engine that drains, or is not ready yet, gets requests all the same", "add a gRPC health check")
+	}
+}
+
+func (c *checker) http2(n strictyaml.Node, msg *clusterv3.Cluster) bool {
+	options := at(n, "typed_extension_protocol_options").At(httpOptions)
+	if !there(options) {
+		return msg.GetHttp2ProtocolOptions() != nil //nolint:staticcheck // existing configurations have it
+	}
+	var o http.HttpProtocolOptions
+	if _, err := decode(options, &o); err != nil {
+		return false
+	}
+	// With ALPN the engine chooses HTTP/2.
+	return o.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil || o.GetAutoConfig() != nil
+}
+
+// defaultLimit is that of each of Envoy's circuit breakers.
+const defaultLimit = 1024
+
+func (c *checker) breakers(n strictyaml.Node, msg *clusterv3.Cluster, in scope) {
+	place := at(n, "circuit_breakers")
+	requests, pending := uint32(defaultLimit), uint32(defaultLimit)
+	for i, t := range msg.GetCircuitBreakers().GetThresholds() {
+		if t.GetPriority() != core.RoutingPriority_DEFAULT {
+			continue // the filter's streams have the default priority
+		}
+		place = at(n, "circuit_breakers", "thresholds", i)
+		if t.GetMaxRequests() != nil {
+			requests = t.GetMaxRequests().GetValue()
+		}
+		if t.GetMaxPendingRequests() != nil {
+			pending = t.GetMaxPendingRequests().GetValue()
+		}
+		break
+	}
+	for name, limit := range map[string]uint32{"max_requests": requests, "max_pending_requests": pending} {
+		if limit <= defaultLimit {
+			c.found(ClusterLimits, Error, place, in,
+				fmt.Sprintf("%s is %d: every HTTP request holds a stream to the engine, and what is over the limit is answered 500", name, limit),
+				fmt.Sprintf("set %s far above what Envoy has in flight, 1000000 for example", name))
+		}
+	}
+}
+
+// tls looks whether cluster and engine agree, where all of the engine's listeners
+// are alike.
+func (c *checker) tls(n strictyaml.Node, in scope) {
+	message, fields := extension(at(n, "transport_socket", "typed_config"))
+	speaks := message == upstreamTLS
+	var with, without bool
+	for _, l := range c.needs.Engine.Listeners {
+		with, without = with || l.TLS != nil, without || l.TLS == nil
+	}
+	plain := message == "" || message == "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+	switch {
+	case with && !without && plain && !there(at(n, "transport_socket_matches")):
+		c.found(ClusterTLS, Error, n, in, "the engine's listeners speak TLS and the cluster does not: every request is answered 500", "add a transport_socket for TLS")
+	case without && !with && speaks:
+		c.found(ClusterTLS, Error, at(n, "transport_socket"), in, "the cluster speaks TLS and the engine's listeners do not: every request is answered 500", "take transport_socket out, or give the listener tls in engine.yaml")
+	}
+	if !speaks {
+		return
+	}
+	var t tls.UpstreamTlsContext
+	if _, err := decode(fields, &t); err != nil {
+		c.unreadable(fields, in, "the TLS context", err)
+		return
+	}
+	common := t.GetCommonTlsContext()
+	context := common.GetValidationContext()
+	if combined := common.GetCombinedValidationContext(); combined != nil {
+		context = combined.GetDefaultValidationContext()
+	}
+	verified := common.GetValidationContext() != nil || common.GetCombinedValidationContext() != nil ||
+		common.GetValidationContextSdsSecretConfig() != nil
+	named := common.GetValidationContextSdsSecretConfig() != nil || len(context.GetMatchTypedSubjectAltNames()) > 0 || t.GetAutoSniSanValidation()
+	switch {
+	case !verified:
+		c.found(ClusterTLS, Warning, at(n, "transport_socket"), in, "Envoy does not verify the engine's certificate: whoever can put himself between decides on requests", "add a validation_context with trusted_ca and match_typed_subject_alt_names")
+	case !named:
+		c.found(ClusterTLS, Warning, at(n, "transport_socket"), in, "any certificate of these authorities passes for the engine's", "add match_typed_subject_alt_names to the validation_context")
+	}
+	alpn := common.GetAlpnProtocols()
+	if len(alpn) > 0 && !slices.Contains(alpn, "h2") {
+		c.found(ClusterTLS, Error, at(n, "transport_socket"), in, "alpn_protocols lacks h2, without which gRPC servers refuse the connection", "add h2")
+	}
+}

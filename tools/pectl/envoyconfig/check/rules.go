@@ -1,0 +1,114 @@
+package check
+
+// Rule is something that is looked for.
+type Rule struct {
+	ID string
+	// What says what is looked for, and why it matters.
+	What string
+}
+
+// The rules, as findings name them.
+const (
+	FilterMissing      = "filter-missing"
+	FilterDisabled     = "filter-disabled"
+	FilterOptional     = "filter-optional"
+	FilterConditional  = "filter-conditional"
+	FilterTwice        = "filter-twice"
+	FilterOrder        = "filter-order"
+	RouteChangedLater  = "route-changed-later"
+	NotGRPC            = "not-grpc"
+	FailureModeAllow   = "failure-mode-allow"
+	Observability      = "observability-mode"
+	DenialsIgnored     = "denials-ignored"
+	HeadersSkipped     = "request-headers-skipped"
+	HeadersWithheld    = "headers-withheld"
+	MessageTimeout     = "message-timeout"
+	StampMissing       = "stamp-missing"
+	StampUnreadable    = "stamp-unreadable"
+	StampMismatch      = "stamp-mismatch"
+	ModeOverrideOff    = "mode-override-off"
+	ModeOverrideList   = "mode-override-list"
+	FullDuplexBlocks   = "full-duplex-blocks-override"
+	FullDuplexOverride = "full-duplex-by-override"
+	FullDuplexTrailers = "full-duplex-without-trailers"
+	SendWithoutWaiting = "send-body-without-waiting"
+	BodyInVain         = "body-sent-in-vain"
+	RouteNameMissing   = "route-name-missing"
+	AttributeMissing   = "attribute-missing"
+	CodeDetailsMissing = "code-details-missing"
+	InitialMetadata    = "initial-metadata"
+	RerouteOff         = "reroute-off"
+	RouteCacheCleared  = "route-cache-cleared"
+	MutationRules      = "mutation-rules"
+	DynamicMetadata    = "dynamic-metadata"
+	RequestModified    = "request-modified"
+	ClusterMissing     = "cluster-missing"
+	ClusterHTTP2       = "cluster-http2"
+	ClusterLimits      = "cluster-limits"
+	ClusterTLS         = "cluster-tls"
+	ClusterHealth      = "cluster-health"
+	BufferLimit        = "buffer-limit"
+	UpgradeBypass      = "upgrade-bypass"
+	UpgradeBuffered    = "upgrade-buffered"
+	RouteDisabled      = "route-disabled"
+	RouteBlockUnused   = "route-block-unused"
+	RouteUnnamed       = "route-unnamed"
+	RouteUnknown       = "route-unknown"
+	RouteUnused        = "route-unused"
+	RoutesUnseen       = "routes-unseen"
+	UnknownField       = "unknown-field"
+	Unreadable         = "unreadable"
+)
+
+// Rules are all rules, in the order of the documentation.
+var Rules = []Rule{
+	{FilterMissing, "A connection manager has no filter that leads to the engine: none of its requests pass a chain."},
+	{FilterDisabled, "The filter is switched off where nothing else is said."},
+	{FilterOptional, "The filter is left out in silence by an Envoy that does not know it."},
+	{FilterConditional, "The filter is inside another one that decides whether it runs."},
+	{FilterTwice, "Two filters lead to the engine: each request is charged, limited and changed twice."},
+	{FilterOrder, "A filter in front of the engine's answers requests that no chain has seen, from a cache for example."},
+	{RouteChangedLater, "A filter behind the engine's may have the route chosen anew: the chain that ran is then not that of the route that is taken."},
+	{NotGRPC, "The filter does not speak gRPC with the engine."},
+	{FailureModeAllow, "Requests pass when the engine cannot be reached, fails, or takes too long."},
+	{Observability, "Envoy waits for no answer: nothing is ever refused or changed."},
+	{DenialsIgnored, "Envoy ignores immediate responses: what a chain refuses passes."},
+	{HeadersSkipped, "Request headers are not sent, so no request policy runs."},
+	{HeadersWithheld, "Some headers are kept from the engine, so that policies decide on another request than the upstream gets."},
+	{MessageTimeout, "Envoy gives up sooner than the engine believes, or at once."},
+	{StampMissing, "The filter does not tell the engine what it is set up to do, and engine.yaml says something else."},
+	{StampUnreadable, "The filter's stamp cannot be read by the engine."},
+	{StampMismatch, "The filter's stamp says something else than its fields."},
+	{ModeOverrideOff, "A chain needs more than the filter shows, and Envoy ignores the engine's mode overrides, or the engine is not told that it may send them."},
+	{ModeOverrideList, "allowed_override_modes lacks a mode that a chain needs. Envoy compares modes as they are written, and ignores others in silence."},
+	{FullDuplexBlocks, "FULL_DUPLEX_STREAMED in the filter's own processing mode has Envoy ignore mode overrides everywhere."},
+	{FullDuplexOverride, "A chain that holds back pieces of a body gets full duplex by a mode override only, which comes too late for an empty body: the request hangs."},
+	{FullDuplexTrailers, "A body in full duplex without trailers: Envoy accepts that in a route, and messages with trailers hang."},
+	{SendWithoutWaiting, "Bodies are sent without waiting for the reply to headers, which has Envoy ignore mode overrides."},
+	{BodyInVain, "Bodies are sent that no chain wants, and cannot be switched off."},
+	{RouteNameMissing, "The engine is not told the route's name, and refuses everything."},
+	{AttributeMissing, "An attribute that a condition reads is not sent: the condition errs."},
+	{CodeDetailsMissing, "The engine cannot tell Envoy's own early responses from an upstream's, and replaces them by a 500."},
+	{InitialMetadata, "Metadata with which Envoy cannot make a gRPC client. It starts all the same, and then lets every request pass, whatever failure_mode_allow says, or ends at the first one."},
+	{RerouteOff, "A chain wants the route chosen anew, and the filter does not allow it."},
+	{RouteCacheCleared, "The route is chosen anew after every chain: the chain that ran may not be that of the route that is taken."},
+	{MutationRules, "The filter drops changes that policies make."},
+	{DynamicMetadata, "The filter drops metadata that policies set for other filters and the access log."},
+	{RequestModified, "An extension changes what the engine is shown or what it has answered."},
+	{ClusterMissing, "The engine's cluster is not there: every request is answered 500."},
+	{ClusterHTTP2, "The engine's cluster does not speak HTTP/2, which gRPC needs."},
+	{ClusterLimits, "The cluster's circuit breaker allows at most 1024 requests in flight: what is over it is answered 500."},
+	{ClusterTLS, "Cluster and engine do not agree on TLS, or the engine's certificate is not verified."},
+	{ClusterHealth, "Without health checks, engines that drain or are not ready get requests."},
+	{BufferLimit, "Envoy's buffer limit is below a chain's body limit: Envoy answers 413 to requests, 500 for responses, that the chain allows."},
+	{UpgradeBypass, "Upgraded connections have filters of their own, and the engine's is not among them."},
+	{UpgradeBuffered, "Upgrades are allowed on routes whose chain wants whole bodies: the engine refuses them, since a tunnel has no end."},
+	{RouteDisabled, "The filter is switched off, or allowed to fail, for a route or a virtual host."},
+	{RouteBlockUnused, "A route's settings are under another name than the filter's, and so have no effect."},
+	{RouteUnnamed, "A route has no name, so that the engine knows no chain for it."},
+	{RouteUnknown, "The engine has no chain for a route."},
+	{RouteUnused, "The engine has a chain for a route that no listener has."},
+	{RoutesUnseen, "Routes come from elsewhere, and were not looked at."},
+	{UnknownField, "A field or value that Envoy v1.36 does not know."},
+	{Unreadable, "Something that is not what Envoy expects there."},
+}

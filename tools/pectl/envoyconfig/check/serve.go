@@ -1,0 +1,136 @@
+package check
+
+import (
+	"fmt"
+	"strings"
+
+	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+
+	"policyengine.dev/tools/pectl/envoyconfig/needs"
+)
+
+// shown is what the engine takes Envoy to show of a message.
+type shown struct {
+	headers  bool
+	body     extproc.ProcessingMode_BodySendMode
+	trailers bool
+}
+
+// lacks says what of a side's needs is not shown, as the kernel judges it.
+func (s shown) lacks(direction string, side needs.Side) []string {
+	var lacks []string
+	if side.Headers && !s.headers {
+		lacks = append(lacks, direction+" headers")
+	}
+	enough := s.body == side.Body || s.body == extproc.ProcessingMode_FULL_DUPLEX_STREAMED ||
+		s.body == extproc.ProcessingMode_BUFFERED && side.Body == extproc.ProcessingMode_STREAMED
+	if side.Body != extproc.ProcessingMode_NONE && !enough {
+		lacks = append(lacks, fmt.Sprintf("the %s body (%s)", direction, side.Body))
+	}
+	if side.Trailers && !s.trailers {
+		lacks = append(lacks, direction+" trailers")
+	}
+	return lacks
+}
+
+// serve looks whether the filter shows a chain what it needs, by itself or because
+// the engine asks for it.
+func (c *checker) serve(s *setup, chain *needs.Chain) {
+	const duplex = extproc.ProcessingMode_FULL_DUPLEX_STREAMED
+	request := shown{true, s.mode.GetRequestBodyMode(), s.claimed.RequestTrailers || s.mode.GetRequestBodyMode() == duplex}
+	response := shown{!s.claimed.SkipResponseHeaders, s.mode.GetResponseBodyMode(), s.claimed.ResponseTrailers || s.mode.GetResponseBodyMode() == duplex}
+	lacks := append(request.lacks("request", chain.Request), response.lacks("response", chain.Response)...)
+	vain := request.body != extproc.ProcessingMode_NONE && chain.Request.Body == extproc.ProcessingMode_NONE ||
+		response.body != extproc.ProcessingMode_NONE && chain.Response.Body == extproc.ProcessingMode_NONE
+
+	engineOverrides := s.claimed.ModeOverride && !s.filter.GetSendBodyWithoutWaitingForHeaderResponse() && !fullDuplex(s.mode)
+	switch {
+	case len(lacks) > 0 && !engineOverrides:
+		c.refused(s, chain, lacks)
+	case len(lacks) > 0:
+		c.overridden(s, chain, lacks)
+	case vain && !engineOverrides:
+		c.found(BodyInVain, Warning, at(s.at, "processing_mode"), s.in,
+			fmt.Sprintf("Envoy sends bodies that chain %q does not want, and nothing can switch that off", chain.Name),
+			"set the body modes to NONE and allow_mode_override to true, with a stamp that says so")
+	}
+}
+
+// refused reports a chain whose requests the engine refuses, since it cannot have
+// what it needs.
+func (c *checker) refused(s *setup, chain *needs.Chain, lacks []string) {
+	what := fmt.Sprintf("chain %q needs %s; ", chain.Name, strings.Join(lacks, ", "))
+	const refuses = ", so the engine refuses its requests with FILTER_CANNOT_SERVE_CHAIN"
+	switch {
+	case fullDuplex(s.mode):
+		c.found(FullDuplexBlocks, Error, at(s.at, "processing_mode"), s.in,
+			what+"beside a body in full duplex, no mode override counts"+refuses,
+			"give full duplex to single routes only, each with all that its chain needs: see what pectl envoy-config writes")
+	case s.filter.GetSendBodyWithoutWaitingForHeaderResponse():
+		c.found(SendWithoutWaiting, Error, at(s.fields, "send_body_without_waiting_for_header_response"), s.in,
+			what+"where bodies do not wait for the reply to headers, no mode override counts"+refuses, "take send_body_without_waiting_for_header_response out")
+	case !s.actual.ModeOverride:
+		c.found(ModeOverrideOff, Error, at(s.fields, "allow_mode_override"), s.in,
+			what+"the filter does not show it, and ignores mode overrides"+refuses,
+			"set allow_mode_override to true, with a stamp that says so")
+	case len(s.filter.GetAllowedOverrideModes()) > 0:
+		c.found(ModeOverrideList, Error, at(s.fields, "allowed_override_modes"), s.in,
+			what+"with a list of allowed modes the engine sends no mode override"+refuses,
+			"take allowed_override_modes out, with a stamp that says mode_override")
+	default:
+		c.found(ModeOverrideOff, Error, s.metadataNode(), s.in,
+			what+"the filter allows mode overrides, and the engine is not told"+refuses,
+			"add mode_override to the stamp")
+	}
+}
+
+// overridden looks whether Envoy heeds the mode overrides that the engine sends.
+// Where it does not, policies do not run and nobody notices.
+func (c *checker) overridden(s *setup, chain *needs.Chain, lacks []string) {
+	what := fmt.Sprintf("policies of chain %q that need %s do not run, and their requests pass: ", chain.Name, strings.Join(lacks, ", "))
+	switch {
+	case !s.actual.ModeOverride:
+		c.found(ModeOverrideOff, Error, at(s.fields, "allow_mode_override"), s.in,
+			what+"the engine is told that it may send mode overrides, and the filter ignores them", "set allow_mode_override to true")
+		return
+	case fullDuplex(s.filter.GetProcessingMode()):
+		c.found(FullDuplexBlocks, Error, at(s.at, "processing_mode"), s.in,
+			what+"with full duplex in the filter's own processing mode, Envoy ignores mode overrides on every route", "give full duplex to single routes only")
+		return
+	}
+	if chain.FullDuplex() {
+		c.found(FullDuplexOverride, Error, at(s.at, "processing_mode"), s.in,
+			fmt.Sprintf("chain %q needs a body in full duplex, and gets it by a mode override: a message with an empty body then hangs, since Envoy may have passed its end by before", chain.Name),
+			"give its routes full duplex in settings of their own: see what pectl envoy-config writes")
+	}
+	allowed := s.filter.GetAllowedOverrideModes()
+	if len(allowed) == 0 {
+		return
+	}
+	// A request without a body asks for the response's part only.
+	short := chain.Override()
+	short.RequestBodyMode, short.RequestTrailerMode = extproc.ProcessingMode_NONE, extproc.ProcessingMode_SKIP
+	for _, want := range []*extproc.ProcessingMode{chain.Override(), short} {
+		if !contains(allowed, want) {
+			c.found(ModeOverrideList, Error, at(s.fields, "allowed_override_modes"), s.in,
+				what+"the list lacks the mode that the engine asks for, and Envoy compares modes as they are written (DEFAULT is not SEND)",
+				"take allowed_override_modes out")
+			return
+		}
+	}
+	c.found(ModeOverrideList, Warning, at(s.fields, "allowed_override_modes"), s.in,
+		"the list has the modes that chains need today; a changed chain may need another, and its policies would then not run", "take allowed_override_modes out")
+}
+
+// contains compares modes as Envoy does: by the numbers, but for the request's
+// headers.
+func contains(allowed []*extproc.ProcessingMode, m *extproc.ProcessingMode) bool {
+	for _, a := range allowed {
+		if a.GetRequestBodyMode() == m.GetRequestBodyMode() && a.GetRequestTrailerMode() == m.GetRequestTrailerMode() &&
+			a.GetResponseHeaderMode() == m.GetResponseHeaderMode() && a.GetResponseBodyMode() == m.GetResponseBodyMode() &&
+			a.GetResponseTrailerMode() == m.GetResponseTrailerMode() {
+			return true
+		}
+	}
+	return false
+}

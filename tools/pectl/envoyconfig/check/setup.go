@@ -1,0 +1,142 @@
+package check
+
+import (
+	"time"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+
+	"policyengine.dev/runtime/config"
+	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/sdk/strictyaml"
+)
+
+// use is the engine's filter in one connection manager.
+type use struct {
+	// node is the HTTP filter, fields what it is set up with.
+	node, fields strictyaml.Node
+	index        int
+	name         string
+	in           scope
+	msg          *extproc.ExternalProcessor
+}
+
+// setup is what a filter does for the routes that have the same settings.
+type setup struct {
+	// at is where the settings are, in what they belong to; perRoute says that
+	// they are a route's. fields is where the filter's own are.
+	at, fields strictyaml.Node
+	in         scope
+	perRoute   bool
+	// filter is what the filter says where routes do not.
+	filter *extproc.ExternalProcessor
+
+	mode     *extproc.ProcessingMode
+	service  *core.GrpcService
+	metadata []*core.HeaderValue
+
+	// actual is what Envoy does, claimed what the engine takes it to do.
+	actual, claimed filter.Settings
+	// stamped says that claimed comes from a stamp, unreadable that there is
+	// one that cannot be read.
+	stamped    bool
+	unreadable error
+}
+
+// setupOf is the setup where the levels' blocks, least specific first, are laid over
+// the filter's own settings.
+func (c *checker) setupOf(u *use, levels []*block) *setup {
+	s := &setup{at: u.fields, fields: u.fields, in: u.in, filter: u.msg, mode: u.msg.GetProcessingMode(), service: u.msg.GetGrpcService()}
+	var metadata []*core.HeaderValue
+	for _, b := range levels {
+		s.at, s.in, s.perRoute = at(b.node, "overrides"), b.in, true
+		if b.overrides.GetProcessingMode() != nil {
+			s.mode = b.overrides.GetProcessingMode()
+		}
+		if b.overrides.GetGrpcService() != nil {
+			s.service = b.overrides.GetGrpcService()
+		}
+		metadata = append(metadata, b.overrides.GetGrpcInitialMetadata()...)
+	}
+	s.actual = actual(u.msg, s.mode)
+	s.metadata = merged(s.service.GetInitialMetadata(), metadata)
+	s.claim(c.needs.Engine.Filter)
+	return s
+}
+
+// metadataNode is where the metadata of these settings is.
+func (s *setup) metadataNode() strictyaml.Node {
+	if s.perRoute {
+		return at(s.at, "grpc_initial_metadata")
+	}
+	return at(s.at, "grpc_service", "initial_metadata")
+}
+
+// claim works out what the engine takes the filter to do.
+func (s *setup) claim(declared config.Filter) {
+	for _, h := range s.metadata {
+		if h.GetKey() == filter.Key {
+			s.stamped = true
+			// A stamp that cannot be read counts as Envoy's defaults.
+			s.claimed, s.unreadable = filter.Parse(h.GetValue())
+			return
+		}
+	}
+	s.claimed = filter.Settings{
+		ModeOverride:        declared.AllowModeOverride && len(declared.AllowedOverrideModes) == 0,
+		MessageTimeout:      declared.MessageTimeout,
+		SkipResponseHeaders: declared.ProcessingMode.ResponseHeaders == config.HeaderModeSkip,
+		RequestTrailers:     declared.ProcessingMode.RequestTrailers == config.HeaderModeSend,
+		ResponseTrailers:    declared.ProcessingMode.ResponseTrailers == config.HeaderModeSend,
+		Routing:             declared.MutationRules.AllowAllRouting,
+		EnvoyHeaders:        declared.MutationRules.AllowEnvoy,
+		NoSystem:            declared.MutationRules.DisallowSystem,
+		NoHeaders:           declared.MutationRules.DisallowAll,
+	}
+}
+
+// merged is base with the entries of over: by key, as Envoy merges them.
+func merged(base, over []*core.HeaderValue) []*core.HeaderValue {
+	all := append([]*core.HeaderValue(nil), base...)
+next:
+	for _, h := range over {
+		for i := range all {
+			if all[i].GetKey() == h.GetKey() {
+				all[i] = h
+				continue next
+			}
+		}
+		all = append(all, h)
+	}
+	return all
+}
+
+// actual is what a filter does, as a stamp would say it. allowed_override_modes is
+// looked at by itself.
+func actual(f *extproc.ExternalProcessor, mode *extproc.ProcessingMode) filter.Settings {
+	rules := f.GetMutationRules()
+	return filter.Settings{
+		ModeOverride:        f.GetAllowModeOverride(),
+		MessageTimeout:      messageTimeout(f),
+		SkipResponseHeaders: mode.GetResponseHeaderMode() == extproc.ProcessingMode_SKIP,
+		RequestTrailers:     mode.GetRequestTrailerMode() == extproc.ProcessingMode_SEND,
+		ResponseTrailers:    mode.GetResponseTrailerMode() == extproc.ProcessingMode_SEND,
+		Routing:             rules.GetAllowAllRouting().GetValue(),
+		EnvoyHeaders:        rules.GetAllowEnvoy().GetValue(),
+		NoSystem:            rules.GetDisallowSystem().GetValue(),
+		NoHeaders:           rules.GetDisallowAll().GetValue(),
+	}
+}
+
+func messageTimeout(f *extproc.ExternalProcessor) time.Duration {
+	if f.GetMessageTimeout() == nil {
+		return filter.DefaultMessageTimeout
+	}
+	return f.GetMessageTimeout().AsDuration()
+}
+
+// fullDuplex reports whether a mode has a body in full duplex.
+func fullDuplex(m *extproc.ProcessingMode) bool {
+	const mode = extproc.ProcessingMode_FULL_DUPLEX_STREAMED
+	return m.GetRequestBodyMode() == mode || m.GetResponseBodyMode() == mode
+}
