@@ -3,6 +3,7 @@ package policytest_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -409,6 +410,6 @@ func TestHeadersNeedsPairs(t *testing.T) {
 			t.Error("a name without value is taken")
 		}
 	}()
-	odd := []string{"a", "1", "b"}
+	odd := strings.Fields("a 1 b")
 	policytest.Headers(odd...)
 }
