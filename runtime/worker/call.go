@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -61,31 +62,38 @@ func (in *instance) call(r *run, ctx *stepContext, s *step) (a answer, err error
 	return a, err
 }
 
+// errAction: a type that embeds one of the SDK's actions is an action by Go's rules,
+// and to pass over it might be to pass over a refusal.
+var errAction = errors.New("the policy returned an action that is none of the SDK's")
+
 // settle does what an answer says.
 func (r *run) settle(s *step, a answer, took time.Duration) (Outcome, error) {
 	switch r.phase {
 	case policy.RequestBodyChunks, policy.ResponseBodyChunks:
 		return r.settleChunk(s, a, took)
 	}
-	var ir *policy.ImmediateResponse
 	switch m := a.request.(type) {
+	case nil:
 	case *policy.RequestMutation:
 		if m != nil {
 			return r.mutateRequest(s, m, took)
 		}
 	case *policy.ImmediateResponse:
-		ir = m
+		// A nil one is an error too: it may be a refusal that was never made.
+		return r.respond(s, m, took)
+	default:
+		return Outcome{}, errAction
 	}
 	switch m := a.response.(type) {
+	case nil:
 	case *policy.ResponseMutation:
 		if m != nil {
 			return r.mutateResponse(s, m, took)
 		}
 	case *policy.ImmediateResponse:
-		ir = m
-	}
-	if ir != nil {
-		return r.respond(s, ir, took)
+		return r.respond(s, m, took)
+	default:
+		return Outcome{}, errAction
 	}
 	s.metrics.Observe(r.phase, telemetry.Passed, took)
 	r.note(s, telemetry.Passed, took, "", "")

@@ -63,9 +63,8 @@ func (r *run) piece(s *step) *policy.Chunk {
 }
 
 var (
-	errHoldsLast   = errors.New("the policy holds back the last chunk of a body, which nothing follows")
-	errHoldUnsaid  = errors.New("the policy holds back a chunk but does not say so: implement policy.ChunkHolder")
-	errChunkAction = errors.New("the policy returned a chunk action that is none of the SDK's")
+	errHoldsLast  = errors.New("the policy holds back the last chunk of a body, which nothing follows")
+	errHoldUnsaid = errors.New("the policy holds back a chunk but does not say so: implement policy.ChunkHolder")
 )
 
 // settleChunk does what the answer to a chunk says.
@@ -75,14 +74,14 @@ func (r *run) settleChunk(s *step, a answer, took time.Duration) (Outcome, error
 	ir, responds := a.chunk.(*policy.ImmediateResponse)
 	holds := policy.IsHold(a.chunk)
 	switch {
-	case responds && ir != nil:
+	case responds:
 		return r.respond(s, ir, took)
 	case holds:
 		if err := r.mayHold(s); err != nil {
 			return Outcome{}, err
 		}
-	case !replaced && a.chunk != nil && !responds:
-		return Outcome{}, errChunkAction
+	case !replaced && a.chunk != nil:
+		return Outcome{}, errAction
 	}
 	st.state = a.piece.State
 	outcome := telemetry.Passed

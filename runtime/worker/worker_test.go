@@ -410,6 +410,12 @@ func TestFailures(t *testing.T) {
 		"an invalid answer": {func(context.Context) (policy.RequestAction, error) {
 			return &policy.ImmediateResponse{Status: 99}, nil
 		}, 500, "POLICY_ERROR"},
+		"an answer that was never made": {func(context.Context) (policy.RequestAction, error) {
+			return (*policy.ImmediateResponse)(nil), nil
+		}, 500, "POLICY_ERROR"},
+		"an answer inside another type": {func(context.Context) (policy.RequestAction, error) {
+			return struct{ *policy.ImmediateResponse }{policy.Reject(403, "NO", "")}, nil
+		}, 500, "POLICY_ERROR"},
 	}
 	for name, tc := range errs {
 		for _, onError := range []worker.OnError{worker.DenyOnError, worker.ContinueOnError} {
@@ -754,4 +760,36 @@ func TestChunks(t *testing.T) {
 		}})), "ab")
 		wantDenied(t, out, 422, "policy_engine.script@v1.0.0.BAD")
 	})
+	for name, action := range map[string]policy.ChunkAction{
+		"an answer that was never made": (*policy.ImmediateResponse)(nil),
+		"an answer inside another type": struct{ *policy.ImmediateResponse }{policy.Reject(403, "NO", "")},
+	} {
+		t.Run(name+" is an error", func(t *testing.T) {
+			h := newHarness(t, false)
+			_, out := run(h, h.load(h.use(&script{phases: policy.Phases(policy.RequestBodyChunks), chunk: func(context.Context, *policy.Chunk) (policy.ChunkAction, error) {
+				return action, nil
+			}})), "ab")
+			wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_ERROR")
+		})
+	}
+}
+
+// TestAResponsesAnswerThatIsNone proves the same for response phases.
+func TestAResponsesAnswerThatIsNone(t *testing.T) {
+	for name, action := range map[string]policy.ResponseAction{
+		"that was never made": (*policy.ImmediateResponse)(nil),
+		"inside another type": struct{ *policy.ImmediateResponse }{policy.Reject(403, "NO", "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, false)
+			c := h.load(h.use(&script{phases: policy.Phases(policy.ResponseHeaders), response: func(context.Context, policy.Phase, *policy.ResponseContext) (policy.ResponseAction, error) {
+				return action, nil
+			}}))
+			x := begin(c)
+			defer x.End()
+			x.Exchange().Response.Status = 200
+			out := x.Run(context.Background(), policy.ResponseHeaders, budget, noResume{t})
+			wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_ERROR")
+		})
+	}
 }

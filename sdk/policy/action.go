@@ -1,7 +1,8 @@
 package policy
 
 // RequestAction is what a request phase answers: nil to continue, a
-// [*RequestMutation], or an [*ImmediateResponse].
+// [*RequestMutation], or an [*ImmediateResponse]. A type that embeds one of them is no
+// action, although it compiles as one: answering it is an error.
 type RequestAction interface{ requestAction() }
 
 // ResponseAction is what a response phase answers: nil to continue, a

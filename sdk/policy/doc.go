@@ -17,6 +17,8 @@
 //
 //	func (g *Greeter) OnRequestHeaders(ctx context.Context, req *policy.RequestContext) (policy.RequestAction, error)
 //
+// One that with some parameters has nothing to do in a phase implements [PhaseChooser].
+//
 // # Life of an instance
 //
 // New checks the parameters and prepares whatever requests need; it does no I/O,
@@ -44,5 +46,7 @@
 //
 // An error means that the policy could not decide. What then happens is the
 // operator's choice (onError, by default the request is denied); the text of the
-// error goes to the log and never to the client, and must not contain secrets.
+// error goes to the log and never to the client, and must not contain secrets. A nil
+// [*ImmediateResponse] is an error too, since it may have been meant as a refusal; a nil
+// mutation changes nothing.
 package policy

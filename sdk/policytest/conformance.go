@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,7 +26,8 @@ import (
 //     error, or work; they never panic. Unknown fields are refused by the schema.
 //   - Instances stand concurrent use (run with -race), a clock that moves, and Adopt
 //     from anything.
-//   - Contexts are not kept after a method has returned; bodies are not modified.
+//   - Contexts are not kept after a method has returned; bodies are not modified, nor
+//     actions that were returned.
 //   - Hostile requests and responses neither panic nor hang, and what is answered to
 //     those that a proxy could send can be applied.
 //   - Values that the schema marks with x-secret are in no error, log or answer.
@@ -158,6 +160,10 @@ type subject struct {
 	policy  *Policy
 	// secrets are the example's.
 	secrets []string
+
+	mu sync.Mutex
+	// actions are what the policy has returned, and what each said then.
+	actions map[any]string
 }
 
 // String names the example, for messages.
@@ -173,7 +179,7 @@ func (c *conformance) eachExample(t testing.TB, f func(*subject)) {
 		if err != nil {
 			t.Fatalf("the example %q: %v", e.Name, err)
 		}
-		(&subject{example: e, policy: p, secrets: c.secrets(e.Params)}).live(t, f)
+		(&subject{example: e, policy: p, secrets: c.secrets(e.Params), actions: map[any]string{}}).live(t, f)
 	}
 }
 

@@ -27,8 +27,10 @@ const (
 	// goes through, the second for each goroutine.
 	hostileRounds    = 300
 	concurrentRounds = 25
-	// retentionRounds bounds the exchanges of which the contexts are traced.
+	// retentionRounds is how many exchanges have their contexts traced.
 	retentionRounds = 40
+	// settleTimeout bounds the wait for goroutines that calls have started.
+	settleTimeout = time.Second
 )
 
 func checkHostileInput(t testing.TB, c *conformance) {
@@ -39,7 +41,7 @@ func checkHostileInput(t testing.TB, c *conformance) {
 			var err error
 			within(t, "a method", func() { err = s.drive(s.policy, req, resp) })
 			switch {
-			case errors.Is(err, errPanic), errors.Is(err, errTells), possible && errors.Is(err, errAction):
+			case errors.Is(err, errPanic), errors.Is(err, errTells), errors.Is(err, errChanged), possible && errors.Is(err, errAction):
 				t.Fatalf("%s, exchange %d: %v\nrequest: %s\nresponse: %s", s, i, err, brief(req), brief(resp))
 			case err != nil && tells(err.Error(), s.secrets):
 				t.Fatalf("%s, exchange %d: an error tells a secret: %v", s, i, err)
@@ -82,6 +84,56 @@ func (s *subject) serve(t testing.TB, goroutines int, ps ...*Policy) {
 // errTells is in the error of an answer that tells a secret.
 var errTells = errors.New("the answer tells the client a secret of the parameters")
 
+// errChanged is the error of a policy that modifies an action that it has returned.
+var errChanged = errors.New("the policy has modified an action that it had returned before: a runtime may still be using it, and checks it only once")
+
+// changed reports whether one of the actions was returned before and is another now.
+// Those that are seen for the first time are remembered, up to a bound.
+func (s *subject) changed(steps []Step) bool {
+	const remembered = 1000
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, step := range steps {
+		now, ok := snapshot(step.Action)
+		if !ok {
+			continue
+		}
+		switch before, seen := s.actions[step.Action]; {
+		case seen && before != now:
+			return true
+		case !seen && len(s.actions) < remembered:
+			s.actions[step.Action] = now
+		}
+	}
+	return false
+}
+
+// snapshot is what an action says, bodies apart.
+func snapshot(action any) (text string, ok bool) {
+	switch a := action.(type) {
+	case *policy.RequestMutation:
+		if a == nil {
+			return "", false
+		}
+		m := *a
+		m.Body = policy.Body{}
+		return fmt.Sprintf("%+v", m), true
+	case *policy.ResponseMutation:
+		if a == nil {
+			return "", false
+		}
+		m := *a
+		m.Body = policy.Body{}
+		return fmt.Sprintf("%+v", m), true
+	case *policy.ImmediateResponse:
+		if a == nil {
+			return "", false
+		}
+		return fmt.Sprintf("%d %v %s %v %s", a.Status, a.Headers, a.Body, a.GRPCStatus, a.Reason), true
+	}
+	return "", false
+}
+
 // drive takes an exchange through the policy.
 func (s *subject) drive(p *Policy, req Request, resp Response) error {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
@@ -93,6 +145,9 @@ func (s *subject) drive(p *Policy, req Request, resp Response) error {
 		}
 		return x.runResponse(ctx, resp)
 	})
+	if s.changed(x.Steps) {
+		return errChanged
+	}
 	if ir := x.Immediate; ir != nil && tells(fmt.Sprint(ir.Headers, string(ir.Body), ir.Reason), s.secrets) {
 		return errTells
 	}
@@ -124,10 +179,16 @@ func checkRetention(t testing.TB, c *conformance) {
 		g := newHostile(2, s.example.Params)
 		// No collection but the one below: see there.
 		defer debug.SetGCPercent(debug.SetGCPercent(-1))
+		goroutines := runtime.NumGoroutine()
 		var given []kept
 		for range retentionRounds {
 			req, resp, _ := g.exchange()
 			given = append(given, s.traced(req, resp)...)
+		}
+		// A goroutine on its way out (net/http starts them for fetches) may still
+		// hold what it was started with.
+		for wait := time.Now().Add(settleTimeout); runtime.NumGoroutine() > goroutines && time.Now().Before(wait); {
+			time.Sleep(time.Millisecond)
 		}
 		// One collection and no more: a second one would also empty the pools
 		// in which a policy may have left a context.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,8 @@ type subject struct {
 	does   *behaviour
 	stop   chan struct{}
 	ended  sync.WaitGroup
+	shared policy.RequestMutation
+	answer policy.ImmediateResponse
 }
 
 type subjectParams struct {
@@ -261,6 +264,14 @@ func TestConformanceFindsWhatIsWrong(t *testing.T) {
 				}
 				return nil, nil
 			}}, nil, "the policy has modified the body"},
+		{"an action that is modified", "hostile input", behaviour{headers: func(s *subject, _ ctx, r req) (policy.RequestAction, error) {
+			s.shared.Path = "/" + strconv.Itoa(len(r.Target()))
+			return &s.shared, nil
+		}}, nil, "the policy has modified an action"},
+		{"an answer that is modified", "hostile input", behaviour{headers: func(s *subject, _ ctx, r req) (policy.RequestAction, error) {
+			s.answer.Status, s.answer.Body = 403, []byte(r.Method())
+			return &s.answer, nil
+		}}, nil, "the policy has modified an action"},
 		{"a secret in an error", "hostile input", behaviour{headers: func(s *subject, _ ctx, _ req) (policy.RequestAction, error) {
 			key, _ := s.params.Key.Inline()
 			return nil, fmt.Errorf("the key is not %s", key)

@@ -391,3 +391,47 @@ func BenchmarkCheckRequest(b *testing.B) {
 		}
 	}
 }
+
+// FuzzRequest holds that whatever is applied could be sent, and that what is refused
+// has changed nothing.
+func FuzzRequest(f *testing.F) {
+	f.Add("x-a", "v", "GET", "host:1", "/p?q", "k", "v w")
+	f.Add("a b", "\n", " ", "[::1]:443", "*", "", "")
+	f.Add("Host", "\xff", "M", "a@b", "/%zz#", "%", "\x00")
+	f.Fuzz(func(t *testing.T, name, value, method, authority, path, param, paramValue string) {
+		m := &policy.RequestMutation{
+			Method: method, Authority: authority, Path: path,
+			Headers: policy.HeaderMutation{
+				Remove: []string{name}, Set: []policy.Header{{Name: name, Value: value}}, Append: []policy.Header{{Name: name, Value: value}},
+			},
+			Query: policy.QueryMutation{Set: []policy.Param{{Name: param, Value: paramValue}}},
+		}
+		x, before := newExchange(), newExchange()
+		if err := apply.Request(x, policy.RequestHeaders, m); err != nil {
+			if !reflect.DeepEqual(x, before) {
+				t.Fatalf("refused by %v, and changed to %+v", err, x)
+			}
+			return
+		}
+		r := &x.Request
+		for what, s := range map[string]string{"method": r.Method, "authority": r.Authority, "target": r.Path} {
+			for i := range len(s) {
+				if s[i] <= ' ' || s[i] >= 0x7f && what != "authority" {
+					t.Errorf("the %s %q has the byte 0x%02x", what, s, s[i])
+				}
+			}
+		}
+		if r.Method == "" || r.Authority == "" || !strings.HasPrefix(r.Path, "/") {
+			t.Errorf("the request became %q %q %q", r.Method, r.Authority, r.Path)
+		}
+		for name, value := range r.Headers.All() {
+			if name == "host" || name == "content-length" || !policy.ValidHeaderName(name) || !policy.ValidHeaderValue(value) || name != strings.ToLower(name) {
+				t.Errorf("a header became %q: %q", name, value)
+			}
+		}
+		c := policy.NewRequestContext(x, false)
+		if got, ok := c.Query(param); !ok || got != paramValue || c.QueryCount(param) != 1 {
+			t.Errorf("the parameter %q reads %q in %q", param, got, r.Path)
+		}
+	})
+}
