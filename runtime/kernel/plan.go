@@ -51,7 +51,7 @@ func (d demand) met(s shown) bool {
 }
 
 // exact is what shows what d demands and nothing else.
-func (d demand) exact() shown { return shown{headers: d.headers, body: d.body, trailers: d.trailers} }
+func (d demand) exact() shown { return shown(d) }
 
 // planBits are the facts about a chain that its plan depends on: the phases, and
 // two for each direction.

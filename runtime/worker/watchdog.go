@@ -55,7 +55,7 @@ func (w *watched) arm(deadline int64) (armed uint64) {
 // disarm says that the step has ended, and reports whether it is still the run's
 // own: false where the watchdog has abandoned it.
 func (w *watched) disarm(armed uint64) bool {
-	return w.state.CompareAndSwap(armed, armed&^stepRunning|stepIdle)
+	return w.state.CompareAndSwap(armed, armed&^stepRunning) // stepIdle is zero
 }
 
 // abandon takes an overdue step away from its goroutine.

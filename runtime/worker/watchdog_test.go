@@ -52,6 +52,7 @@ func TestOverdueCallsAreAbandoned(t *testing.T) {
 				select {
 				case <-release:
 					return
+				//lint:ignore SA5004 spinning is what this policy is for.
 				default:
 				}
 			}

@@ -397,6 +397,7 @@ func TestFailures(t *testing.T) {
 		"a panic":  {func(context.Context) (policy.RequestAction, error) { panic("boom") }, 500, "POLICY_PANIC"},
 		"a nil map write": {func(context.Context) (policy.RequestAction, error) {
 			var m map[string]int
+			//lint:ignore SA5000 the panic is what is wanted.
 			m["x"] = 1
 			return nil, nil
 		}, 500, "POLICY_PANIC"},

@@ -45,6 +45,7 @@ func option(name, value string, add bool) *corev3.HeaderValueOption {
 	if add {
 		action = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
 	}
+	//lint:ignore SA1019 the reply sends append beside append_action: some of Envoy reads only the one.
 	return &corev3.HeaderValueOption{Header: header(name, value), Append: wrapperspb.Bool(add), AppendAction: action}
 }
 
