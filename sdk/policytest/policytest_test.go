@@ -410,11 +410,6 @@ func TestHeadersNeedsPairs(t *testing.T) {
 			t.Error("a name without value is taken")
 		}
 	}()
-<<<<<<< HEAD
 	odd := strings.Fields("a 1 b")
-=======
-	odd := []string{"a", "1", "b"}
-	//lint:ignore SA5012 an odd number is what is tried.
->>>>>>> 29f7048 (Mend what staticcheck finds, or say why it is meant)
 	policytest.Headers(odd...)
 }
