@@ -122,6 +122,9 @@ func (e *Engine) Address() string { return "unix:" + e.path(engineSocket) }
 // AdminAddress is where health, metrics and dumps are: unix:/path.
 func (e *Engine) AdminAddress() string { return "unix:" + e.path(adminSocket) }
 
+// ChainsFile is the path of the file of chains and routes.
+func (e *Engine) ChainsFile() string { return e.path(chainsFile) }
+
 // Log is the end of what the engine has written since it was started last.
 func (e *Engine) Log() string { return e.process.log.String() }
 

@@ -1,14 +1,17 @@
 package harness
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -52,6 +55,8 @@ type Answer struct {
 	// Pause lies between two chunks.
 	Pause   time.Duration
 	Trailer http.Header
+	// Echo answers with the request as it came, in text, as the body.
+	Echo bool
 	// Early sends headers before the request's body was read.
 	Early bool
 	// Abort breaks the connection: before the headers, or after the chunks
@@ -138,6 +143,9 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Header: r.Header.Clone(), Body: body, Trailer: r.Trailer.Clone(), Broken: err != nil,
 	})
 	time.Sleep(a.Delay)
+	if a.Echo {
+		a.Chunks = [][]byte{echo(r)}
+	}
 	if a.Abort && len(a.Chunks) == 0 {
 		panic(http.ErrAbortHandler)
 	}
@@ -174,6 +182,18 @@ func (u *Upstream) respond(w http.ResponseWriter, control *http.ResponseControll
 	for name, values := range a.Trailer {
 		w.Header()[http.TrailerPrefix+http.CanonicalHeaderKey(name)] = values
 	}
+}
+
+// echo is the request's line and headers as the upstream sees them.
+func echo(r *http.Request) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "The upstream saw:\n\n%s %s %s\nhost: %s\n", r.Method, r.RequestURI, r.Proto, r.Host)
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
+			fmt.Fprintf(&b, "%s: %s\n", strings.ToLower(name), value)
+		}
+	}
+	return b.Bytes()
 }
 
 func status(a Answer) int {

@@ -1,0 +1,105 @@
+// Command demo shows the payments bundle at work: it starts an upstream, the engine
+// and the pinned Envoy, sends requests that tell what each policy does, and prints
+// what became of them.
+//
+//	./bazelw run //:demo             until Ctrl-C, to try requests by hand
+//	./bazelw run //:demo -- --once   ends by itself; the status is 1 if a row was not as expected
+//
+// It needs nothing but itself and leaves nothing behind.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"policyengine.dev/envoy_test/engines"
+	"policyengine.dev/envoy_test/harness"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// startTimeout bounds the start of all processes together.
+const startTimeout = 2 * time.Minute
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	once := flags.Bool("once", false, "end after the table, with status 1 if a row was not as expected")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	scene, err := newScene(time.Now())
+	if err != nil {
+		return err
+	}
+	stack, err := start(ctx, scene)
+	if err != nil {
+		return err
+	}
+	defer stack.Close()
+	results, err := play(ctx, stack, scene)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to end
+		}
+		return fmt.Errorf("%w\n%s", err, stack.Logs())
+	}
+	writeTable(out, results)
+	err = unexpected(results)
+	if *once {
+		return err
+	}
+	if err != nil {
+		fmt.Fprintln(out, err)
+	}
+	writeAddresses(out, stack)
+	<-ctx.Done()
+	fmt.Fprintln(out, "\nEnding.")
+	return nil
+}
+
+func start(ctx context.Context, s *scene) (*harness.Stack, error) {
+	engine, err := engines.Payments()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	stack, err := harness.Start(ctx, harness.Options{
+		Engine:    harness.EngineOptions{Path: engine, Chains: s.chains},
+		Bootstrap: harness.Bootstrap{Routes: routes()},
+	})
+	if err != nil {
+		return nil, err
+	}
+	stack.Upstream.Answer(harness.Answer{Echo: true})
+	return stack, nil
+}
+
+// unexpected is an error that says what was not as expected, or nil.
+func unexpected(results []result) error {
+	var all []error
+	for _, r := range results {
+		for _, p := range r.problems {
+			all = append(all, fmt.Errorf("%s: %s", r.row.shows, p))
+		}
+	}
+	return errors.Join(all...)
+}
