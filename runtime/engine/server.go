@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
@@ -62,7 +63,7 @@ func (e *Engine) newServer() {
 		options = append(options, grpc.MaxConcurrentStreams(n))
 	}
 	e.grpc = grpc.NewServer(options...)
-	kernel.New(source{e.worker}, kernelOptions(e.static)).Register(e.grpc)
+	kernel.New(source{e.worker}, kernelOptions(e.static, e.logger)).Register(e.grpc)
 	e.health = health.NewServer()
 	e.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	e.health.SetServingStatus(kernel.ServiceName, healthpb.HealthCheckResponse_NOT_SERVING)
@@ -71,12 +72,14 @@ func (e *Engine) newServer() {
 	reflection.Register(e.grpc)
 }
 
-func kernelOptions(static config.Engine) kernel.Options {
+func kernelOptions(static config.Engine, logger *slog.Logger) kernel.Options {
 	return kernel.Options{
 		Filter:         settings(static.Filter),
 		RouteAttribute: static.Route.Attribute,
 		RouteMetadata:  static.Route.StreamMetadata,
 		BodyLimit:      static.Limits.Body,
+		TraceContext:   static.Telemetry.Tracing.Endpoint != "",
+		Logger:         logger,
 	}
 }
 

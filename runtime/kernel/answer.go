@@ -105,7 +105,11 @@ func (st *stream) answerHeaders(s *side) error {
 		}
 	}
 	if body.Changed && len(body.Bytes) > 0 && s.at == atEnd && !s.gathering && st.mayHaveBody(s) {
-		st.reply.ReplaceBody(body.Bytes)
+		data, err := s.codings.Encode(body.Bytes)
+		if err != nil {
+			return err
+		}
+		st.reply.ReplaceBody(data)
 		st.reply.ReplaceMessage()
 	}
 	return st.send()
@@ -154,10 +158,14 @@ func (st *stream) answerBody(s *side) error {
 	case s.whole:
 		st.reply.Reset(kind)
 		if body.Changed {
-			if h := st.headersOf(s); h.Count(contentLength) > 0 {
-				h.Set(contentLength, strconv.Itoa(len(body.Bytes)))
+			data, err := s.codings.Encode(body.Bytes)
+			if err != nil {
+				return err
 			}
-			st.reply.ReplaceBody(body.Bytes)
+			if h := st.headersOf(s); h.Count(contentLength) > 0 {
+				h.Set(contentLength, strconv.Itoa(len(data)))
+			}
+			st.reply.ReplaceBody(data)
 		}
 		if err := st.mutateHeaders(s); err != nil {
 			return err
@@ -177,15 +185,18 @@ func (st *stream) release(s *side) error {
 	if err := st.answerHeaders(s); err != nil {
 		return err
 	}
-	_, body := st.bodyOf(s.base)
+	data := s.gathered
+	if _, body := st.bodyOf(s.base); body.Changed {
+		var err error
+		if data, err = s.codings.Encode(body.Bytes); err != nil {
+			return err
+		}
+	}
 	kind := wire.RequestBody
 	if s.base.IsResponse() {
 		kind = wire.ResponseBody
 	}
-	if len(body.Bytes) == 0 && !st.in.EndOfStream {
-		return nil
-	}
-	return st.sendPieces(kind, body.Bytes, st.in.EndOfStream)
+	return st.sendPieces(kind, data, st.in.EndOfStream)
 }
 
 // sendPieces sends a body, or a piece of one, in full duplex.
@@ -247,6 +258,7 @@ func (st *stream) answerTrailers(s *side) error {
 	if trailers.Changed() {
 		v := visitor{st: st}
 		trailers.VisitChanges(&v)
+		v.count(trailers.Len())
 		if v.err != nil {
 			return v.err
 		}
@@ -269,6 +281,7 @@ func (st *stream) mutateHeaders(s *side) error {
 			v.system(":status", strconv.Itoa(x.Response.Status))
 		}
 		x.Response.Headers.VisitChanges(&v)
+		v.count(x.Response.Headers.Len())
 		if v.err == nil {
 			x.Response.SettleHeaders()
 		}
@@ -287,6 +300,7 @@ func (st *stream) mutateHeaders(s *side) error {
 		v.system(":path", x.Request.Path)
 	}
 	x.Request.Headers.VisitChanges(&v)
+	v.count(x.Request.Headers.Len())
 	if v.err != nil {
 		return v.err
 	}

@@ -69,6 +69,8 @@ func (c *chain) Begin() worker.Executor {
 	return &executor{chain: c, x: new(exchange.Exchange)}
 }
 
+func (c *chain) BeginShadow() worker.Executor { return c.Begin() }
+
 // phases are those that have run on the newest exchange.
 func (c *chain) phases() []policy.Phase {
 	if p := c.ran.Load(); p != nil {

@@ -9,7 +9,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"policyengine.dev/runtime/kernel/filter"
@@ -28,6 +27,9 @@ type Options struct {
 	// BodyLimit bounds a whole body, in bytes, for chains that set no limit;
 	// 0 counts as [DefaultBodyLimit].
 	BodyLimit int64
+	// TraceContext has exchanges carry the W3C trace context of the stream's
+	// initial metadata, which is there where Envoy itself traces.
+	TraceContext bool
 	// Logger is told of the kernel's own faults; nil drops them.
 	Logger *slog.Logger
 }
@@ -143,11 +145,10 @@ func (k *Kernel) panicked(v any) {
 
 // allowance returns what the stream's filter allows.
 func (k *Kernel) allowance(st *stream) *allowance {
-	values := metadata.ValueFromIncomingContext(st.ctx, filter.Key)
-	if len(values) == 0 {
+	stamp := st.metadata(filter.Key)
+	if stamp == "" {
 		return k.declared
 	}
-	stamp := values[0]
 	if a := k.stamped.Load(); a != nil && a.stamp == stamp {
 		return a
 	}

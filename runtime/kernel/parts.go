@@ -1,10 +1,12 @@
 package kernel
 
 import (
+	"errors"
 	"strconv"
 
 	"google.golang.org/grpc/metadata"
 
+	"policyengine.dev/runtime/kernel/coding"
 	"policyengine.dev/runtime/kernel/wire"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/exchange"
@@ -34,7 +36,11 @@ func (st *stream) beginRequest() verdict {
 	st.plan = planFor(&st.needs)
 	st.allowed = k.allowance(st)
 	st.setShown(st.allowed)
-	st.x = chain.Begin()
+	if st.observing {
+		st.x = chain.BeginShadow()
+	} else {
+		st.x = chain.Begin()
+	}
 	st.fillRequest(route)
 	st.request.pending = st.needs.Phases & requestPhases
 	st.response.pending = st.needs.Phases & responsePhases
@@ -55,11 +61,9 @@ func (st *stream) route() (string, bool) {
 	if k.options.RouteMetadata == "" {
 		return st.in.Attributes.Text(k.options.RouteAttribute)
 	}
-	values := metadata.ValueFromIncomingContext(st.ctx, k.options.RouteMetadata)
-	if len(values) == 0 {
-		return "", false
-	}
-	return values[0], true
+	// Envoy leaves out metadata that would be empty.
+	name := st.metadata(k.options.RouteMetadata)
+	return name, name != ""
 }
 
 // setShown notes what the filter shows, before any override.
@@ -85,6 +89,12 @@ func (st *stream) fit() bool {
 	}
 	met := request.met(st.request.shown) && response.met(st.response.shown)
 	if !st.observing && (!met || st.excess(request, response)) && st.mayOverride() {
+		if request.body == wire.BodyFullDuplex && !st.hasBody() {
+			// Envoy would never send the end of a body that turns out to be
+			// empty. Pieces are held back by emptying them instead, which
+			// works for all but messages with trailers.
+			request.body = wire.BodyStreamed
+		}
 		st.override = override(request, response)
 		st.request.shown, st.response.shown = request.exact(), response.exact()
 		met = true
@@ -102,6 +112,12 @@ func (st *stream) excess(request, response demand) bool {
 	}
 	more := !st.in.EndOfStream && (response.headers || request.body != wire.BodyNone)
 	return more && st.request.shown.body != request.body
+}
+
+// hasBody reports whether the request is known to have a body with something in it.
+func (st *stream) hasBody() bool {
+	n, ok := st.contentLength(&st.request)
+	return ok && n > 0
 }
 
 // tunnels reports whether the exchange becomes a tunnel (an upgrade, or CONNECT)
@@ -134,6 +150,17 @@ func (st *stream) fillRequest(route string) {
 	handOver(&x.Request.Headers, m)
 	st.told.request = m.Attributes
 	x.Attributes = &st.told
+	if st.kernel.options.TraceContext {
+		x.TraceParent, x.TraceState = st.metadata("traceparent"), st.metadata("tracestate")
+	}
+}
+
+// metadata is the first value of a key of the stream's initial metadata, or empty.
+func (st *stream) metadata(key string) string {
+	if values := metadata.ValueFromIncomingContext(st.ctx, key); len(values) > 0 {
+		return values[0]
+	}
+	return ""
 }
 
 // fillResponse hands the response's headers to the exchange.
@@ -160,33 +187,67 @@ func (st *stream) headers(s *side) verdict {
 	if s.at == atEnd {
 		// What there is of the message is here, body phases included.
 		s.whole, s.gathering = true, false
-		if s.bodyPhases() != 0 {
-			st.setBody(s, []byte{})
-			st.finishBody(s)
-		}
 		s.pending &^= policy.Phases(s.base + toTrailers)
+		if s.bodyPhases() != 0 {
+			if v := st.wholeBody(s, []byte{}); v != proceed {
+				return v
+			}
+		}
 	} else if s.whole && st.tooLong(s) {
 		return st.refuse(tooLarge(s))
 	}
 	return st.advance()
 }
 
-// finishBody runs the body phases that are left, the body being there.
-func (st *stream) finishBody(s *side) {
-	st.run(s, s.base+toBody)
-	st.run(s, s.base+toChunks)
-}
-
-// setBody gives policies the whole body.
-func (st *stream) setBody(s *side, b []byte) {
+// wholeBody gives policies the whole body and runs their phases.
+func (st *stream) wholeBody(s *side, b []byte) verdict {
+	if int64(len(b)) > st.bodyLimit() {
+		return st.refuse(tooLarge(s))
+	}
+	if st.decodes(s) {
+		plain, err := st.decode(s, b)
+		switch {
+		case errors.Is(err, coding.ErrTooLarge):
+			return st.refuse(tooLarge(s))
+		case err != nil:
+			return st.refuse(undecodable(s))
+		}
+		b = plain
+	}
 	_, body := st.bodyOf(s.base)
 	*body = exchange.Body{Bytes: b, Present: true}
+	st.run(s, s.base+toBody)
+	st.run(s, s.base+toChunks)
+	return proceed
+}
+
+// decodes reports whether policies want the side's body plain.
+func (st *stream) decodes(s *side) bool {
+	if s.base.IsResponse() {
+		return st.needs.DecodeResponseBody
+	}
+	return st.needs.DecodeRequestBody
+}
+
+// decode undoes the codings of a whole body.
+func (st *stream) decode(s *side, b []byte) (plain []byte, err error) {
+	if !st.mayHaveBody(s) {
+		return b, nil
+	}
+	if s.codings, err = coding.Parse(st.headersOf(s).Values("content-encoding")); err != nil {
+		return nil, err
+	}
+	return s.codings.Decode(b, st.bodyLimit())
 }
 
 // body handles a piece of the body of side s, or all of it.
 func (st *stream) body(s *side) verdict {
 	m := &st.in
 	last := s.at == atEnd
+	if last {
+		s.pending &^= policy.Phases(s.base + toTrailers)
+	}
+	v := proceed
 	switch {
 	case s.bodyPhases() == 0:
 	case s.gathering:
@@ -195,15 +256,10 @@ func (st *stream) body(s *side) verdict {
 			return st.refuse(tooLarge(s))
 		}
 		if last {
-			st.setBody(s, s.gathered)
-			st.finishBody(s)
+			v = st.wholeBody(s, s.gathered)
 		}
 	case s.whole:
-		if int64(len(m.Body)) > st.bodyLimit() {
-			return st.refuse(tooLarge(s))
-		}
-		st.setBody(s, m.Body)
-		st.finishBody(s)
+		v = st.wholeBody(s, m.Body)
 	default:
 		st.chunk = worker.Chunk{Data: m.Body, Last: last}
 		st.run(s, s.base+toChunks)
@@ -211,8 +267,8 @@ func (st *stream) body(s *side) verdict {
 			s.pending = s.pending.With(s.base + toChunks)
 		}
 	}
-	if last {
-		s.pending &^= policy.Phases(s.base + toTrailers)
+	if v != proceed {
+		return v
 	}
 	return st.advance()
 }
@@ -225,16 +281,18 @@ func (st *stream) trailers(s *side) verdict {
 	} else {
 		handOver(&x.Request.Trailers, &st.in)
 	}
-	if s.bodyPhases() != 0 {
-		if s.whole {
-			if s.gathered == nil {
-				s.gathered = []byte{}
-			}
-			st.setBody(s, s.gathered)
-		} else {
-			st.chunk = worker.Chunk{Data: []byte{}, Last: true}
+	switch {
+	case s.bodyPhases() == 0:
+	case s.whole:
+		if s.gathered == nil {
+			s.gathered = []byte{}
 		}
-		st.finishBody(s)
+		if v := st.wholeBody(s, s.gathered); v != proceed {
+			return v
+		}
+	default:
+		st.chunk = worker.Chunk{Data: []byte{}, Last: true}
+		st.run(s, s.base+toChunks)
 	}
 	st.run(s, s.base+toTrailers)
 	return st.advance()
@@ -259,12 +317,18 @@ func (st *stream) tooLong(s *side) bool {
 	if s.bodyPhases() == 0 {
 		return false
 	}
+	n, ok := st.contentLength(s)
+	return ok && n > st.bodyLimit()
+}
+
+// contentLength is what the headers say of the body's length, if they do.
+func (st *stream) contentLength(s *side) (n int64, ok bool) {
 	v, ok := st.headersOf(s).Get(contentLength)
 	if !ok {
-		return false
+		return 0, false
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
-	return err == nil && n > st.bodyLimit()
+	return n, err == nil
 }
 
 func (st *stream) headersOf(s *side) *exchange.Headers {
@@ -280,6 +344,13 @@ func tooLarge(s *side) worker.Reason {
 		return worker.ResponseBodyTooLarge
 	}
 	return worker.BodyTooLarge
+}
+
+func undecodable(s *side) worker.Reason {
+	if s.base.IsResponse() {
+		return worker.ResponseBodyUndecodable
+	}
+	return worker.BodyUndecodable
 }
 
 // codeDetails is the attribute that tells an upstream's response from one that

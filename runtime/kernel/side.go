@@ -4,6 +4,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"policyengine.dev/runtime/kernel/coding"
 	"policyengine.dev/runtime/kernel/wire"
 	"policyengine.dev/sdk/policy"
 )
@@ -24,6 +25,9 @@ type side struct {
 	// far.
 	gathering bool
 	gathered  []byte
+	// codings are those that were undone for the policies, and are to be done
+	// again to a body that they have changed.
+	codings coding.Codings
 }
 
 // progress is how far a message has come.

@@ -25,4 +25,6 @@ type Chain interface {
 	Needs() worker.Needs
 	// Begin returns an executor for one exchange.
 	Begin() worker.Executor
+	// BeginShadow returns one whose answers count for nothing.
+	BeginShadow() worker.Executor
 }

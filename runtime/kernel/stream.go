@@ -262,9 +262,6 @@ func (st *stream) advance() verdict {
 
 // left is what is left of the budget for the message in hand.
 func (st *stream) left() time.Duration {
-	if st.at <= 1 {
-		return st.allowed.budget
-	}
 	return max(st.allowed.budget-time.Since(st.arrived), 0)
 }
 

@@ -42,6 +42,19 @@ func (v *visitor) RemoveHeader(name string) {
 	v.st.reply.RemoveHeader(name)
 }
 
+// pseudoHeaders is how many pseudo-headers a message has at most that Envoy counts.
+const pseudoHeaders = 4
+
+// count refuses a result that Envoy would refuse, for all that is known of its
+// limits: total is the number of headers that the message has now.
+func (v *visitor) count(total int) {
+	limit := v.st.allowed.settings.HeaderLimit()
+	sets, removes := v.st.reply.Changes()
+	if sets > limit || removes > limit || sets > 0 && total+pseudoHeaders > limit {
+		v.err = errCannot
+	}
+}
+
 // routing sets a pseudo-header that the mutation rules protect by default.
 func (v *visitor) routing(name, value string) {
 	if !v.st.allowed.settings.Routing {

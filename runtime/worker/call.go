@@ -36,7 +36,7 @@ func (in *instance) call(r *run, ctx *stepContext, s *step) (a answer, err error
 		}
 	}()
 	request, response := &r.request, &r.response
-	if s.mode == Shadow {
+	if r.shadows(s) {
 		request, response = &r.requestShadow, &r.responseShadow
 	}
 	switch r.phase {
@@ -101,7 +101,7 @@ func (r *run) settle(s *step, a answer, took time.Duration) (Outcome, error) {
 }
 
 func (r *run) mutateRequest(s *step, m *policy.RequestMutation, took time.Duration) (Outcome, error) {
-	if s.mode == Shadow {
+	if r.shadows(s) {
 		if err := apply.CheckRequest(r.phase, m); err != nil {
 			return Outcome{}, err
 		}
@@ -117,7 +117,7 @@ func (r *run) mutateRequest(s *step, m *policy.RequestMutation, took time.Durati
 }
 
 func (r *run) mutateResponse(s *step, m *policy.ResponseMutation, took time.Duration) (Outcome, error) {
-	if s.mode == Shadow {
+	if r.shadows(s) {
 		if err := apply.CheckResponse(r.phase, m); err != nil {
 			return Outcome{}, err
 		}
@@ -143,7 +143,7 @@ func (r *run) respond(s *step, ir *policy.ImmediateResponse, took time.Duration)
 	}
 	s.metrics.Observe(r.phase, telemetry.Responded, took)
 	r.note(s, telemetry.Responded, took, "", reason)
-	if s.mode == Shadow {
+	if r.shadows(s) {
 		s.metrics.Disagreements.Add(1)
 		return Outcome{}, nil
 	}

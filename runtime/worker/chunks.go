@@ -93,7 +93,7 @@ func (r *run) settleChunk(s *step, a answer, took time.Duration) (Outcome, error
 	if outcome == telemetry.Passed {
 		return Outcome{}, nil
 	}
-	if s.mode == Shadow {
+	if r.shadows(s) {
 		s.metrics.Disagreements.Add(1)
 		return Outcome{}, nil
 	}

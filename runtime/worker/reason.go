@@ -40,6 +40,11 @@ const (
 	BodyTooLarge
 	// ResponseBodyTooLarge: a response's body is over the limit.
 	ResponseBodyTooLarge
+	// BodyUndecodable: policies want a request's body plain, and it is in a
+	// content coding that is not known, or not in the one that it claims.
+	BodyUndecodable
+	// ResponseBodyUndecodable: as BodyUndecodable, of a response.
+	ResponseBodyUndecodable
 	// ReasonCount is the number of reasons.
 	ReasonCount = iota
 )
@@ -49,19 +54,21 @@ var reasons = [ReasonCount]struct {
 	status int
 	detail string
 }{
-	RouteUnknown:           {"ROUTE_UNKNOWN", 500, "The gateway has no policy chain for this route."},
-	RouteMissing:           {"ROUTE_MISSING", 500, "The gateway could not tell which route this request is on."},
-	FilterCannotServeChain: {"FILTER_CANNOT_SERVE_CHAIN", 500, "The gateway is not set up for this route's policies."},
-	RequestPhaseSkipped:    {"REQUEST_PHASE_SKIPPED", 500, "The gateway saw a response to a request that it had not checked."},
-	PolicyError:            {"POLICY_ERROR", 500, "A policy could not decide about this request."},
-	PolicyPanic:            {"POLICY_PANIC", 500, "A policy failed on this request."},
-	PolicyStalled:          {"POLICY_STALLED", 500, "A policy is not responding."},
-	PolicyNotSupported:     {"POLICY_NOT_SUPPORTED", 500, "The gateway lacks a policy that this route needs."},
-	NotReady:               {"NOT_READY", 503, "The gateway is not ready yet."},
-	WorkerDown:             {"WORKER_DOWN", 503, "The gateway's policies are not available."},
-	PolicyTimeout:          {"POLICY_TIMEOUT", 504, "A policy took too long."},
-	BodyTooLarge:           {"BODY_TOO_LARGE", 413, "The request's body is larger than this route allows."},
-	ResponseBodyTooLarge:   {"BODY_TOO_LARGE", 502, "The response's body is larger than this route allows."},
+	RouteUnknown:            {"ROUTE_UNKNOWN", 500, "The gateway has no policy chain for this route."},
+	RouteMissing:            {"ROUTE_MISSING", 500, "The gateway could not tell which route this request is on."},
+	FilterCannotServeChain:  {"FILTER_CANNOT_SERVE_CHAIN", 500, "The gateway is not set up for this route's policies."},
+	RequestPhaseSkipped:     {"REQUEST_PHASE_SKIPPED", 500, "The gateway saw a response to a request that it had not checked."},
+	PolicyError:             {"POLICY_ERROR", 500, "A policy could not decide about this request."},
+	PolicyPanic:             {"POLICY_PANIC", 500, "A policy failed on this request."},
+	PolicyStalled:           {"POLICY_STALLED", 500, "A policy is not responding."},
+	PolicyNotSupported:      {"POLICY_NOT_SUPPORTED", 500, "The gateway lacks a policy that this route needs."},
+	NotReady:                {"NOT_READY", 503, "The gateway is not ready yet."},
+	WorkerDown:              {"WORKER_DOWN", 503, "The gateway's policies are not available."},
+	PolicyTimeout:           {"POLICY_TIMEOUT", 504, "A policy took too long."},
+	BodyTooLarge:            {"BODY_TOO_LARGE", 413, "The request's body is larger than this route allows."},
+	ResponseBodyTooLarge:    {"BODY_TOO_LARGE", 502, "The response's body is larger than this route allows."},
+	BodyUndecodable:         {"BODY_UNDECODABLE", 415, "The request's body is not in a content coding that this route can read."},
+	ResponseBodyUndecodable: {"BODY_UNDECODABLE", 502, "The response's body is not in a content coding that this route can read."},
 }
 
 // String is the reason's name, such as "POLICY_ERROR".

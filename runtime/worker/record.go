@@ -21,7 +21,7 @@ func (r *run) note(s *step, outcome telemetry.StepOutcome, took time.Duration, c
 	}
 	v := s.instance.version
 	d.Steps = append(d.Steps, telemetry.StepDecision{
-		ID: s.id, Policy: v.Name, Version: v.Version, Phase: r.phase, Shadow: s.mode == Shadow,
+		ID: s.id, Policy: v.Name, Version: v.Version, Phase: r.phase, Shadow: r.shadows(s),
 		Condition: s.source, Outcome: outcome, At: time.Duration(nanotime()-r.began) - took, Took: took,
 		Changes: changes, Reason: reason,
 	})

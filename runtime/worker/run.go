@@ -28,6 +28,8 @@ type run struct {
 	x     exchange.Exchange
 	chain *Chain
 	began int64
+	// shadow has every step run in shadow mode.
+	shadow bool
 
 	request, requestShadow   policy.RequestContext
 	response, responseShadow policy.ResponseContext
@@ -84,6 +86,17 @@ func (c *Chain) Begin() Executor {
 	return r
 }
 
+// BeginShadow is Begin for an exchange that the proxy only shows: every step runs in
+// shadow mode, and no phase ends the chain.
+func (c *Chain) BeginShadow() Executor {
+	r := c.Begin().(*run)
+	r.shadow = true
+	return r
+}
+
+// shadows reports whether what the step answers is recorded and thrown away.
+func (r *run) shadows(s *step) bool { return r.shadow || s.mode == Shadow }
+
 func (w *Worker) newRun() *run {
 	r := &run{stepCtx: new(stepContext)}
 	r.request = policy.NewRequestContext(&r.x, false)
@@ -107,6 +120,7 @@ func (r *run) End() {
 	}
 	r.x.Reset()
 	r.chain, r.ctx, r.resumer, r.rejection, r.steps = nil, nil, nil, nil, nil
+	r.shadow = false
 	clear(r.chunks)
 	r.chunks = r.chunks[:0]
 	r.chunk = Chunk{}
@@ -264,7 +278,7 @@ func (r *run) fail(s *step, reason Reason, outcome telemetry.StepOutcome, err er
 	s.logFailure(r, reason, err)
 	r.note(s, outcome, took, "", reason.String())
 	switch {
-	case s.mode == Shadow:
+	case r.shadows(s):
 		if s.onError == DenyOnError {
 			s.metrics.Disagreements.Add(1)
 		}
@@ -288,7 +302,7 @@ func (r *run) takeOver() {
 	s.instance.abandon(s.metrics)
 
 	n := snapshot.worker.newRun()
-	n.chain, n.began = r.chain, r.began
+	n.chain, n.began, n.shadow = r.chain, r.began, r.shadow
 	n.x = *r.x.Clone()
 	n.verdicts = append([]verdict(nil), r.verdicts...)
 	n.chunks = append([]chunkState(nil), r.chunks...)

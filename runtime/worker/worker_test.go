@@ -480,11 +480,20 @@ func TestPanicIsLoggedWithItsStack(t *testing.T) {
 }
 
 func TestShadowChangesNothing(t *testing.T) {
+	t.Run("each policy", func(t *testing.T) {
+		testShadow(t, worker.Shadow, (*worker.Chain).Begin)
+	})
+	t.Run("the whole exchange", func(t *testing.T) {
+		testShadow(t, worker.Enforce, (*worker.Chain).BeginShadow)
+	})
+}
+
+func testShadow(t *testing.T, mode worker.Mode, begin func(*worker.Chain) worker.Executor) {
 	h := newHarness(t, true)
 	sawShadow := false
 	shadow := func(s *script) worker.PolicySpec {
 		ps := h.use(s)
-		ps.Mode = worker.Shadow
+		ps.Mode = mode
 		return ps
 	}
 	c := h.load(
@@ -500,7 +509,8 @@ func TestShadowChangesNothing(t *testing.T) {
 			return policy.Reject(403, "NO", ""), nil
 		})),
 	)
-	x, out := h.runRequest(c)
+	x := begin(c)
+	out := x.Run(context.Background(), policy.RequestHeaders, budget, noResume{t})
 	wantContinue(t, out)
 	e := x.Exchange()
 	if _, told := e.Metadata.Get("k"); e.Request.HeadersChanged() || e.Principal != nil || told {

@@ -11,6 +11,7 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,6 +21,9 @@ const Key = "x-policy-engine-filter"
 
 // DefaultMessageTimeout is Envoy's.
 const DefaultMessageTimeout = 200 * time.Millisecond
+
+// DefaultMaxHeaders is Envoy's.
+const DefaultMaxHeaders = 100
 
 // Settings is what a filter allows. The zero value stands for Envoy's defaults.
 type Settings struct {
@@ -34,6 +38,9 @@ type Settings struct {
 	// Routing and EnvoyHeaders are mutation_rules' allow_all_routing and
 	// allow_envoy: changes to :method, :authority and :scheme, and to x-envoy-*.
 	Routing, EnvoyHeaders bool
+	// MaxHeaders is how many headers the connection manager lets a message
+	// have (max_headers_count); 0 counts as [DefaultMaxHeaders].
+	MaxHeaders int
 	// NoSystem and NoHeaders are mutation_rules' disallow_system (:path and
 	// :status among others) and disallow_all.
 	NoSystem, NoHeaders bool
@@ -45,6 +52,14 @@ func (s *Settings) Timeout() time.Duration {
 		return s.MessageTimeout
 	}
 	return DefaultMessageTimeout
+}
+
+// HeaderLimit is MaxHeaders, or its default.
+func (s *Settings) HeaderLimit() int {
+	if s.MaxHeaders > 0 {
+		return s.MaxHeaders
+	}
+	return DefaultMaxHeaders
 }
 
 // version begins every stamp, so that a later form can be told from this one.
@@ -70,7 +85,10 @@ func (s *Settings) words() []struct {
 	}
 }
 
-const timeoutWord = "timeout="
+const (
+	timeoutWord = "timeout="
+	headersWord = "max_headers="
+)
 
 // Stamp is s as a metadata value, such as "v1 timeout=1s mode_override". It holds
 // nothing that Envoy's formatter would take for a command.
@@ -78,6 +96,9 @@ func (s Settings) Stamp() string {
 	words := []string{version}
 	if s.MessageTimeout > 0 {
 		words = append(words, timeoutWord+s.MessageTimeout.String())
+	}
+	if s.MaxHeaders > 0 {
+		words = append(words, headersWord+strconv.Itoa(s.MaxHeaders))
 	}
 	for _, w := range s.words() {
 		if *w.flag {
@@ -113,6 +134,14 @@ next:
 				return Settings{}, fmt.Errorf("a filter's stamp has the timeout %q, which is no positive duration", value)
 			}
 			s.MessageTimeout = d
+			continue
+		}
+		if value, ok := strings.CutPrefix(word, headersWord); ok {
+			n, err := strconv.Atoi(value)
+			if err != nil || n <= 0 {
+				return Settings{}, fmt.Errorf("a filter's stamp has the header limit %q, which is no positive number", value)
+			}
+			s.MaxHeaders = n
 			continue
 		}
 		for _, k := range known {

@@ -1,0 +1,165 @@
+package coding_test
+
+import (
+	"bytes"
+	"compress/flate"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"policyengine.dev/runtime/kernel/coding"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func parse(t testing.TB, values ...string) coding.Codings {
+	t.Helper()
+	cs, err := coding.Parse(slices.Values(values))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cs
+}
+
+var text = []byte(strings.Repeat("to be or not to be, ", 500))
+
+func TestThereAndBack(t *testing.T) {
+	for _, tt := range []struct {
+		values []string
+		plain  bool
+	}{
+		{values: []string{"gzip"}},
+		{values: []string{"X-GZIP"}},
+		{values: []string{"deflate"}},
+		{values: []string{"br"}},
+		{values: []string{"zstd"}},
+		{values: []string{" gzip ,\tbr"}},
+		{values: []string{"zstd", "gzip"}},
+		{values: []string{"identity"}, plain: true},
+		{values: []string{""}, plain: true},
+		{plain: true},
+	} {
+		t.Run(strings.Join(tt.values, "+"), func(t *testing.T) {
+			cs := parse(t, tt.values...)
+			for _, body := range [][]byte{text, []byte("x"), {}} {
+				before := bytes.Clone(body)
+				encoded, err := cs.Encode(body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tt.plain != bytes.Equal(encoded, body) || !bytes.Equal(body, before) {
+					t.Errorf("%d bytes became %d", len(body), len(encoded))
+				}
+				plain, err := cs.Decode(encoded, int64(len(text)))
+				if err != nil || !bytes.Equal(plain, body) {
+					t.Errorf("%d bytes came back as %d, %v", len(body), len(plain), err)
+				}
+			}
+			if b, err := cs.Decode(nil, 1); err != nil || len(b) != 0 {
+				t.Errorf("an empty body became %q, %v", b, err)
+			}
+		})
+	}
+}
+
+// TestOrder proves that the coding named last is undone first.
+func TestOrder(t *testing.T) {
+	encoded, err := parse(t, "gzip", "br").Encode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half, err := parse(t, "br").Decode(encoded, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := parse(t, "gzip").Decode(half, 1<<20); err != nil || !bytes.Equal(plain, text) {
+		t.Errorf("came back as %d bytes, %v", len(plain), err)
+	}
+}
+
+func TestBareDeflate(t *testing.T) {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, 9)
+	w.Write(text)
+	w.Close()
+	if plain, err := parse(t, "deflate").Decode(b.Bytes(), 1<<20); err != nil || !bytes.Equal(plain, text) {
+		t.Errorf("came back as %d bytes, %v", len(plain), err)
+	}
+}
+
+// TestBombs proves that a small body cannot become a large one, at any layer.
+func TestBombs(t *testing.T) {
+	zeros := make([]byte, 8<<20)
+	for _, name := range []string{"gzip", "deflate", "br", "zstd"} {
+		bomb, err := parse(t, name).Encode(zeros)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parse(t, name).Decode(bomb, int64(len(zeros))-1); !errors.Is(err, coding.ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if b, err := parse(t, name).Decode(bomb, int64(len(zeros))); err != nil || len(b) != len(zeros) {
+			t.Errorf("%s at the limit: %v", name, err)
+		}
+		twice, err := parse(t, "gzip").Encode(bomb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parse(t, name, "gzip").Decode(twice, 1<<10); !errors.Is(err, coding.ErrTooLarge) {
+			t.Errorf("%s within gzip: %v", name, err)
+		}
+	}
+}
+
+func TestNotDecodable(t *testing.T) {
+	for _, name := range []string{"gzip", "deflate", "br", "zstd"} {
+		good, err := parse(t, name).Encode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, body := range map[string][]byte{"cut off": good[:len(good)/2], "another thing": []byte("plain text, no coding at all")} {
+			if _, err := parse(t, name).Decode(body, 1<<20); !errors.Is(err, coding.ErrMalformed) {
+				t.Errorf("%s, %s: %v", name, what, err)
+			}
+		}
+	}
+	for _, value := range []string{"compress", "gzip, aes128gcm", "gzip,gzip,gzip"} {
+		if _, err := coding.Parse(slices.Values([]string{value})); !errors.Is(err, coding.ErrUnknown) {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, name := range []string{"gzip", "deflate", "br", "zstd"} {
+		b, err := parse(f, name).Encode(text)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(name, b)
+	}
+	f.Fuzz(func(t *testing.T, name string, body []byte) {
+		cs, err := coding.Parse(slices.Values([]string{name}))
+		if err != nil {
+			return
+		}
+		const limit = 1 << 16
+		plain, err := cs.Decode(body, limit)
+		if err != nil || len(cs) == 0 {
+			return
+		}
+		if len(plain) > limit {
+			t.Fatalf("%d bytes are over the limit", len(plain))
+		}
+		again, err := cs.Encode(plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := cs.Decode(again, limit); err != nil || !bytes.Equal(back, plain) {
+			t.Fatalf("%q came back as %q, %v", plain, back, err)
+		}
+	})
+}
