@@ -162,8 +162,19 @@ func (e *Engine) drain(kill context.Context) {
 	case <-kill.Done():
 		e.logger.Warn("ending at once")
 	}
-	e.grpc.Stop()
-	<-done
+	e.stop()
+}
+
+// stop ends every stream. A policy that does not come back must not keep the process,
+// so that handlers are not waited for without end.
+func (e *Engine) stop() {
+	done := make(chan struct{})
+	go func() { e.grpc.Stop(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(closing):
+		e.logger.Warn("policies have not come back; their calls are given up")
+	}
 }
 
 func wait(ctx context.Context, d time.Duration) {
@@ -180,7 +191,7 @@ const closing = 5 * time.Second
 
 // close lets go of everything.
 func (e *Engine) close() error {
-	e.grpc.Stop()
+	e.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), closing)
 	defer cancel()
 	err := e.worker.Close(ctx)

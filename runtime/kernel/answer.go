@@ -355,6 +355,7 @@ func (st *stream) respond(out worker.Outcome) verdict {
 			d.Clear()
 		}
 	}
+	st.responded = true
 	st.out.Buffers = im.Encode(metadata)
 	if err := st.grpc.SendMsg(&st.out); err != nil {
 		return st.closed(err)

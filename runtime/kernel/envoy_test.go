@@ -51,7 +51,7 @@ func serve(t testing.TB, s *source, o kernel.Options) *envoy {
 			t.Errorf("the snapshot was acquired %d times and released %d times", a, r)
 		}
 		for name, c := range s.chains {
-			if b, e := c.begun.Load(), c.ended.Load(); b != e {
+			if b, e := c.begun.Load(), c.ended.Load(); b != e && !c.panics {
 				t.Errorf("chain %s began %d times and ended %d times", name, b, e)
 			}
 		}
@@ -94,12 +94,11 @@ func (s *stream) send(m *extprocv3.ProcessingRequest) {
 	s.t.Helper()
 	if s.first {
 		s.first = false
-		if !m.ObservabilityMode {
+		if !m.ObservabilityMode && m.ProtocolConfig == nil {
 			m.ProtocolConfig = s.modes
 		}
 		if m.Attributes == nil {
-			m.Attributes = map[string]*structpb.Struct{wire.AttributesKey: {Fields: map[string]*structpb.Value{
-				"xds.route_name": structpb.NewStringValue(s.route)}}}
+			m.Attributes = attributesFor(s.route)
 		}
 	}
 	if err := s.grpc.Send(m); err != nil && !errors.Is(err, io.EOF) {
@@ -146,6 +145,12 @@ func (s *stream) waits() {
 		s.t.Fatal(err)
 	}
 	s.ended()
+}
+
+// attributesFor are the attributes of a request on the route.
+func attributesFor(route string) map[string]*structpb.Struct {
+	return map[string]*structpb.Struct{wire.AttributesKey: {Fields: map[string]*structpb.Value{
+		"xds.route_name": structpb.NewStringValue(route)}}}
 }
 
 func headers(pairs ...string) *corev3.HeaderMap {

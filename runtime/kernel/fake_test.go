@@ -51,6 +51,9 @@ type chain struct {
 	stuck   map[policy.Phase]bool
 	release chan struct{}
 
+	// panics says that the chain panics, which leaves its executor behind.
+	panics bool
+
 	begun, ended atomic.Int64
 	ran          atomic.Pointer[[]policy.Phase]
 }

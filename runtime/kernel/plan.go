@@ -47,7 +47,8 @@ func (d demand) met(s shown) bool {
 		// In full duplex the kernel gathers the body itself.
 		return s.body == wire.BodyBuffered || s.body == wire.BodyFullDuplex
 	}
-	return s.body == d.body
+	// So is one that comes whole: there is nothing to hold back.
+	return s.body == wire.BodyFullDuplex || s.body == wire.BodyBuffered
 }
 
 // exact is what shows what d demands and nothing else.

@@ -57,7 +57,7 @@ type stream struct {
 	chunk     worker.Chunk
 	arrived   time.Time
 
-	begun, observing, resumed, drained bool
+	begun, observing, resumed, drained, responded bool
 
 	err error
 	// done is sent to when a stream that was taken over is over.
@@ -166,6 +166,10 @@ func (st *stream) resume(outcome worker.Outcome) verdict {
 // receive handles one message.
 func (st *stream) receive() verdict {
 	if st.drained {
+		if st.responded {
+			// Envoy has its answer, and is about to end the stream.
+			return proceed
+		}
 		return st.pass()
 	}
 	st.at, st.steps = 0, 0
@@ -213,11 +217,11 @@ func (st *stream) part(s *side) verdict {
 	if st.x == nil {
 		return st.answer()
 	}
+	if m.Kind.IsResponse() && st.skippedRequest() {
+		return st.refuse(worker.RequestPhaseSkipped)
+	}
 	switch m.Kind {
 	case wire.ResponseHeaders:
-		if st.skippedRequest() {
-			return st.refuse(worker.RequestPhaseSkipped)
-		}
 		st.fillResponse()
 		return st.headers(s)
 	case wire.RequestBody, wire.ResponseBody:
