@@ -125,17 +125,39 @@ func TestPSSSaltLength(t *testing.T) {
 	}
 }
 
-// A signature in ASN.1, as other formats have it, is none here (RFC 7518, 3.4).
+// A signature has two numbers as long as the curve's, one after the other (RFC 7518,
+// section 3.4): the same numbers in another form are none.
 func TestECDSASignatureFormat(t *testing.T) {
-	input := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(`{}`))
+	input := encode(`{"alg":"ES256"}`) + "." + encode(`{}`)
 	digest := sha256.Sum256([]byte(input))
-	sig, err := ecdsa.SignASN1(rand.Reader, jwttest.P256().Private.(*ecdsa.PrivateKey), digest[:])
+	private := jwttest.P256().Private.(*ecdsa.PrivateKey)
+	r, s, err := ecdsa.Sign(rand.Reader, private, digest[:])
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := input + "." + base64.RawURLEncoding.EncodeToString(sig)
-	if err := parse(t, token).Verify(key(t, jwttest.P256().JWK())); err != jose.ErrSignature {
-		t.Errorf("%v, want ErrSignature", err)
+	asn1, err := ecdsa.SignASN1(rand.Reader, private, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixed := func(n int) string { return string(r.FillBytes(make([]byte, n))) + string(s.FillBytes(make([]byte, n))) }
+	for name, c := range map[string]struct {
+		signature string
+		want      error
+	}{
+		"as it should be":     {fixed(32), nil},
+		"ASN.1":               {string(asn1), jose.ErrSignature},
+		"longer numbers":      {fixed(33), jose.ErrSignature},
+		"a longer second":     {string(r.FillBytes(make([]byte, 32))) + string(s.FillBytes(make([]byte, 33))), jose.ErrSignature},
+		"a byte more":         {fixed(32) + "\x00", jose.ErrSignature},
+		"a byte less":         {fixed(32)[:63], jose.ErrSignature},
+		"two zeros":           {strings.Repeat("\x00", 64), jose.ErrSignature},
+		"the order of both":   {strings.Repeat(string(private.Params().N.Bytes()), 2), jose.ErrSignature},
+		"nothing":             {"", jose.ErrSignature},
+		"the other way round": {fixed(32)[32:] + fixed(32)[:32], jose.ErrSignature},
+	} {
+		if err := parse(t, input+"."+encode(c.signature)).Verify(key(t, jwttest.P256().JWK())); err != c.want {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
 	}
 }
 

@@ -205,8 +205,13 @@ func TestUnknownCertificate(t *testing.T) {
 func TestServerDown(t *testing.T) {
 	server := jwttest.NewServer(t)
 	server.Down()
-	if err := start(t, open(t, server.Host(), keysource.Place{URL: server.URL})); err == nil || !strings.Contains(err.Error(), "refused") {
-		t.Errorf("%v", err)
+	h := server.Host()
+	err := start(t, open(t, h, keysource.Place{URL: server.URL + "?secret=hunter2"}))
+	if err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Fatalf("%v", err)
+	}
+	if strings.Contains(err.Error()+h.Logs.String(), "hunter2") {
+		t.Errorf("the address's query is in the error or the log: %v\n%s", err, h.Logs)
 	}
 }
 
@@ -232,7 +237,8 @@ func TestSlowServer(t *testing.T) {
 func TestCloseDuringLoad(t *testing.T) {
 	server := jwttest.NewServer(t)
 	defer server.Block("")()
-	s := open(t, server.Host(), keysource.Place{URL: server.URL})
+	h := server.Host()
+	s := open(t, h, keysource.Place{URL: server.URL})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := start(t, s); err == nil {
@@ -248,6 +254,33 @@ func TestCloseDuringLoad(t *testing.T) {
 	}
 	if s.Renew(t.Context(), 0, time.Minute) {
 		t.Error("Renew after Close has succeeded")
+	}
+	if loads(h) != 0 || strings.Contains(h.Logs.String(), "failed") {
+		t.Errorf("a load that was given up counts as one that failed:\n%s", h.Logs)
+	}
+}
+
+// When Close returns the background is no more.
+func TestCloseWaits(t *testing.T) {
+	h := policytest.NewHost().Policy()
+	loading, ended := make(chan struct{}), false
+	s := keysource.New(keysource.Config{
+		Load: func(ctx context.Context) ([]byte, error) {
+			close(loading)
+			<-ctx.Done()
+			time.Sleep(10 * time.Millisecond)
+			ended = true
+			return nil, ctx.Err()
+		},
+		Clock: h.Clock, Logger: h.Logger, Refresh: refresh, Metrics: keysource.NewMetrics(h.Metrics, "issuer"),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = s.Start(ctx)
+	<-loading
+	s.Close()
+	if !ended {
+		t.Error("Close has not waited for the load")
 	}
 }
 
@@ -398,10 +431,16 @@ func TestRenewIsBounded(t *testing.T) {
 	jwttest.Eventually(t, "the wait", func() bool { return h.Clock.Timers() == 1 })
 	h.Clock.Advance(100 * time.Millisecond)
 	wg.Wait()
+	if loads(h) != 1 {
+		t.Error("it has waited for the load to end")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if s.Renew(ctx, 0, time.Hour) {
 		t.Error("renewed by a server that does not answer")
+	}
+	if loads(h) != 1 {
+		t.Error("it has waited for the load to end")
 	}
 }
 

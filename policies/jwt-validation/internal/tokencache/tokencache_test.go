@@ -2,10 +2,12 @@ package tokencache_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"policyengine.dev/policies/jwt-validation/internal/tokencache"
 )
@@ -38,6 +40,44 @@ func TestGetAndPut(t *testing.T) {
 	}
 	if c.Len() != 2 {
 		t.Errorf("%d entries, want 2", c.Len())
+	}
+}
+
+// Two tokens with the same hash are two tokens.
+func TestEqualHashes(t *testing.T) {
+	c := tokencache.New[int](100, 1<<20)
+	hash := c.Hash("a")
+	for i, token := range []string{"a", "b", "c"} {
+		c.Put(hash, token, i, 10, start, start.Add(time.Minute))
+	}
+	for i, token := range []string{"a", "b", "c"} {
+		if got, ok := c.Get(hash, token, start); !ok || got != i {
+			t.Errorf("%s: %d, %v; want %d", token, got, ok, i)
+		}
+	}
+	if _, ok := c.Get(hash, "d", start); ok {
+		t.Error("another token with the same hash was found")
+	}
+}
+
+// A token that is a piece of something large does not keep that in memory.
+func TestTokenIsCopied(t *testing.T) {
+	c := tokencache.New[int](100, 1<<20)
+	large := strings.Repeat("x", 64<<20)
+	put(c, large[:100], 1, 10, start, start.Add(time.Minute))
+	freed := make(chan struct{})
+	runtime.AddCleanup(unsafe.StringData(large), func(c chan struct{}) { close(c) }, freed)
+	large = ""
+	for deadline := time.Now().Add(10 * time.Second); ; runtime.GC() {
+		select {
+		case <-freed:
+			runtime.KeepAlive(c)
+			return
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the string around the token is still there")
+		}
 	}
 }
 
