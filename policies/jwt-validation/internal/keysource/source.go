@@ -209,16 +209,22 @@ func (s *Source) Adopt(old *Source) {
 	if s.static() || old.static() || theirs == nil {
 		return
 	}
+	for {
+		ours := s.current.Load()
+		if ours != nil && !ours.at.Before(theirs.at) {
+			return
+		}
+		// A load may end at the same time: newer keys are never replaced.
+		if s.current.CompareAndSwap(ours, theirs) {
+			break
+		}
+	}
+	s.report(theirs)
 	old.mu.Lock()
 	attempt := old.attempt
 	old.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ours := s.current.Load(); ours != nil && !ours.at.Before(theirs.at) {
-		return
-	}
-	s.current.Store(theirs)
-	s.report(theirs)
 	if s.attempt.Before(attempt) {
 		s.attempt = attempt
 	}
