@@ -67,7 +67,11 @@ func (c *compiled) badDefaults() Problems {
 			problems = append(problems, s.at.problem("not a schema", err.Error()))
 			continue
 		}
-		filled := s.fillIn(clone(s.defaultValue))
+		filled, ok := s.fillIn(clone(s.defaultValue))
+		if !ok {
+			problems = append(problems, s.at.key("default").problem("too large with the defaults inside it filled in", "give fewer"))
+			continue
+		}
 		if err := own.Validate(filled); err != nil {
 			for _, p := range c.explain(filled, err) {
 				p.Message = "the default is not valid: " + p.Message

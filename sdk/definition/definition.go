@@ -143,7 +143,10 @@ func (d *Definition) Validate(params json.RawMessage) (json.RawMessage, error) {
 	if len(problems) > 0 {
 		return nil, problems.err()
 	}
-	value = d.schema.root.fillIn(value)
+	value, ok := d.schema.root.fillIn(value)
+	if !ok {
+		return nil, Problems{place{}.problem("too large with its defaults filled in", "write fewer items")}
+	}
 	if err := d.schema.validator.Validate(value); err != nil {
 		return nil, d.schema.explain(value, err).err()
 	}

@@ -473,6 +473,21 @@ func TestCostIsBounded(t *testing.T) {
 	}
 }
 
+// TestDefaultsAreBounded: a short list of parameters does not become an
+// enormous one by its defaults.
+func TestDefaultsAreBounded(t *testing.T) {
+	d, err := definition.Parse("p.yaml", []byte(simple("type: object\nproperties:\n  v:\n    type: array\n    items:\n      type: object\n      properties:\n        a: {default: ["+strings.Repeat("x,", 1000)+"]}\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for items, want := range map[int]string{100: "<nil>", 300: "too large with its defaults filled in; write fewer items"} {
+		params := `{"v":[{}` + strings.Repeat(",{}", items-1) + `]}`
+		if _, err := d.Validate(json.RawMessage(params)); fmt.Sprint(err) != want {
+			t.Errorf("%d items: %v", items, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte(simple("type: object\n$defs: {a: {$ref: '#/$defs/a'}}\nproperties: {a: {$ref: '#/$defs/a~1b%25'}}")))

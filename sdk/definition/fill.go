@@ -1,45 +1,73 @@
 package definition
 
+// maxFilled bounds the defaults that are filled into one value, in keys, values
+// and list items: a long list multiplies what its items' schema adds to each.
+const maxFilled = 200_000
+
+// filler adds defaults to a value.
+type filler struct {
+	left int // how much may still be added
+	over bool
+}
+
 // fillIn adds the defaults of missing properties to a value, in place, and
-// returns it. A subschema's own properties come before those of its $ref,
+// returns it. It reports false where they would come to too much.
+func (s *schema) fillIn(value any) (any, bool) {
+	f := filler{left: maxFilled}
+	value = f.fill(s, value)
+	return value, !f.over
+}
+
+// add gives a default, unless that is too much.
+func (f *filler) add(value any) (any, bool) {
+	if f.left -= weigh(value); f.left < 0 {
+		f.over = true
+		return nil, false
+	}
+	return clone(value), true
+}
+
+// fill lets a subschema's own properties come before those of its $ref, and
 // those before its allOf's.
-func (s *schema) fillIn(value any) any {
+func (f *filler) fill(s *schema, value any) any {
 	switch v := value.(type) {
 	case map[string]any:
 		for _, name := range s.names {
 			if _, given := v[name]; !given {
-				if filler, ok := s.properties[name].filler(); ok {
-					v[name] = clone(filler)
+				if filling, ok := s.properties[name].filling(); ok {
+					if filling, ok = f.add(filling); ok {
+						v[name] = filling
+					}
 				}
 			}
 		}
 		for name, field := range v {
 			for _, inner := range s.fields(name) {
-				field = inner.fillIn(field)
+				field = f.fill(inner, field)
 			}
 			v[name] = field
 		}
 	case []any:
 		for i, item := range v {
 			if inner := s.item(i); inner != nil {
-				v[i] = inner.fillIn(item)
+				v[i] = f.fill(inner, item)
 			}
 		}
 	}
 	for _, also := range s.always {
-		value = also.fillIn(value)
+		value = f.fill(also, value)
 	}
 	return value
 }
 
-// filler is the default of a schema, or else the first of those that always
+// filling is the default of a schema, or else the first of those that always
 // apply with it.
-func (s *schema) filler() (any, bool) {
+func (s *schema) filling() (any, bool) {
 	if s.hasDefault {
 		return s.defaultValue, true
 	}
 	for _, also := range s.always {
-		if value, ok := also.filler(); ok {
+		if value, ok := also.filling(); ok {
 			return value, true
 		}
 	}

@@ -119,3 +119,21 @@ func clone(value any) any {
 	}
 	return value
 }
+
+// weigh counts what a value consists of: keys, items and scalars.
+func weigh(value any) int {
+	weight := 1
+	switch v := value.(type) {
+	case map[string]any:
+		for _, field := range v {
+			weight += 1 + weigh(field)
+		}
+	case []any:
+		for _, item := range v {
+			weight += weigh(item)
+		}
+	case string:
+		weight += len(v) / 16
+	}
+	return weight
+}
