@@ -113,27 +113,41 @@ func (o *Options) dump(w http.ResponseWriter, _ *http.Request) {
 func (o *Options) collect() Dump {
 	status, reason := o.readiness()
 	st := o.Worker.Status()
-	d := Dump{Build: o.Build, Ready: status == http.StatusOK, Reason: reason}
-	for v := range o.Worker.Registry().Versions {
-		d.Policies = append(d.Policies, PolicyDump{
+	d := Dump{Build: o.Build, Ready: status == http.StatusOK, Reason: reason, Policies: policies(o.Worker.Registry())}
+	if st.Err != nil {
+		d.Rejected = &RejectedDump{Version: st.Rejected, At: st.RejectedAt, Problems: problems(st.Err)}
+	}
+	if s := o.Worker.Acquire(); s != nil {
+		defer s.Release()
+		d.Config = configDump(s, st.Warnings)
+	}
+	return d
+}
+
+// Preview is the dump of an engine that would run on the snapshot, which is not in
+// force.
+func Preview(build Build, registry *worker.Registry, s *worker.Snapshot, warnings worker.Problems) Dump {
+	return Dump{Build: build, Reason: "checked, not in force", Policies: policies(registry), Config: configDump(s, warnings)}
+}
+
+func policies(r *worker.Registry) []PolicyDump {
+	all := []PolicyDump{}
+	for v := range r.Versions {
+		all = append(all, PolicyDump{
 			Name: v.Name, Version: v.Version, Description: v.Definition.Description,
 			Phases: names(v.Phases().String()), Deprecated: v.Definition.Deprecated,
 		})
 	}
-	if st.Err != nil {
-		d.Rejected = &RejectedDump{Version: st.Rejected, At: st.RejectedAt, Problems: problems(st.Err)}
-	}
-	s := o.Worker.Acquire()
-	if s == nil {
-		return d
-	}
-	defer s.Release()
+	return all
+}
+
+func configDump(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
 	c := &ConfigDump{Version: s.Version(), Loaded: s.Loaded(), Routes: map[string]string{}, OnUnknownRoute: "deny"}
 	if s.OnUnknownRoute() == worker.ContinueUnknownRoute {
 		c.OnUnknownRoute = "continue"
 	}
-	if len(st.Warnings) > 0 {
-		c.Warnings = problems(st.Warnings)
+	if len(warnings) > 0 {
+		c.Warnings = problems(warnings)
 	}
 	for _, chain := range s.Chains() {
 		c.Chains = append(c.Chains, chainDump(chain))
@@ -141,8 +155,7 @@ func (o *Options) collect() Dump {
 	for route, chain := range s.Routes {
 		c.Routes[route] = chain.Name()
 	}
-	d.Config = c
-	return d
+	return c
 }
 
 func chainDump(chain *worker.Chain) ChainDump {

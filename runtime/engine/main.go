@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"policyengine.dev/runtime/admin"
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/host"
 	"policyengine.dev/runtime/worker"
@@ -34,6 +36,7 @@ const (
 //
 //	-config FILE  engine.yaml
 //	-check        report what is wrong with engine.yaml, chains and routes, and end
+//	-dump         with -check: print what would be in force, as /config_dump does
 //	-policies     list the policy versions compiled in, and end
 //	-version      say what this is, and end
 func Main(entries []worker.Entry) {
@@ -43,8 +46,9 @@ func Main(entries []worker.Entry) {
 }
 
 type flags struct {
-	config                   string
-	check, policies, version bool
+	config            string
+	check, dump       bool
+	policies, version bool
 }
 
 func parseFlags(args []string, stderr io.Writer) (flags, error) {
@@ -53,6 +57,7 @@ func parseFlags(args []string, stderr io.Writer) (flags, error) {
 	set.SetOutput(stderr)
 	set.StringVar(&f.config, "config", DefaultConfig, "the engine's configuration `file`")
 	set.BoolVar(&f.check, "check", false, "report what is wrong with the configuration, chains and routes included, and end")
+	set.BoolVar(&f.dump, "dump", false, "with -check: print what would be in force, as /config_dump shows it")
 	set.BoolVar(&f.policies, "policies", false, "list the policy versions compiled in, and end")
 	set.BoolVar(&f.version, "version", false, "say what this is, and end")
 	set.Usage = func() {
@@ -61,6 +66,10 @@ func parseFlags(args []string, stderr io.Writer) (flags, error) {
 	}
 	if err := set.Parse(args); err != nil {
 		return f, err
+	}
+	if f.dump && !f.check {
+		fmt.Fprintln(stderr, "-dump goes with -check; a running engine shows its configuration on /config_dump")
+		return f, errors.New("flags")
 	}
 	if set.NArg() > 0 {
 		fmt.Fprintf(stderr, "policy-engine takes no arguments, and was given %q\n", set.Args())
@@ -97,7 +106,7 @@ func run(args []string, entries []worker.Entry, signals <-chan os.Signal, stdout
 	}
 	logger := newLogger(static.Telemetry.Logs, stderr)
 	if f.check {
-		return check(static, registry, stdout, stderr)
+		return check(static, registry, f.dump, stdout, stderr)
 	}
 	// An engine has nothing to do but to serve; what it is given to run on
 	// is its own.
@@ -117,18 +126,30 @@ func failed(stderr io.Writer, err error) int {
 	return exitFailed
 }
 
-func check(static config.Engine, registry *worker.Registry, stdout, stderr io.Writer) int {
+func check(static config.Engine, registry *worker.Registry, dump bool, stdout, stderr io.Writer) int {
 	discard := slog.New(slog.DiscardHandler)
 	w := newWorker(static, registry, discard, host.NewMetrics(discard), nil)
 	defer w.Close(context.Background()) //nolint:errcheck // nothing was loaded
 	update := config.FileSource{Path: static.Chains}.Load()
-	warnings, err := w.Check(update.Spec)
+	snapshot, warnings, err := w.Preview(update.Spec)
+	if err == nil {
+		defer snapshot.Release()
+	}
 	for _, d := range update.Positions.Diagnostics(warnings) {
 		fmt.Fprintln(stderr, "warning:", d.Error())
 	}
 	problems := append(problemsOf(err), checkLimits(static, update.Spec)...)
 	if err := update.Problems(problems); err != nil {
 		return failed(stderr, err)
+	}
+	if dump {
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		build := admin.Build{Engine: Version(), Go: runtime.Version()}
+		if err := e.Encode(admin.Preview(build, registry, snapshot, warnings)); err != nil {
+			return failed(stderr, err)
+		}
+		return exitOK
 	}
 	fmt.Fprintf(stdout, "%d chains and %d routes, nothing wrong\n", len(update.Spec.Chains), len(update.Spec.Routes))
 	return exitOK

@@ -51,6 +51,13 @@ func (c *compilation) err() error {
 	return c.problems
 }
 
+// discard closes what was made for a configuration that does not take effect.
+func (c *compilation) discard() {
+	for _, in := range c.fresh {
+		in.close()
+	}
+}
+
 // compile checks all of a Spec and makes a snapshot of it, without I/O.
 func (w *Worker) compile(spec Spec) *compilation {
 	c := &compilation{

@@ -121,11 +121,30 @@ func (w *Worker) Status() Status {
 // Check reports what is wrong with a configuration and what is worth a warning,
 // and changes nothing. It does no I/O.
 func (w *Worker) Check(spec Spec) (warnings Problems, err error) {
-	c := w.compile(spec)
-	for _, in := range c.fresh {
-		in.close()
+	s, warnings, err := w.Preview(spec)
+	if err != nil {
+		return warnings, err
 	}
-	return c.warnings, c.err()
+	s.Release()
+	return warnings, nil
+}
+
+// Preview is [Worker.Check] that also returns the snapshot that the configuration
+// would become. Its policies have not been started, and it is not in force. Release
+// it.
+func (w *Worker) Preview(spec Spec) (s *Snapshot, warnings Problems, err error) {
+	c := w.compile(spec)
+	if err := c.err(); err != nil {
+		c.discard()
+		return nil, c.warnings, err
+	}
+	c.snapshot.refs.Store(1)
+	w.mu.Lock()
+	for _, in := range c.snapshot.instances {
+		in.snapshots++
+	}
+	w.mu.Unlock()
+	return c.snapshot, c.warnings, nil
 }
 
 // Update makes spec the configuration in force, once all of it is valid and its
