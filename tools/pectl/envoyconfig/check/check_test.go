@@ -126,6 +126,10 @@ type example struct {
 	// bypass says that a request passes although no engine is there, crash that
 	// Envoy does not survive it.
 	bypass, crash bool
+	// status is that of a request that passes, 200 where it is 0; upgrade asks
+	// for a WebSocket.
+	status  int
+	upgrade bool
 }
 
 func (e *example) tree(t *testing.T, wrong bool) (sample.Tree, *needs.Needs) {

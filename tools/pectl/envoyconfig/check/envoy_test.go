@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -30,11 +31,11 @@ func TestBypasses(t *testing.T) {
 		t.Run(e.name, func(t *testing.T) {
 			tree, n := e.tree(t, true)
 			path := "/" + n.Routes[0].Name
-			want := http.StatusOK
+			want := cmp.Or(e.status, http.StatusOK)
 			if e.crash {
 				want = 0
 			}
-			if status := ask(t, binary, tree, path); status != want {
+			if status := ask(t, binary, tree, path, e.upgrade); status != want {
 				t.Errorf("status %d with the mistake, want %d", status, want)
 			}
 			tree, _ = e.tree(t, false)
@@ -43,7 +44,7 @@ func TestBypasses(t *testing.T) {
 				return
 			}
 			mended[key] = true
-			if status := ask(t, binary, tree, path); status != http.StatusInternalServerError {
+			if status := ask(t, binary, tree, path, e.upgrade); status != http.StatusInternalServerError {
 				t.Errorf("status %d without the mistake", status)
 			}
 		})
@@ -52,7 +53,7 @@ func TestBypasses(t *testing.T) {
 
 // ask runs Envoy, which finds no engine, and sends a request. Status 0 says that no
 // answer came.
-func ask(t *testing.T, binary string, tree sample.Tree, path string) int {
+func ask(t *testing.T, binary string, tree sample.Tree, path string, upgrade bool) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -66,6 +67,10 @@ func ask(t *testing.T, binary string, tree sample.Tree, path string) int {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.Listener("main")+path, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if upgrade {
+		request.Header.Set("Connection", "Upgrade")
+		request.Header.Set("Upgrade", "websocket")
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)

@@ -1,6 +1,8 @@
 package check_test
 
 import (
+	"net/http"
+
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/tools/pectl/envoyconfig/check"
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
@@ -86,8 +88,8 @@ var examples = []example{
 		found: []string{"error observability-mode"}, bypass: true,
 	},
 	{
-		name: "denials that do not count", wrong: [][2]string{{"ext_proc.disable_immediate_response", "true"}},
-		found: []string{"error denials-ignored"},
+		name: "answers that do not count", wrong: [][2]string{{"ext_proc.disable_immediate_response", "true"}},
+		found: []string{"error immediate-responses-off"},
 	},
 	{
 		name: "no request headers", wrong: [][2]string{{"ext_proc.processing_mode.request_header_mode", "SKIP"}},
@@ -393,7 +395,7 @@ var examples = []example{
 	{
 		name: "upgrades with filters of their own", base: [][2]string{{"hcm.upgrade_configs", "[{upgrade_type: websocket, filters: [" + engine + "," + router + "]}]"}},
 		wrong: [][2]string{{"hcm.upgrade_configs", "[{upgrade_type: websocket, filters: [" + router + "]}]"}},
-		found: []string{"error upgrade-bypass"},
+		found: []string{"error upgrade-bypass"}, bypass: true, upgrade: true,
 	},
 	{
 		name: "upgrades and whole bodies", chains: []string{"bodies"}, wrong: [][2]string{{"hcm.upgrade_configs", "[{upgrade_type: websocket}]"}},
@@ -418,7 +420,7 @@ var examples = []example{
 		name:  "a weighted cluster without the filter",
 		base:  [][2]string{{"route.direct_response", ""}, {"route.route", `{weighted_clusters: {clusters: [{name: policy-engine, weight: 1}]}}`}},
 		wrong: [][2]string{{"route.route.weighted_clusters.clusters.0" + blocks, `{` + perRoute + `, disabled: true}`}},
-		found: []string{"error route-disabled"},
+		found: []string{"error route-disabled"}, bypass: true, status: http.StatusServiceUnavailable, // nobody is there
 	},
 	{
 		name: "a route that fails open", wrong: [][2]string{{"route" + blocks, `{` + perRoute + `, overrides: {failure_mode_allow: true}}`}},
@@ -426,7 +428,7 @@ var examples = []example{
 	},
 	{
 		name: "settings for a filter that is not there", wrong: [][2]string{{"route.typed_per_filter_config.ext_proc", `{` + perRoute + `, disabled: true}`}},
-		found: []string{"warning route-block-unused"},
+		found: []string{"warning route-block-unused"}, bypass: true, status: http.StatusInternalServerError, // it has no effect
 	},
 	{
 		name: "a route without a name", wrong: [][2]string{{"route.name", ""}},

@@ -56,8 +56,8 @@ func (c *checker) filter(m *manager) {
 			"Envoy does not wait for the engine: nothing is ever refused or changed", "take it out, or set it to false; to try policies out, give them mode: shadow")
 	}
 	if f.GetDisableImmediateResponse() {
-		c.found(DenialsIgnored, Error, at(u.fields, "disable_immediate_response"), u.in,
-			"requests that a chain refuses pass: Envoy ignores immediate responses", "take it out, or set it to false")
+		c.found(ImmediateResponses, Error, at(u.fields, "disable_immediate_response"), u.in,
+			"Envoy answers 500 in place of every answer that a chain makes itself, and lets the request pass where it fails open", "take it out, or set it to false")
 	}
 	if f.GetForwardRules() != nil {
 		c.found(HeadersWithheld, Warning, at(u.fields, "forward_rules"), u.in,
@@ -199,7 +199,7 @@ func (c *checker) setup(s *setup) {
 	} {
 		if modes.body == extproc.ProcessingMode_FULL_DUPLEX_STREAMED && modes.trailer != extproc.ProcessingMode_SEND {
 			c.found(FullDuplexTrailers, Error, at(s.at, "processing_mode", direction+"_body_mode"), s.in,
-				fmt.Sprintf("a %s with trailers hangs: its body is in full duplex, and its trailers are not sent", direction),
+				fmt.Sprintf("of a %s with trailers, what policies hold back is lost: its body is in full duplex, and its end is not sent", direction),
 				fmt.Sprintf("set %s_trailer_mode to SEND", direction))
 		}
 	}

@@ -19,7 +19,7 @@ const (
 	NotGRPC            = "not-grpc"
 	FailureModeAllow   = "failure-mode-allow"
 	Observability      = "observability-mode"
-	DenialsIgnored     = "denials-ignored"
+	ImmediateResponses = "immediate-responses-off"
 	HeadersSkipped     = "request-headers-skipped"
 	HeadersWithheld    = "headers-withheld"
 	MessageTimeout     = "message-timeout"
@@ -72,7 +72,7 @@ var Rules = []Rule{
 	{NotGRPC, "The filter does not speak gRPC with the engine."},
 	{FailureModeAllow, "Requests pass when the engine cannot be reached, fails, or takes too long."},
 	{Observability, "Envoy waits for no answer: nothing is ever refused or changed."},
-	{DenialsIgnored, "Envoy ignores immediate responses: what a chain refuses passes."},
+	{ImmediateResponses, "Envoy takes every answer that a chain makes itself for a fault of the engine: the client gets a 500 in its place, or the request passes where the filter fails open."},
 	{HeadersSkipped, "Request headers are not sent, so no request policy runs."},
 	{HeadersWithheld, "Some headers are kept from the engine, so that policies decide on another request than the upstream gets."},
 	{MessageTimeout, "Envoy gives up sooner than the engine believes, or at once."},
@@ -83,7 +83,7 @@ var Rules = []Rule{
 	{ModeOverrideList, "allowed_override_modes lacks a mode that a chain needs. Envoy compares modes as they are written, and ignores others in silence."},
 	{FullDuplexBlocks, "FULL_DUPLEX_STREAMED in the filter's own processing mode has Envoy ignore mode overrides everywhere."},
 	{FullDuplexOverride, "A chain that holds back pieces of a body gets full duplex by a mode override only, which comes too late for an empty body: the request hangs."},
-	{FullDuplexTrailers, "A body in full duplex without trailers: Envoy accepts that in a route, and messages with trailers hang."},
+	{FullDuplexTrailers, "A body in full duplex without trailers, which Envoy accepts in a route: of a message with trailers, what policies hold back is lost."},
 	{SendWithoutWaiting, "Bodies are sent without waiting for the reply to headers, which has Envoy ignore mode overrides."},
 	{BodyInVain, "Bodies are sent that no chain wants, and cannot be switched off."},
 	{RouteNameMissing, "The engine is not told the route's name, and refuses everything."},

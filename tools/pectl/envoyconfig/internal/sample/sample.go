@@ -81,7 +81,8 @@ func Parse(tb testing.TB, src []byte) Tree {
 }
 
 // Bootstrap is a whole configuration around the parts that package generate writes:
-// a listener with the filter in it, and a route for each of the engine's.
+// a listener with the filter in it, and a route for each of the engine's, which Envoy
+// answers itself.
 func Bootstrap(n *needs.Needs, parts Tree) Tree {
 	blocks, _ := parts["routes"].(Tree)
 	var routes []any
@@ -95,6 +96,11 @@ func Bootstrap(n *needs.Needs, parts Tree) Tree {
 		}
 		routes = append(routes, route)
 	}
+	return BootstrapWith(parts, routes)
+}
+
+// BootstrapWith is [Bootstrap] with routes as they are given.
+func BootstrapWith(parts Tree, routes []any) Tree {
 	listener := Tree{
 		"name": "main", "address": Tree{"socket_address": Tree{"address": "127.0.0.1", "port_value": 0}},
 		"filter_chains": []any{Tree{"filters": []any{Tree{
