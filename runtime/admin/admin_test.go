@@ -18,6 +18,7 @@ import (
 
 	"policyengine.dev/runtime/admin"
 	"policyengine.dev/runtime/host"
+	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/strictyaml"
@@ -54,6 +55,7 @@ type page struct {
 	worker   *worker.Worker
 	handler  http.Handler
 	draining bool
+	streams  telemetry.Streams
 }
 
 func newPage(t *testing.T, pprof bool) *page {
@@ -72,7 +74,7 @@ func newPage(t *testing.T, pprof bool) *page {
 		}
 	})
 	metrics := prometheus.NewPedanticRegistry()
-	metrics.MustRegister(admin.NewCollector(p.worker))
+	metrics.MustRegister(admin.NewCollector(p.worker, &p.streams))
 	p.handler = admin.NewHandler(admin.Options{
 		Worker: p.worker, Metrics: metrics, Pprof: pprof, Draining: func() bool { return p.draining }, Build: admin.Build{Go: "go1"},
 	})
@@ -136,10 +138,13 @@ func TestPages(t *testing.T) {
 	if err := p.update(`{"kez":"s3cret"}`, "two"); err == nil {
 		t.Fatal("accepted")
 	}
+	p.streams.Started.Add(3)
+	p.streams.Responded("policy_engine.key@v1.0.0.KEY_MISSING")
 	dump := p.want("/config_dump", 200, `"charge": "payments"`, `"header": "x-key"`, `"key": "[redacted]"`, `"when": "request.method == \"POST\""`,
 		`"mode": "shadow"`, `"version": "two"`, `"path": "chains[0].policies[0].params.kez"`, `"onUnknownRoute": "deny"`, "has not started yet")
 	console := p.want("/", 200, "charge", "Refused: two", "params.kez", "not started the key server &lt;b&gt;is&lt;/b&gt; down")
 	metrics := p.want("/metrics", 200,
+		"policy_engine_streams_total 3", `policy_engine_immediate_responses_total{details="policy_engine.key@v1.0.0.KEY_MISSING"} 1`,
 		`policy_engine_config_info{version="one"} 1`, "policy_engine_config_rejections_total 1", "policy_engine_config_stale 1",
 		`policy_engine_policy_calls_total{chain="payments",id="key",mode="shadow",outcome="pass",phase="request_headers",policy="key",version="v1.0.0"} 0`,
 		`policy_engine_policy_duration_seconds_bucket{chain="payments",id="key",mode="shadow",phase="request_headers",policy="key",version="v1.0.0",le="1e-05"} 0`,

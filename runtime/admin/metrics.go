@@ -24,6 +24,12 @@ var (
 	stepAbandoned     = desc("policy_abandoned_calls", "Calls that have not come back after their timeout.", stepLabels...)
 	stepStarted       = desc("policy_started", "Whether the policy has what it needs to decide (1) or errs until it has (0).", stepLabels...)
 
+	streamsStarted   = desc("streams_total", "Streams of Envoy's filter: one for each HTTP request.")
+	streamsOpen      = desc("streams_open", "Streams that are open now.")
+	streamsFailed    = desc("streams_failed_total", "Streams that ended with an error of the engine or of the protocol.")
+	streamsTakenOver = desc("streams_taken_over_total", "Streams that went on elsewhere since a policy did not come back.")
+	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details.", "details")
+
 	configInfo     = desc("config_info", "The configuration in force.", "version")
 	configLoaded   = desc("config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
 	configUpdates  = desc("config_updates_total", "Configurations that took effect.")
@@ -34,17 +40,22 @@ var (
 	configChains   = desc("config_chains", "Chains.")
 )
 
-// Collector shows a worker's configuration and steps to Prometheus.
-type Collector struct{ worker *worker.Worker }
+// Collector shows a kernel's streams and a worker's configuration and steps to
+// Prometheus.
+type Collector struct {
+	worker  *worker.Worker
+	streams *telemetry.Streams
+}
 
-// NewCollector returns a collector over w. Safe for concurrent use.
-func NewCollector(w *worker.Worker) *Collector { return &Collector{w} }
+// NewCollector returns a collector over w and s. Safe for concurrent use.
+func NewCollector(w *worker.Worker, s *telemetry.Streams) *Collector { return &Collector{w, s} }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		stepCalls, stepSeconds, stepDisagreements, stepAbandoned, stepStarted, configInfo, configLoaded,
 		configUpdates, configRejected, configStale, configWarnings, configRoutes, configChains,
+		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, responses,
 	} {
 		to <- d
 	}
@@ -58,6 +69,13 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	}
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	counter(streamsStarted, c.streams.Started.Load())
+	gauge(streamsOpen, float64(c.streams.Open.Load()))
+	counter(streamsFailed, c.streams.Failed.Load())
+	counter(streamsTakenOver, c.streams.TakenOver.Load())
+	for details, n := range c.streams.Responses {
+		counter(responses, n, details)
 	}
 	counter(configUpdates, st.Updates)
 	counter(configRejected, st.Rejections)

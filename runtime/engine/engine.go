@@ -21,6 +21,7 @@ import (
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/host"
 	"policyengine.dev/runtime/kernel"
+	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/telemetry/tracing"
 	"policyengine.dev/runtime/worker"
 )
@@ -39,6 +40,7 @@ type Engine struct {
 	serving  []*listener
 	ready    atomic.Bool
 	draining atomic.Bool
+	streams  telemetry.Streams
 	// inForce is closed when the first configuration is in force.
 	inForce chan struct{}
 }
@@ -59,7 +61,7 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 	metrics := host.NewMetrics(logger)
 	e.worker = newWorker(static, registry, logger, metrics, recorder)
 	registered := prometheus.NewRegistry()
-	registered.MustRegister(admin.NewCollector(e.worker), metrics,
+	registered.MustRegister(admin.NewCollector(e.worker, &e.streams), metrics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{

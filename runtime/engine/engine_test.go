@@ -413,3 +413,18 @@ func ExampleVersion() {
 	fmt.Println(strings.HasPrefix(engine.Version(), "policy-engine "))
 	// Output: true
 }
+
+// TestCounts proves that streams and answers are counted where an operator looks.
+func TestCounts(t *testing.T) {
+	r := start(t, chains("{deny: true}"), nil)
+	r.waitReady()
+	conn := r.dial(nil)
+	if _, err := ask(t, conn); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the stream to end", func() bool {
+		_, page := r.page("/metrics")
+		return strings.Contains(page, "policy_engine_streams_total 1\n") && strings.Contains(page, "policy_engine_streams_open 0\n") &&
+			strings.Contains(page, `policy_engine_immediate_responses_total{details="policy_engine.greeter@v1.0.0.DENIED"} 1`)
+	})
+}

@@ -14,6 +14,7 @@ import (
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/kernel"
 	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/telemetry"
 )
 
 const (
@@ -63,7 +64,7 @@ func (e *Engine) newServer() {
 		options = append(options, grpc.MaxConcurrentStreams(n))
 	}
 	e.grpc = grpc.NewServer(options...)
-	kernel.New(source{e.worker}, kernelOptions(e.static, e.logger)).Register(e.grpc)
+	kernel.New(source{e.worker}, kernelOptions(e.static, e.logger, &e.streams)).Register(e.grpc)
 	e.health = health.NewServer()
 	e.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	e.health.SetServingStatus(kernel.ServiceName, healthpb.HealthCheckResponse_NOT_SERVING)
@@ -72,8 +73,9 @@ func (e *Engine) newServer() {
 	reflection.Register(e.grpc)
 }
 
-func kernelOptions(static config.Engine, logger *slog.Logger) kernel.Options {
+func kernelOptions(static config.Engine, logger *slog.Logger, streams *telemetry.Streams) kernel.Options {
 	return kernel.Options{
+		Streams:        streams,
 		Filter:         settings(static.Filter),
 		RouteAttribute: static.Route.Attribute,
 		RouteMetadata:  static.Route.StreamMetadata,

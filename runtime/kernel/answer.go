@@ -341,6 +341,7 @@ func (st *stream) respond(out worker.Outcome) verdict {
 	if st.observing {
 		return finish
 	}
+	st.kernel.options.Streams.Responded(out.Details)
 	r := out.Response
 	im := &st.immediate
 	im.Status, im.Body, im.GRPCStatus, im.Details = r.Status, r.Body, r.GRPCStatus, out.Details

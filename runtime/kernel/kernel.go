@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/telemetry"
 )
 
 // Options say how a [Kernel] behaves. The zero value is good.
@@ -32,6 +33,8 @@ type Options struct {
 	TraceContext bool
 	// Logger is told of the kernel's own faults; nil drops them.
 	Logger *slog.Logger
+	// Streams counts what the kernel does; nil counts for nobody.
+	Streams *telemetry.Streams
 }
 
 const (
@@ -79,6 +82,9 @@ func New(source Source, options Options) *Kernel {
 	if options.BodyLimit <= 0 {
 		options.BodyLimit = DefaultBodyLimit
 	}
+	if options.Streams == nil {
+		options.Streams = new(telemetry.Streams)
+	}
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -115,6 +121,9 @@ var errInternal = status.Error(codes.Internal, "the policy engine failed on this
 // process is the handler of one stream.
 func (k *Kernel) process(ss grpc.ServerStream) (err error) {
 	st := k.streams.Get().(*stream)
+	counts := k.options.Streams
+	counts.Started.Add(1)
+	counts.Open.Add(1)
 	// A panic here is a fault of the engine, and must neither end the process
 	// nor let the request pass. The stream is not used again.
 	defer func() {
@@ -123,10 +132,15 @@ func (k *Kernel) process(ss grpc.ServerStream) (err error) {
 			st.abandon()
 			err = errInternal
 		}
+		if err != nil {
+			counts.Failed.Add(1)
+		}
+		counts.Open.Add(-1)
 	}()
 	st.begin(ss)
 	v := st.loop()
 	if v == takenOver {
+		counts.TakenOver.Add(1)
 		// This goroutine was held up in a policy, and the stream has gone on
 		// elsewhere. It is not over before this returns.
 		<-st.done

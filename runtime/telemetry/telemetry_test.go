@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"strconv"
 	"testing"
 	"time"
 
@@ -29,6 +30,23 @@ func TestObservingAllocatesNothing(t *testing.T) {
 	var s telemetry.Step
 	if n := testing.AllocsPerRun(100, func() { s.Observe(policy.RequestHeaders, telemetry.Mutated, time.Millisecond) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestStreamsAreBounded proves that a policy that makes up reasons cannot fill the
+// memory.
+func TestStreamsAreBounded(t *testing.T) {
+	var s telemetry.Streams
+	for i := range 3000 {
+		s.Responded("policy_engine.p@v1.MADE_UP_" + strconv.Itoa(i))
+	}
+	s.Responded("policy_engine.p@v1.MADE_UP_0")
+	counts := map[string]uint64{}
+	for details, n := range s.Responses {
+		counts[details] = n
+	}
+	if len(counts) > 1001 || counts["policy_engine.p@v1.MADE_UP_0"] != 2 || counts[telemetry.OtherDetails] != 2000 {
+		t.Errorf("%d details, %d others", len(counts), counts[telemetry.OtherDetails])
 	}
 }
 
