@@ -112,9 +112,9 @@ func (t *tail) String() string {
 	return string(t.kept)
 }
 
-// shortDir makes a temporary directory whose path leaves room for a Unix socket's
+// ShortDir makes a temporary directory whose path leaves room for a Unix socket's
 // name, of which the operating system takes 107 bytes.
-func shortDir() (string, error) {
+func ShortDir() (string, error) {
 	for _, parent := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
 		if len(parent) > 60 {
 			continue

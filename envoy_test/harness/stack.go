@@ -49,7 +49,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 			s.Close()
 		}
 	}()
-	if s.Dir, err = shortDir(); err != nil {
+	if s.Dir, err = ShortDir(); err != nil {
 		return nil, err
 	}
 	if s.Upstream, err = StartUpstream(); err != nil {

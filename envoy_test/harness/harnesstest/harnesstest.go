@@ -76,3 +76,14 @@ func Context(t testing.TB) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// Dir is a temporary directory whose path leaves room for a Unix socket's name.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := harness.ShortDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
