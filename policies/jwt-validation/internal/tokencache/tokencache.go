@@ -173,24 +173,31 @@ func (c *Cache[V]) place(hash Hash) (*shard[V], *[ways]atomic.Pointer[entry[V]])
 }
 
 // victim is the place in set where e goes: its token's own, an empty one, one whose
-// time is over, one that nobody has read lately, or any.
+// time is over, or one that nobody has read lately. Where all have been read it is
+// any, and all have to be read again before that counts once more.
 func victim[V any](set *[ways]atomic.Pointer[entry[V]], e *entry[V], now time.Time) *atomic.Pointer[entry[V]] {
-	best, rank := &set[e.hash%ways], 4
+	const empty, over, unread, none = 1, 2, 3, 4
+	best, rank := &set[e.hash%ways], none
 	for i := range set {
 		old := set[i].Load()
-		r := 3
+		r := none
 		switch {
 		case old == nil:
-			r = 1
+			r = empty
 		case old.hash == e.hash && old.token == e.token:
 			return &set[i]
 		case !now.Before(old.until):
-			r = 2
-		case old.used.Swap(false):
-			continue
+			r = over
+		case !old.used.Load():
+			r = unread
 		}
 		if r < rank {
 			best, rank = &set[i], r
+		}
+	}
+	if rank == none {
+		for i := range set {
+			set[i].Load().used.Store(false)
 		}
 	}
 	return best

@@ -160,6 +160,23 @@ func TestSecondChance(t *testing.T) {
 	}
 }
 
+// Where every token of a set is read all the time, a new one finds a place.
+func TestAllAreRead(t *testing.T) {
+	c := tokencache.New[int](8, 1<<20) // one set
+	for i := range 100 {
+		put(c, fmt.Sprint(i), i, 10, start, start.Add(time.Hour))
+		if _, ok := get(c, fmt.Sprint(i), start); !ok {
+			t.Errorf("token %d has found no place", i)
+		}
+		for j := range i {
+			get(c, fmt.Sprint(j), start)
+		}
+	}
+	if c.Len() != 8 {
+		t.Errorf("%d tokens, want 8", c.Len())
+	}
+}
+
 // The place of a token whose time is over is taken before that of another.
 func TestExpiredGoFirst(t *testing.T) {
 	c := tokencache.New[int](8, 1<<20) // one set
