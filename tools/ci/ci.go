@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,7 +38,8 @@ type Check struct {
 }
 
 // Run runs all checks in turn, whatever the earlier ones found, and writes a
-// summary whose last line is "N passed, N failed". It reports whether all passed.
+// summary whose last line is "N passed, N failed". It reports whether all passed, and there was
+// something to pass.
 func Run(ctx context.Context, out io.Writer, now func() time.Time, checks []Check) bool {
 	type line struct {
 		name string
@@ -73,7 +75,12 @@ func Run(ctx context.Context, out io.Writer, now func() time.Time, checks []Chec
 		}
 	}
 	fmt.Fprintf(out, "\n%s\n", counts(total))
-	return total.Failed == 0
+	return total.Failed == 0 && total.Passed > 0
+}
+
+// Matching returns the checks whose name has text in it; all, if text is empty.
+func Matching(checks []Check, text string) []Check {
+	return slices.DeleteFunc(slices.Clone(checks), func(c Check) bool { return !strings.Contains(c.Name, text) })
 }
 
 func counts(o Outcome) string {

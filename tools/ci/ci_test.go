@@ -27,6 +27,7 @@ func TestRun(t *testing.T) {
 		{"skipped cases are told of", []ci.Check{check("a", ci.Outcome{Passed: 3, Skipped: 2})}, "3 passed, 0 failed, 2 skipped", true},
 		{"a failure does not keep the rest from running", []ci.Check{check("a", ci.Outcome{Failed: 1}), check("b", ci.Outcome{Passed: 1})}, "1 passed, 1 failed", false},
 		{"a check in which nothing ran has failed", []ci.Check{check("a", ci.Outcome{})}, "0 passed, 1 failed", false},
+		{"no checks at all are not a pass", nil, "0 passed, 0 failed", false},
 		{"so has one in which everything was skipped", []ci.Check{check("a", ci.Outcome{Skipped: 9})}, "0 passed, 1 failed, 9 skipped", false},
 	}
 	for _, tt := range tests {
@@ -39,6 +40,16 @@ func TestRun(t *testing.T) {
 				t.Errorf("Run = %t, last line %q; want %t, %q", ok, last, tt.ok, tt.last)
 			}
 		})
+	}
+}
+
+func TestMatching(t *testing.T) {
+	checks := ci.Repository{}.Checks(true)
+	if got := ci.Matching(checks, "gofmt"); len(got) != 1 || got[0].Name != "gofmt -l" {
+		t.Errorf("Matching = %v", got)
+	}
+	if got := ci.Matching(checks, ""); len(got) != len(checks) || len(got) != len(ci.Repository{}.Checks(false))+1 {
+		t.Errorf("%d checks of %d", len(got), len(checks))
 	}
 }
 

@@ -15,13 +15,14 @@ import (
 
 func main() {
 	full := flag.Bool("full", false, "compare the payments image with one built cold in another directory, too")
+	only := flag.String("only", "", "run the checks alone whose name has this `text` in it")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "ci: there are no arguments but flags: %q\n", flag.Args())
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ok, err := run(ctx, *full)
+	ok, err := run(ctx, *full, *only)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ci:", err)
@@ -31,7 +32,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, full bool) (bool, error) {
+func run(ctx context.Context, full bool, only string) (bool, error) {
 	root, err := os.Getwd()
 	if err != nil {
 		return false, err
@@ -42,5 +43,5 @@ func run(ctx context.Context, full bool) (bool, error) {
 	}
 	defer os.RemoveAll(temp)
 	r := ci.Repository{Root: root, Temp: temp, Out: os.Stdout}
-	return ci.Run(ctx, os.Stdout, time.Now, r.Checks(full)), nil
+	return ci.Run(ctx, os.Stdout, time.Now, ci.Matching(r.Checks(full), only)), nil
 }
