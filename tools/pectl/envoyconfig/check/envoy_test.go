@@ -57,9 +57,8 @@ func ask(t *testing.T, binary string, tree sample.Tree, path string, upgrade boo
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	dir := t.TempDir()
-	set(t, tree, "cluster.load_assignment.endpoints", `[{lb_endpoints: [{endpoint: {address: {pipe: {path: "`+filepath.Join(dir, "s")+`"}}}}]}]`)
-	e, err := harness.StartEnvoy(ctx, harness.EnvoyOptions{Path: binary, Config: encode(t, tree), Dir: dir, LogLevel: "off"})
+	set(t, tree, "cluster.load_assignment.endpoints", `[{lb_endpoints: [{endpoint: {address: {pipe: {path: /nowhere/engine}}}}]}]`)
+	e, err := harness.StartEnvoy(ctx, harness.EnvoyOptions{Path: binary, Config: encode(t, tree), Dir: t.TempDir(), LogLevel: "off"})
 	if err != nil {
 		t.Fatal(err)
 	}
