@@ -111,6 +111,7 @@ func run(args []string, entries []worker.Entry, signals <-chan os.Signal, stdout
 	// An engine has nothing to do but to serve; what it is given to run on
 	// is its own.
 	slog.SetDefault(logger)
+	defer holdHeap()()
 	e, err := New(static, registry, logger)
 	if err != nil {
 		return failed(stderr, err)

@@ -9,16 +9,26 @@ import (
 	"policyengine.dev/runtime/kernel/wire"
 )
 
+const (
+	// workersPerCPU is how many goroutines stand ready for streams, each with
+	// a stack that has grown already. Streams beyond them get a new one.
+	workersPerCPU = 32
+	// streamWindow and connectionWindow are HTTP/2's flow control windows.
+	// Fixed ones keep grpc from measuring the connection's bandwidth, for
+	// which it sends a ping with the data of every round trip.
+	streamWindow     = 1 << 20
+	connectionWindow = 16 << 20
+)
+
 // ServerOptions are the options that a grpc server for a [Kernel] needs (the codec)
 // or is faster with. What each is worth is in docs/performance.md.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(wire.Codec{}),
-		// Streams are short: a goroutine that is there already has grown its
-		// stack.
 		grpc.NumStreamWorkers(uint32(workersPerCPU * runtime.GOMAXPROCS(0))),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connectionWindow),
+		// Envoy bounds what it sends by the cluster's max_requests.
 		grpc.MaxConcurrentStreams(math.MaxUint32),
 	}
 }
-
-const workersPerCPU = 32
