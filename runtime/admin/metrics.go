@@ -28,6 +28,8 @@ var (
 	streamsOpen      = desc("streams_open", "Streams that are open now.")
 	streamsFailed    = desc("streams_failed_total", "Streams that ended with an error of the engine or of the protocol.")
 	streamsTakenOver = desc("streams_taken_over_total", "Streams that went on elsewhere since a policy did not come back.")
+	streamsPanics    = desc("panics_total", "Faults of the engine itself; those of policies are in policy_calls_total.")
+	messageSeconds   = desc("message_duration_seconds", "Time from a message of Envoy's to its answer.", "part")
 	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details.", "details")
 
 	configInfo     = desc("config_info", "The configuration in force.", "version")
@@ -55,7 +57,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		stepCalls, stepSeconds, stepDisagreements, stepAbandoned, stepStarted, configInfo, configLoaded,
 		configUpdates, configRejected, configStale, configWarnings, configRoutes, configChains,
-		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, responses,
+		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses,
 	} {
 		to <- d
 	}
@@ -74,6 +76,10 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	gauge(streamsOpen, float64(c.streams.Open.Load()))
 	counter(streamsFailed, c.streams.Failed.Load())
 	counter(streamsTakenOver, c.streams.TakenOver.Load())
+	counter(streamsPanics, c.streams.Panics.Load())
+	for i, name := range telemetry.PartNames {
+		to <- latency(messageSeconds, &c.streams.Parts[i], []string{name})
+	}
 	for details, n := range c.streams.Responses {
 		counter(responses, n, details)
 	}

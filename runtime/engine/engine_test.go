@@ -425,6 +425,7 @@ func TestCounts(t *testing.T) {
 	until(t, "the stream to end", func() bool {
 		_, page := r.page("/metrics")
 		return strings.Contains(page, "policy_engine_streams_total 1\n") && strings.Contains(page, "policy_engine_streams_open 0\n") &&
-			strings.Contains(page, `policy_engine_immediate_responses_total{details="policy_engine.greeter@v1.0.0.DENIED"} 1`)
+			strings.Contains(page, `policy_engine_immediate_responses_total{details="policy_engine.greeter@v1.0.0.DENIED"} 1`) &&
+			strings.Contains(page, `policy_engine_message_duration_seconds_count{part="request_headers"} 1`)
 	})
 }

@@ -140,7 +140,6 @@ func (k *Kernel) process(ss grpc.ServerStream) (err error) {
 	st.begin(ss)
 	v := st.loop()
 	if v == takenOver {
-		counts.TakenOver.Add(1)
 		// This goroutine was held up in a policy, and the stream has gone on
 		// elsewhere. It is not over before this returns.
 		<-st.done
@@ -154,6 +153,7 @@ func (k *Kernel) process(ss grpc.ServerStream) (err error) {
 }
 
 func (k *Kernel) panicked(v any) {
+	k.options.Streams.Panics.Add(1)
 	k.options.Logger.Error("panic in the kernel", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 }
 

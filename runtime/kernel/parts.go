@@ -18,16 +18,16 @@ import (
 func (st *stream) beginRequest() verdict {
 	k := st.kernel
 	if st.snapshot = k.source.Acquire(); st.snapshot == nil {
-		return st.respond(worker.NotReady.Outcome())
+		return st.refuse(worker.NotReady)
 	}
 	route, ok := st.route()
 	if !ok {
-		return st.respond(worker.RouteMissing.Outcome())
+		return st.refuse(worker.RouteMissing)
 	}
 	chain, ok := st.snapshot.Chain(route)
 	if !ok {
 		if st.snapshot.OnUnknownRoute() != worker.ContinueUnknownRoute {
-			return st.respond(worker.RouteUnknown.Outcome())
+			return st.refuse(worker.RouteUnknown)
 		}
 		st.setShown(k.declared)
 		return st.answer()
@@ -369,5 +369,5 @@ func (st *stream) beginWithResponse() verdict {
 	if ok && details != "" && details != viaUpstream {
 		return st.answer()
 	}
-	return st.respond(worker.RequestPhaseSkipped.Outcome())
+	return st.refuse(worker.RequestPhaseSkipped)
 }

@@ -129,7 +129,10 @@ func (st *stream) recycle() {
 // Resume implements worker.Resumer: it goes on where a policy has held up the
 // goroutine that had the stream.
 func (st *stream) Resume(x worker.Executor, outcome worker.Outcome) {
-	st.resumed = true
+	if !st.resumed {
+		st.resumed = true
+		st.kernel.options.Streams.TakenOver.Add(1)
+	}
 	st.x = x
 	v := finish
 	func() {
@@ -156,6 +159,7 @@ func (st *stream) resume(outcome worker.Outcome) verdict {
 	if more {
 		v = st.advance()
 	}
+	st.observe(v)
 	if v == finish && st.err == nil {
 		st.drained = true
 		return proceed
@@ -174,11 +178,28 @@ func (st *stream) receive() verdict {
 	}
 	st.at, st.steps = 0, 0
 	st.arrived = time.Now()
-	m := &st.in
-	if !st.begun {
+	var v verdict
+	if st.begun {
+		v = st.later()
+	} else {
 		st.begun = true
-		return st.first()
+		v = st.first()
 	}
+	st.observe(v)
+	return v
+}
+
+// observe counts the message in hand, unless it is in somebody else's hands now.
+func (st *stream) observe(v verdict) {
+	if v == takenOver || st.in.Kind == wire.None {
+		return
+	}
+	st.kernel.options.Streams.Parts[st.in.Kind-wire.RequestHeaders].Observe(time.Since(st.arrived))
+}
+
+// later handles a message that is not the first.
+func (st *stream) later() verdict {
+	m := &st.in
 	s := &st.request
 	if m.Kind.IsResponse() {
 		s = &st.response
@@ -208,7 +229,7 @@ func (st *stream) first() verdict {
 		return st.beginWithResponse()
 	}
 	// A body or trailers of which the headers were not shown.
-	return st.respond(worker.RequestPhaseSkipped.Outcome())
+	return st.refuse(worker.RequestPhaseSkipped)
 }
 
 // part handles a message of side s other than the request's headers.

@@ -23,10 +23,24 @@ type Streams struct {
 	// TakenOver counts streams that went on elsewhere since a policy did not come
 	// back.
 	TakenOver atomic.Uint64
+	// Panics counts faults of the engine's own.
+	Panics atomic.Uint64
+	// Parts are the times from a message to its answer, in the order of
+	// [PartNames].
+	Parts [PartCount]Latency
 
 	// responses has a count (*atomic.Uint64) for each details.
 	responses sync.Map
 	different atomic.Int64
+}
+
+// PartCount is the number of parts of an exchange that the proxy tells of.
+const PartCount = 6
+
+// PartNames are the names of the parts of an exchange.
+var PartNames = [PartCount]string{
+	"request_headers", "response_headers", "request_body",
+	"response_body", "request_trailers", "response_trailers",
 }
 
 // Responded counts an immediate response by its details, such as
