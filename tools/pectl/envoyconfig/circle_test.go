@@ -25,6 +25,9 @@ const probeDefinition = `{"apiVersion":"policyengine/v1","name":"probe","version
 "phases":["request_headers","request_body","request_body_chunks","request_trailers","response_headers","response_body","response_body_chunks","response_trailers"],
 "parameters":{"type":"object"}}`
 
+// entries are the policies of the engines here.
+var entries = []worker.Entry{{Definition: probeDefinition, Factory: probe.Policy}}
+
 // chains has a chain of every kind that makes a difference to Envoy.
 const chains = `
 chains:
@@ -41,6 +44,8 @@ chains:
   policies: [{name: probe, version: v1, params: {requestChunks: {upper: true}}}]
 - name: holding
   policies: [{name: probe, version: v1, params: {requestChunks: {hold: 4, upper: true}, responseHeaders: {headers: {set: [{name: x-probe, value: held}]}}}}]
+- name: delaying
+  policies: [{name: probe, version: v1, params: {responseChunks: {hold: 4, upper: true}}}]
 - name: rerouting
   reroute: true
   policies: [{name: probe, version: v1, params: {requestHeaders: {method: PUT, authority: elsewhere.example.org, path: /to-bodies}}}]
@@ -49,21 +54,30 @@ chains:
 routes:
 `
 
+// names are the names of the chains.
+var names = []string{"headers", "refusing", "responses", "bodies", "pieces", "holding", "delaying", "rerouting", "none"}
+
+// writeChains writes the chains, each with a route that is named after it.
+func (d *directory) writeChains() {
+	d.Helper()
+	content := chains
+	for _, chain := range names {
+		content += fmt.Sprintf("- {name: to-%s, chain: %s}\n", chain, chain)
+	}
+	d.write("chains.yaml", content)
+}
+
 // startEngine runs an engine in this process and returns its engine.yaml, as it
 // listens.
 func startEngine(t *testing.T, d *directory) string {
 	t.Helper()
-	content := chains
-	for _, chain := range []string{"headers", "refusing", "responses", "bodies", "pieces", "holding", "rerouting", "none"} {
-		content += fmt.Sprintf("- {name: to-%s, chain: %s}\n", chain, chain)
-	}
-	d.write("chains.yaml", content)
+	d.writeChains()
 	listeners := fmt.Sprintf("listeners: [{address: \"unix:%s\"}]\nadmin: {address: \"unix:%s\"}\nsource: {path: chains.yaml}\n", d.file("e"), d.file("a"))
 	static, err := config.LoadEngine(d.write("engine.yaml", listeners))
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry, err := worker.NewRegistry(worker.Entry{Definition: probeDefinition, Factory: probe.Policy})
+	registry, err := worker.NewRegistry(entries...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +103,27 @@ func startEngine(t *testing.T, d *directory) string {
 		t.Fatal("the engine is not ready")
 	}
 	return d.file("engine.yaml")
+}
+
+// TestBundle proves that a bundle's own binary says what the running engine does.
+func TestBundle(t *testing.T) {
+	dir, err := os.MkdirTemp("", "circle")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	d := &directory{t, dir}
+	engineFile := startEngine(t, d)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, running, _ := d.pectl("--config", engineFile)
+	t.Setenv(engineVariable, "real")
+	code, out, errors := d.pectl("--config", engineFile, "--engine", self)
+	if code != 0 || out != running || !strings.Contains(out, "to-holding") {
+		t.Errorf("exit code %d: %s%s\nand running %s", code, out, errors, running)
+	}
 }
 
 // TestFullCircle proves with a real engine and the pinned Envoy that what is
@@ -145,7 +180,7 @@ func throughUpstream(t *testing.T, d *directory, generated, upstream string) []b
 	t.Helper()
 	parts := sample.Parse(t, []byte(generated))
 	var routes []any
-	for _, chain := range []string{"headers", "refusing", "responses", "bodies", "pieces", "holding", "rerouting", "none"} {
+	for _, chain := range names {
 		name := "to-" + chain
 		route := sample.Tree{"name": name, "match": sample.Tree{"path": "/" + name}, "route": sample.Tree{"cluster": "upstream"}}
 		if blocks, ok := parts["routes"].(sample.Tree)[name].(sample.Tree); ok {
@@ -191,6 +226,7 @@ var exchanges = []exchange{
 	{path: "/to-pieces", body: strings.Repeat("x", 3<<20), status: 200, reached: "POST /to-pieces  " + strings.Repeat("X", 3<<20), want: "hello"},
 	{path: "/to-holding", body: "question", status: 200, reached: "POST /to-holding  QUESTION", want: "hello", probe: "held"},
 	{path: "/to-holding", status: 200, reached: "GET /to-holding  ", want: "hello", probe: "held"},
+	{path: "/to-delaying", body: "question", status: 200, reached: "POST /to-delaying  question", want: "HELLO FROM THE UPSTREAM"},
 	{path: "/to-rerouting", status: 200, reached: "PUT /to-bodies  ", want: "hello"},
 	{path: "/to-none", body: "question", status: 200, reached: "POST /to-none  question", want: "hello"},
 	// Three times Envoy's own buffer limit, and more than any chain's.

@@ -77,7 +77,7 @@ type generateFlags struct {
 	format, out                           string
 	addresses                             texts
 	requestAttributes, responseAttributes texts
-	maxRequests                           uint
+	maxHeaders, maxRequests               uint
 	o                                     generate.Options
 }
 
@@ -93,6 +93,7 @@ func (g *generateFlags) register(flags *flag.FlagSet) {
 	flags.BoolVar(&g.o.Routing, "allow-routing", false, "let policies change method and authority also where no chain reroutes")
 	flags.Var(&g.requestAttributes, "request-attribute", "the `name` of an attribute that a policy reads of requests, may be given again; those that conditions read are known")
 	flags.Var(&g.responseAttributes, "response-attribute", "the `name` of an attribute that a policy reads of responses, may be given again")
+	flags.UintVar(&g.maxHeaders, "max-headers", 0, "max_headers_count of the connection manager, a `number`, where it is set there")
 	flags.UintVar(&g.maxRequests, "max-requests", generate.DefaultMaxRequests, "the `number` of requests that may be in flight; what is over it is answered 500")
 	flags.StringVar(&g.o.TLS.CA, "tls-ca", "", "where engine.yaml has tls: the `file`, on Envoy's machine, of the authorities that the engine's certificate comes from")
 	flags.StringVar(&g.o.TLS.SAN, "tls-san", "", "the `name`, a DNS name or a URI, that the engine's certificate carries")
@@ -113,6 +114,10 @@ func (g *generateFlags) options() (generate.Options, error) {
 	}
 	o := g.o
 	o.Addresses, o.RequestAttributes, o.ResponseAttributes = g.addresses, g.requestAttributes, g.responseAttributes
+	if g.maxHeaders > 1<<20 {
+		problems = append(problems, command.Usagef("--max-headers is at most %d", 1<<20))
+	}
+	o.MaxHeaders = int(min(g.maxHeaders, 1<<20))
 	o.MaxRequests = uint32(min(g.maxRequests, math.MaxUint32))
 	return o, errors.Join(problems...)
 }

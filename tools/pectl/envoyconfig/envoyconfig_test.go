@@ -14,17 +14,20 @@ import (
 
 	"go.uber.org/goleak"
 
+	"policyengine.dev/runtime/engine"
 	"policyengine.dev/tools/pectl/command"
 	"policyengine.dev/tools/pectl/envoyconfig"
 	"policyengine.dev/tools/pectl/envoyconfig/internal/sample"
 )
 
-// engineVariable makes this binary behave like a bundle's for -check -dump.
+// engineVariable makes this binary behave like a bundle's: "real" makes it one.
 const engineVariable = "ENVOYCONFIG_TEST_ENGINE"
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(engineVariable) {
 	case "":
+	case "real":
+		engine.Main(entries)
 	case "good":
 		if got := strings.Join(os.Args[1:], " "); !strings.HasPrefix(got, "-config ") || !strings.HasSuffix(got, "engine.yaml -check -dump") {
 			fmt.Fprintln(os.Stderr, "called as", got)

@@ -132,6 +132,15 @@ var examples = []example{
 		found: []string{"error stamp-missing"}, texts: []string{"request trailers"},
 	},
 	{
+		name: "fewer headers than the stamp says", base: [][2]string{{"hcm.common_http_protocol_options.max_headers_count", "200"}, {stamp, "v1 timeout=1s max_headers=200 mode_override skip_response_headers"}},
+		wrong: [][2]string{{"hcm.common_http_protocol_options.max_headers_count", "100"}},
+		found: []string{"warning header-limit"}, texts: []string{"have 100 headers, and the engine believes in 200", "has the request fail"},
+	},
+	{
+		name: "more headers than the engine knows", wrong: [][2]string{{"hcm.common_http_protocol_options.max_headers_count", "200"}},
+		found: []string{"warning header-limit"}, texts: []string{"write x-policy-engine-filter: v1 timeout=1s max_headers=200"},
+	},
+	{
 		name: "a stamp of tomorrow", wrong: [][2]string{{stamp, "v9 everything"}},
 		found: []string{"error stamp-unreadable"},
 	},
@@ -201,7 +210,7 @@ var examples = []example{
 	{
 		name: "full duplex by override", chains: []string{"holding"},
 		wrong: [][2]string{{"route.typed_per_filter_config", ""}},
-		found: []string{"error full-duplex-by-override"}, texts: []string{"empty body then hangs"},
+		found: []string{"warning full-duplex-by-override"}, texts: []string{"trailers and no declared length"},
 	},
 	{
 		name: "full duplex without trailers", chains: []string{"holding"},

@@ -69,7 +69,7 @@ func (c *checker) filter(m *manager) {
 	s := c.setupOf(u, nil)
 	c.setup(s)
 	for _, chain := range c.chainsOf(m) {
-		if m.plain[chain.Name] || m.unseen && !chain.FullDuplex() {
+		if m.plain[chain.Name] || m.unseen && !chain.HoldsRequest() {
 			c.serve(s, chain)
 		}
 	}
@@ -218,6 +218,7 @@ func (c *checker) stamp(s *setup) {
 		return
 	}
 	c.timeout(s)
+	c.headerLimit(s)
 	over, under := differences(&s.claimed, &s.actual)
 	rule, severity, who, remedy := StampMismatch, Error, "the stamp", fmt.Sprintf("write %s: %s", filter.Key, s.actual.Stamp())
 	if !s.stamped {
@@ -283,6 +284,22 @@ func (c *checker) timeout(s *setup) {
 			fmt.Sprintf("Envoy waits %s for an answer, and %s %s: policies get less time than there is", real, says, claimed),
 			fmt.Sprintf("set the stamp's timeout to %s", real))
 	}
+}
+
+// headerLimit compares how many headers a message may have with what the engine takes
+// it to be.
+func (c *checker) headerLimit(s *setup) {
+	claimed, real := s.claimed.HeaderLimit(), s.actual.HeaderLimit()
+	if claimed == real {
+		return
+	}
+	then := "the engine refuses to change those with more than that"
+	if claimed > real {
+		then = "what policies add beyond Envoy's limit has the request fail"
+	}
+	c.found(HeaderLimit, Warning, s.metadataNode(), s.in,
+		fmt.Sprintf("the connection manager lets a message have %d headers, and the engine believes in %d: %s", real, claimed, then),
+		fmt.Sprintf("write %s: %s", filter.Key, s.actual.Stamp()))
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%gs", d.Seconds()) }

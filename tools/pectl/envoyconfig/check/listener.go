@@ -9,6 +9,7 @@ import (
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
+	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/sdk/strictyaml"
 )
 
@@ -85,6 +86,9 @@ func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64) {
 	if m.filter == nil {
 		c.routesOf(m) // they say which chains there are, for other managers
 		return
+	}
+	if n := msg.GetCommonHttpProtocolOptions().GetMaxHeadersCount(); n != nil && n.GetValue() != filter.DefaultMaxHeaders {
+		m.filter.maxHeaders = int(n.GetValue())
 	}
 	c.neighbours(filters, m)
 	c.upgrades(m)

@@ -26,6 +26,7 @@ const (
 	StampMissing       = "stamp-missing"
 	StampUnreadable    = "stamp-unreadable"
 	StampMismatch      = "stamp-mismatch"
+	HeaderLimit        = "header-limit"
 	ModeOverrideOff    = "mode-override-off"
 	ModeOverrideList   = "mode-override-list"
 	FullDuplexBlocks   = "full-duplex-blocks-override"
@@ -79,10 +80,11 @@ var Rules = []Rule{
 	{StampMissing, "The filter does not tell the engine what it is set up to do, and engine.yaml says something else."},
 	{StampUnreadable, "The filter's stamp cannot be read by the engine."},
 	{StampMismatch, "The filter's stamp says something else than its fields."},
+	{HeaderLimit, "The connection manager lets messages have more headers than the engine believes, or fewer."},
 	{ModeOverrideOff, "A chain needs more than the filter shows, and Envoy ignores the engine's mode overrides, or the engine is not told that it may send them."},
 	{ModeOverrideList, "allowed_override_modes lacks a mode that a chain needs. Envoy compares modes as they are written, and ignores others in silence."},
 	{FullDuplexBlocks, "FULL_DUPLEX_STREAMED in the filter's own processing mode has Envoy ignore mode overrides everywhere."},
-	{FullDuplexOverride, "A chain that holds back pieces of a body gets full duplex by a mode override only, which comes too late for an empty body: the request hangs."},
+	{FullDuplexOverride, "A chain that holds back pieces of request bodies gets full duplex by a mode override only, which comes too late where a body may be empty: bodies without a declared length are streamed instead, and refused where trailers follow."},
 	{FullDuplexTrailers, "A body in full duplex without trailers, which Envoy accepts in a route: of a message with trailers, what policies hold back is lost."},
 	{SendWithoutWaiting, "Bodies are sent without waiting for the reply to headers, which has Envoy ignore mode overrides."},
 	{BodyInVain, "Bodies are sent that no chain wants, and cannot be switched off."},

@@ -22,8 +22,7 @@ func (s shown) lacks(direction string, side needs.Side) []string {
 	if side.Headers && !s.headers {
 		lacks = append(lacks, direction+" headers")
 	}
-	enough := s.body == side.Body || s.body == extproc.ProcessingMode_FULL_DUPLEX_STREAMED ||
-		s.body == extproc.ProcessingMode_BUFFERED && side.Body == extproc.ProcessingMode_STREAMED
+	enough := s.body == side.Body || s.body == extproc.ProcessingMode_FULL_DUPLEX_STREAMED || s.body == extproc.ProcessingMode_BUFFERED
 	if side.Body != extproc.ProcessingMode_NONE && !enough {
 		lacks = append(lacks, fmt.Sprintf("the %s body (%s)", direction, side.Body))
 	}
@@ -98,19 +97,23 @@ func (c *checker) overridden(s *setup, chain *needs.Chain, lacks []string) {
 			what+"with full duplex in the filter's own processing mode, Envoy ignores mode overrides on every route", "give full duplex to single routes only")
 		return
 	}
-	if chain.FullDuplex() {
-		c.found(FullDuplexOverride, Error, at(s.at, "processing_mode"), s.in,
-			fmt.Sprintf("chain %q needs a body in full duplex, and gets it by a mode override: a message with an empty body then hangs, since Envoy may have passed its end by before", chain.Name),
+	if chain.HoldsRequest() {
+		c.found(FullDuplexOverride, Warning, at(s.at, "processing_mode"), s.in,
+			fmt.Sprintf("chain %q holds back pieces of request bodies, and gets full duplex by a mode override only: the engine refuses requests with trailers and no declared length", chain.Name),
 			"give its routes full duplex in settings of their own: see what pectl envoy-config writes")
 	}
 	allowed := s.filter.GetAllowedOverrideModes()
 	if len(allowed) == 0 {
 		return
 	}
-	// A request without a body asks for the response's part only.
-	short := chain.Override()
+	// A request without a body asks for the response's part only, and one that
+	// may have an empty body is not asked for in full duplex.
+	short, streamed := chain.Override(), chain.Override()
 	short.RequestBodyMode, short.RequestTrailerMode = extproc.ProcessingMode_NONE, extproc.ProcessingMode_SKIP
-	for _, want := range []*extproc.ProcessingMode{chain.Override(), short} {
+	if chain.HoldsRequest() {
+		streamed.RequestBodyMode = extproc.ProcessingMode_STREAMED
+	}
+	for _, want := range []*extproc.ProcessingMode{chain.Override(), short, streamed} {
 		if !contains(allowed, want) {
 			c.found(ModeOverrideList, Error, at(s.fields, "allowed_override_modes"), s.in,
 				what+"the list lacks the mode that the engine asks for, and Envoy compares modes as they are written (DEFAULT is not SEND)",

@@ -19,6 +19,9 @@ type use struct {
 	name         string
 	in           scope
 	msg          *extproc.ExternalProcessor
+	// maxHeaders is the connection manager's max_headers_count; 0 is Envoy's
+	// default.
+	maxHeaders int
 }
 
 // setup is what a filter does for the routes that have the same settings.
@@ -59,6 +62,7 @@ func (c *checker) setupOf(u *use, levels []*block) *setup {
 		metadata = append(metadata, b.overrides.GetGrpcInitialMetadata()...)
 	}
 	s.actual = actual(u.msg, s.mode)
+	s.actual.MaxHeaders = u.maxHeaders
 	s.metadata = merged(s.service.GetInitialMetadata(), metadata)
 	s.claim(c.needs.Engine.Filter)
 	return s

@@ -51,6 +51,9 @@ type Options struct {
 	// RequestAttributes and ResponseAttributes are attributes that policies
 	// read, besides those that conditions do.
 	RequestAttributes, ResponseAttributes []string
+	// MaxHeaders is the connection manager's max_headers_count, where it has
+	// one; 0 stands for Envoy's default.
+	MaxHeaders int
 	// MaxRequests bounds the requests in flight; 0 counts as
 	// [DefaultMaxRequests].
 	MaxRequests uint32
@@ -125,7 +128,7 @@ func (g *generator) problem(format string, args ...any) {
 func (g *generator) filterSettings() filter.Settings {
 	s := filter.Settings{
 		ModeOverride: !g.options.FixedModes, MessageTimeout: g.options.MessageTimeout,
-		SkipResponseHeaders: true, Routing: g.options.Routing,
+		SkipResponseHeaders: true, Routing: g.options.Routing, MaxHeaders: g.options.MaxHeaders,
 	}
 	for _, c := range g.needs.Chains {
 		s.SkipResponseHeaders = s.SkipResponseHeaders && !c.Response.Headers
@@ -269,11 +272,11 @@ func (g *generator) routes() object {
 // filter will not do.
 //
 // An override of the mode by the engine is safer than one that is written down here:
-// it follows the chains, and the engine knows of it. In full duplex it comes too late,
-// though: Envoy may have swallowed an empty body by then.
+// it follows the chains, and the engine knows of it. It comes too late for full duplex
+// of a request, though: Envoy may have swallowed an empty body by then.
 func (g *generator) overrides(c *needs.Chain) object {
 	fixed := g.options.FixedModes && (c.Request.Trailers || c.Response.Trailers)
-	if !fixed && !c.FullDuplex() {
+	if !fixed && !c.HoldsRequest() {
 		return nil
 	}
 	// The processing mode is replaced whole, so everything is said again, and

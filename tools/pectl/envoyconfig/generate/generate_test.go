@@ -69,7 +69,7 @@ var cases = []struct {
 		o: generate.Options{
 			Addresses:  []string{"engines.example.org:9001", "10.0.0.7:9001"},
 			FilterName: "policies", ClusterName: "engines", Routing: true,
-			RequestAttributes: []string{"request.id", "source.address"}, ResponseAttributes: []string{"response.flags"},
+			MaxHeaders: 200, RequestAttributes: []string{"request.id", "source.address"}, ResponseAttributes: []string{"response.flags"},
 		},
 	},
 	{
@@ -222,7 +222,7 @@ func TestStampsSayWhatIsSetUp(t *testing.T) {
 			parts := sample.Parse(t, b.Bytes())
 			f := parts["http_filter"].(sample.Tree)["typed_config"].(sample.Tree)
 			service := f["grpc_service"].(sample.Tree)
-			checkStamp(t, f, f["processing_mode"].(sample.Tree), service["initial_metadata"].([]any))
+			checkStamp(t, f, f["processing_mode"].(sample.Tree), service["initial_metadata"].([]any), tt.o.MaxHeaders)
 			routes, _ := parts["routes"].(sample.Tree)
 			for name, route := range routes {
 				perFilter, ok := route.(sample.Tree)["typed_per_filter_config"].(sample.Tree)
@@ -232,7 +232,7 @@ func TestStampsSayWhatIsSetUp(t *testing.T) {
 				for _, block := range perFilter {
 					o := block.(sample.Tree)["overrides"].(sample.Tree)
 					t.Run(name, func(t *testing.T) {
-						checkStamp(t, f, o["processing_mode"].(sample.Tree), o["grpc_initial_metadata"].([]any))
+						checkStamp(t, f, o["processing_mode"].(sample.Tree), o["grpc_initial_metadata"].([]any), tt.o.MaxHeaders)
 					})
 				}
 			}
@@ -240,7 +240,7 @@ func TestStampsSayWhatIsSetUp(t *testing.T) {
 	}
 }
 
-func checkStamp(t *testing.T, f, mode sample.Tree, metadata []any) {
+func checkStamp(t *testing.T, f, mode sample.Tree, metadata []any, maxHeaders int) {
 	t.Helper()
 	stamp := metadata[0].(sample.Tree)
 	if stamp["key"] != filter.Key {
@@ -260,6 +260,7 @@ func checkStamp(t *testing.T, f, mode sample.Tree, metadata []any) {
 		SkipResponseHeaders: mode["response_header_mode"] == "SKIP",
 		RequestTrailers:     mode["request_trailer_mode"] == "SEND",
 		ResponseTrailers:    mode["response_trailer_mode"] == "SEND",
+		MaxHeaders:          maxHeaders,
 		Routing:             f["mutation_rules"].(sample.Tree)["allow_all_routing"].(bool),
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -184,10 +184,11 @@ func (c *Chain) Buffers() bool {
 	return c.Request.Body == extproc.ProcessingMode_BUFFERED || c.Response.Body == extproc.ProcessingMode_BUFFERED
 }
 
-// FullDuplex reports whether a body has to be shown in full duplex.
-func (c *Chain) FullDuplex() bool {
-	const mode = extproc.ProcessingMode_FULL_DUPLEX_STREAMED
-	return c.Request.Body == mode || c.Response.Body == mode
+// HoldsRequest reports whether pieces of the request's body are held back. Full
+// duplex, which that takes, has to be in force when the body begins: an override in
+// the answer to its headers may come too late. For responses it does not.
+func (c *Chain) HoldsRequest() bool {
+	return c.Request.Body == extproc.ProcessingMode_FULL_DUPLEX_STREAMED
 }
 
 func headerMode(send bool) extproc.ProcessingMode_HeaderSendMode {
