@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -71,7 +70,6 @@ type running struct {
 	*engine.Engine
 	t      *testing.T
 	dir    string
-	log    *bytes.Buffer
 	stop   context.CancelFunc
 	kill   context.CancelFunc
 	result chan error

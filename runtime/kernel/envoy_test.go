@@ -130,23 +130,6 @@ func (s *stream) ended() {
 	}
 }
 
-// failed expects the engine to have ended the stream with an error.
-func (s *stream) failed() {
-	s.t.Helper()
-	if r, err := s.grpc.Recv(); err == nil || errors.Is(err, io.EOF) {
-		s.t.Fatalf("the stream goes on with %v, %v; want an error", r, err)
-	}
-}
-
-// open expects the stream to wait for the client, and ends it.
-func (s *stream) waits() {
-	s.t.Helper()
-	if err := s.grpc.CloseSend(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.ended()
-}
-
 // attributesFor are the attributes of a request on the route.
 func attributesFor(route string) map[string]*structpb.Struct {
 	return map[string]*structpb.Struct{wire.AttributesKey: {Fields: map[string]*structpb.Value{

@@ -30,6 +30,7 @@ func envoyApplies(fields []exchange.Field, m *extprocv3.HeaderMutation) []exchan
 		without(name)
 	}
 	for _, h := range m.GetSetHeaders() {
+		//lint:ignore SA1019 the reply sends append beside append_action, and Envoy reads the one.
 		if !h.GetAppend().GetValue() {
 			without(h.GetHeader().GetKey())
 		}

@@ -63,7 +63,8 @@ func (c *checker) cluster(n strictyaml.Node) {
 func (c *checker) http2(n strictyaml.Node, msg *clusterv3.Cluster) bool {
 	options := at(n, "typed_extension_protocol_options").At(httpOptions)
 	if !there(options) {
-		return msg.GetHttp2ProtocolOptions() != nil //nolint:staticcheck // existing configurations have it
+		//lint:ignore SA1019 existing configurations have it.
+		return msg.GetHttp2ProtocolOptions() != nil
 	}
 	var o http.HttpProtocolOptions
 	if _, err := decode(options, &o); err != nil {

@@ -29,7 +29,6 @@ type resources struct {
 	// dynamic are the kinds of resources of which others may come from
 	// elsewhere. A file without a bootstrap may be any part of the whole.
 	dynamic map[string]bool
-	problem error
 }
 
 const (
