@@ -326,6 +326,9 @@ func (st *stream) reroutes(r *exchange.Request) bool {
 
 // tell puts dynamic metadata that was not sent yet into the reply.
 func (st *stream) tell() {
+	if st.x == nil {
+		return
+	}
 	if d := &st.x.Exchange().Dynamic; d.Len() > 0 {
 		st.reply.DynamicMetadata(wire.AppendMetadata(nil, Namespace, d))
 		d.Clear()

@@ -130,6 +130,9 @@ func (s *stream) ended() {
 	}
 }
 
+// serveConfig is what a filter without bodies says of itself.
+func serveConfig() *extprocv3.ProtocolConfiguration { return &extprocv3.ProtocolConfiguration{} }
+
 // attributesFor are the attributes of a request on the route.
 func attributesFor(route string) map[string]*structpb.Struct {
 	return map[string]*structpb.Struct{wire.AttributesKey: {Fields: map[string]*structpb.Value{

@@ -56,6 +56,15 @@ type chain struct {
 
 	begun, ended atomic.Int64
 	ran          atomic.Pointer[[]policy.Phase]
+	given        atomic.Pointer[[]time.Duration]
+}
+
+// budgets are those of the phases that have run.
+func (c *chain) budgets() []time.Duration {
+	if p := c.given.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 func (c *chain) Needs() worker.Needs {
@@ -90,8 +99,10 @@ type executor struct {
 
 func (e *executor) Exchange() *exchange.Exchange { return e.x }
 
-func (e *executor) Run(ctx context.Context, p policy.Phase, _ time.Duration, t worker.Resumer) worker.Outcome {
+func (e *executor) Run(ctx context.Context, p policy.Phase, budget time.Duration, t worker.Resumer) worker.Outcome {
 	e.note(p)
+	given := append(append([]time.Duration(nil), e.chain.budgets()...), budget)
+	e.chain.given.Store(&given)
 	if e.chain.stuck[p] {
 		return e.abandon(ctx, p, t)
 	}
