@@ -41,6 +41,7 @@ type direct struct {
 
 	mu       sync.Mutex
 	messages [][]byte
+	wire     []mem.BufferSlice
 	replies  []*extprocv3.ProcessingResponse
 	// read counts the messages that were taken, and ended says that their end
 	// was seen.
@@ -55,7 +56,11 @@ func newDirect(stamp *filter.Settings, messages ...[]byte) *direct {
 	if stamp != nil {
 		ctx = metadata.NewIncomingContext(ctx, metadata.Pairs(filter.Key, stamp.Stamp()))
 	}
-	return &direct{ctx: ctx, messages: messages}
+	d := &direct{ctx: ctx, messages: messages}
+	for _, m := range messages {
+		d.wire = append(d.wire, mem.BufferSlice{mem.SliceBuffer(m)})
+	}
+	return d
 }
 
 func (d *direct) Context() context.Context     { return d.ctx }
@@ -70,9 +75,9 @@ func (d *direct) RecvMsg(m any) error {
 		d.ended = true
 		return io.EOF
 	}
-	b := d.messages[d.read]
+	b := d.wire[d.read]
 	d.read++
-	return d.codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(b)}, m)
+	return d.codec.Unmarshal(b, m)
 }
 
 func (d *direct) SendMsg(m any) error {
