@@ -256,8 +256,8 @@ func (st *stream) answerTrailers(s *side) error {
 		trailers = &x.Response.Trailers
 	}
 	if trailers.Changed() {
-		v := visitor{st: st}
-		trailers.VisitChanges(&v)
+		v := st.newVisitor()
+		trailers.VisitChanges(v)
 		v.count(trailers.Len())
 		if v.err != nil {
 			return v.err
@@ -272,7 +272,7 @@ func (st *stream) answerTrailers(s *side) error {
 func (st *stream) mutateHeaders(s *side) error {
 	x := st.x.Exchange()
 	st.tell()
-	v := visitor{st: st}
+	v := st.newVisitor()
 	if s.base.IsResponse() {
 		if !x.Response.HeadersChanged() {
 			return nil
@@ -280,7 +280,7 @@ func (st *stream) mutateHeaders(s *side) error {
 		if x.Response.StatusChanged() {
 			v.system(":status", strconv.Itoa(x.Response.Status))
 		}
-		x.Response.Headers.VisitChanges(&v)
+		x.Response.Headers.VisitChanges(v)
 		v.count(x.Response.Headers.Len())
 		if v.err == nil {
 			x.Response.SettleHeaders()
@@ -299,7 +299,7 @@ func (st *stream) mutateHeaders(s *side) error {
 	if x.Request.PathChanged() {
 		v.system(":path", x.Request.Path)
 	}
-	x.Request.Headers.VisitChanges(&v)
+	x.Request.Headers.VisitChanges(v)
 	v.count(x.Request.Headers.Len())
 	if v.err != nil {
 		return v.err

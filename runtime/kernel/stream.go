@@ -39,6 +39,7 @@ type stream struct {
 	out       wire.Outgoing
 	reply     wire.Reply
 	immediate wire.Immediate
+	visitor   visitor
 
 	snapshot Snapshot
 	x        worker.Executor // nil where there is no chain

@@ -17,6 +17,12 @@ type visitor struct {
 	err error
 }
 
+// newVisitor is the stream's one visitor, anew.
+func (st *stream) newVisitor() *visitor {
+	st.visitor = visitor{st: st}
+	return &st.visitor
+}
+
 const contentLength = "content-length"
 
 // allowed reports whether the header may be changed.
