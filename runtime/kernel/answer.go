@@ -227,6 +227,10 @@ func (st *stream) answerTrailers(s *side) error {
 	switch {
 	case !bodyRan:
 	case s.gathering && s.shown.body == wire.BodyFullDuplex:
+		if len(s.gathered) == 0 && body.Changed && len(body.Bytes) > 0 {
+			// To Envoy a body that it has not begun to send is spurious.
+			return errCannot
+		}
 		if err := st.release(s); err != nil {
 			return err
 		}
