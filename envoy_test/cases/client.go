@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -71,7 +72,8 @@ func (r Request) payload() (body io.Reader, length int64) {
 	case r.BodySize > 0:
 		return bytes.NewReader(filler(r.BodySize)), int64(r.BodySize)
 	case r.Body != "":
-		return strings.NewReader(r.Body), int64(len(r.Body))
+		b := encode(r.Encoding, []byte(r.Body))
+		return bytes.NewReader(b), int64(len(b))
 	}
 	return nil, 0
 }
@@ -102,7 +104,15 @@ func (r Request) build(ctx context.Context, address string) (*http.Request, erro
 	request.ContentLength = length
 	request.Host = r.Host
 	for _, h := range r.Headers {
+		if strings.EqualFold(h.Name, "content-length") {
+			if request.ContentLength, err = strconv.ParseInt(h.Values[0], 10, 64); err != nil {
+				return nil, err
+			}
+		}
 		request.Header[textproto.CanonicalMIMEHeaderKey(h.Name)] = h.Values
+	}
+	if r.Encoding != "" {
+		request.Header.Set("Content-Encoding", r.Encoding)
 	}
 	if len(r.Trailers) > 0 {
 		request.Trailer = http.Header{}

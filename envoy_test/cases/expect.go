@@ -45,6 +45,18 @@ func (d *differences) body(what string, got []byte, want *string, size *int) {
 	}
 }
 
+func (d *differences) decoded(what string, header http.Header, got []byte, want *string) {
+	if want == nil {
+		return
+	}
+	plain, err := decode(header.Get("Content-Encoding"), got)
+	if err != nil {
+		d.add("%s is %s, which does not decode: %v", what, shown(got), err)
+		return
+	}
+	d.body(what+", decoded,", plain, want, nil)
+}
+
 func shown(b []byte) string {
 	if len(b) > maxShown {
 		return fmt.Sprintf("%q (%d bytes)", b[:maxShown], len(b))
@@ -61,6 +73,7 @@ func (w Want) client(d *differences, got *seen) {
 	if w.Contains != "" && !bytes.Contains(got.body, []byte(w.Contains)) {
 		d.add("the response's body is %s, want %q in it", shown(got.body), w.Contains)
 	}
+	d.decoded("the response's body", got.header, got.body, w.Decoded)
 	d.headers("the response's trailer", got.trailer, w.Trailers)
 	if w.Informational != nil && !slices.Equal(got.informational, w.Informational) {
 		d.add("the responses before the response are %v, want %v", got.informational, w.Informational)
@@ -110,6 +123,7 @@ func (w Want) upstream(d *differences, got []harness.Received) {
 	d.text("the upstream's host", g.Host, r.Host)
 	d.headers("the upstream's header", g.Header, r.Headers)
 	d.body("the upstream's body", g.Body, r.Body, r.BodySize)
+	d.decoded("the upstream's body", g.Header, g.Body, r.Decoded)
 	d.headers("the upstream's trailer", g.Trailer, r.Trailers)
 	if g.Broken != r.Broken {
 		d.add("the upstream's request breaks off: %t, want %t", g.Broken, r.Broken)

@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -72,6 +73,7 @@ type runner struct {
 
 func (r *runner) exchange(t *testing.T, x Exchange) {
 	r.prepare(t, x)
+	r.rehearse(t, x)
 	before, err := r.stack.Envoy.Counters(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +99,25 @@ func (r *runner) exchange(t *testing.T, x Exchange) {
 	if err := d.err(); err != nil {
 		t.Error(err)
 	}
+}
+
+// rehearse sends the request without a look at what becomes of it.
+func (r *runner) rehearse(t *testing.T, x Exchange) {
+	t.Helper()
+	r.stack.Upstream.Answer(x.Upstream.answer())
+	for range x.Rehearsals {
+		if _, err := x.Request.send(harnesstest.Context(t), r.stack.Address()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	harnesstest.Eventually(t, func() error {
+		log, err := r.stack.Envoy.AccessLog()
+		if err == nil && len(log) < r.logged+x.Rehearsals {
+			err = errors.New("Envoy has not logged every rehearsal")
+		}
+		return err
+	})
+	r.logged += x.Rehearsals
 }
 
 // wait waits for what a scripted processor has to say.
@@ -170,7 +191,10 @@ func (u Upstream) answer() harness.Answer {
 	case u.BodySize > 0:
 		a.Chunks = append(a.Chunks, filler(u.BodySize))
 	case u.Body != "":
-		a.Chunks = append(a.Chunks, []byte(u.Body))
+		a.Chunks = append(a.Chunks, encode(u.Encoding, []byte(u.Body)))
+	}
+	if u.Encoding != "" {
+		a.Header.Set("Content-Encoding", u.Encoding)
 	}
 	a.Chunked = len(u.Chunks) > 0
 	for _, h := range u.Headers {

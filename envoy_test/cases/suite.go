@@ -53,6 +53,8 @@ type Exchange struct {
 	// First is done before: "kill the engine", "terminate the engine" or
 	// "start the engine" anew.
 	First string `yaml:"first"`
+	// Rehearsals is how often the request is sent before it counts.
+	Rehearsals int `yaml:"rehearsals"`
 	// Chains are put into the engine's file before, and waited for.
 	Chains   strictyaml.Node `yaml:"chains"`
 	Request  Request         `yaml:"request"`
@@ -78,6 +80,9 @@ type Request struct {
 	// Pause lies between chunks.
 	Pause    time.Duration `yaml:"pause"`
 	Trailers Headers       `yaml:"trailers"`
+	// Encoding compresses the body (gzip, deflate, br or zstd) and says so in
+	// content-encoding.
+	Encoding string `yaml:"encoding"`
 	// HTTP2 sends it over HTTP/2.
 	HTTP2 bool `yaml:"http2"`
 	// Upgrade asks for this protocol.
@@ -100,6 +105,8 @@ type Upstream struct {
 	Trailers Headers       `yaml:"trailers"`
 	// Delay lies before the answer.
 	Delay time.Duration `yaml:"delay"`
+	// Encoding is as a request's.
+	Encoding string `yaml:"encoding"`
 	// Early answers before the request's body was read.
 	Early bool `yaml:"early"`
 	// Abort breaks the connection off.
@@ -113,9 +120,11 @@ type Want struct {
 	// Headers are those of the response; a null is a header that is not there.
 	Headers Headers `yaml:"headers"`
 	// Body is the whole body, Contains a part of it, BodySize its length.
-	Body          *string `yaml:"body"`
-	Contains      string  `yaml:"contains"`
-	BodySize      *int    `yaml:"bodySize"`
+	Body     *string `yaml:"body"`
+	Contains string  `yaml:"contains"`
+	BodySize *int    `yaml:"bodySize"`
+	// Decoded is the body with its content-encoding undone.
+	Decoded       *string `yaml:"decoded"`
 	Trailers      Headers `yaml:"trailers"`
 	Informational []int   `yaml:"informational"`
 	// Reason is that of problem details in the body, whose status has to be
@@ -150,6 +159,8 @@ type reached struct {
 	Headers  Headers `yaml:"headers"`
 	Body     *string `yaml:"body"`
 	BodySize *int    `yaml:"bodySize"`
+	// Decoded is the body with its content-encoding undone.
+	Decoded  *string `yaml:"decoded"`
 	Trailers Headers `yaml:"trailers"`
 	// Broken says that the body broke off.
 	Broken bool `yaml:"broken"`
