@@ -3,95 +3,153 @@ package engine
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
-	"policyengine.dev/runtime/admin"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
 )
 
-type quiet struct{}
+type nothing struct{}
 
-func newQuiet(struct{}, policy.Host) (quiet, error) { return quiet{}, nil }
-
-func (quiet) OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
+func (*nothing) OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
 	return nil, nil
 }
 
-const quietDefinition = `{"apiVersion":"policyengine/v1","name":"quiet","version":"v1.0.0","description":"Says nothing.","phases":["request_headers"]}`
+func newNothing(struct{}, policy.Host) (*nothing, error) { return &nothing{}, nil }
 
-// TestCommandLine proves what each flag prints and with which code the process ends.
-func TestCommandLine(t *testing.T) {
+func entries() []worker.Entry {
+	return []worker.Entry{{
+		Definition: `{"apiVersion":"policyengine/v1","name":"nothing","version":"v1.2.0","description":"Does nothing.","phases":["request_headers"]}`,
+		Factory:    policy.Define(newNothing),
+	}}
+}
+
+// lines is a buffer that may be read while it is written to.
+type lines struct {
+	ch  chan string
+	all bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.all.Write(p)
+	l.ch <- string(p)
+	return len(p), nil
+}
+
+func (l *lines) waitFor(t *testing.T, text string) {
+	t.Helper()
+	timeout := time.After(30 * time.Second)
+	for {
+		select {
+		case line := <-l.ch:
+			if strings.Contains(line, text) {
+				return
+			}
+		case <-timeout:
+			t.Fatalf("%q was not logged", text)
+		}
+	}
+}
+
+// files writes an engine.yaml and a chains.yaml, and returns the path of the former.
+func files(t *testing.T, engine, chains string) string {
+	t.Helper()
 	dir := t.TempDir()
-	write := func(name, content string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	engine = fmt.Sprintf("listeners: [{address: \"unix:%s/s\"}]\nadmin: {address: \"unix:%s/a\"}\nsource: {path: chains.yaml}\n%s", dir, dir, engine)
+	for name, content := range map[string]string{"engine.yaml": engine, "chains.yaml": chains} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return path
 	}
-	write("good.yaml", "chains: [{name: c, policies: []}]\nroutes: [{name: r, chain: c}]\n")
-	write("bad.yaml", "chains: [{name: c, policies: [{name: nosuch, version: v1}]}]\nroutes: [{name: r, chain: d}]\n")
-	good := write("good-engine.yaml", "source: {path: good.yaml}\n")
-	bad := write("bad-engine.yaml", "source: {path: bad.yaml}\n")
-	for name, tc := range map[string]struct {
-		args []string
-		code int
-		out  string
-		errs []string
+	return filepath.Join(dir, "engine.yaml")
+}
+
+const noChains = "chains: []\nroutes: []\n"
+
+func TestCommandLine(t *testing.T) {
+	good := files(t, "", noChains)
+	badEngine := files(t, "nonsense: true\nlimits: {body: -1}\n", noChains)
+	badChains := files(t, "", "chains:\n- name: c\n  policies: [{name: nothing, version: v9}, {name: another, version: v1}]\nroutes: [{name: r, chain: d}]\n")
+	for _, tt := range []struct {
+		name           string
+		args           []string
+		code           int
+		stdout, stderr []string
 	}{
-		"version":             {[]string{"-version"}, 0, "policy-engine ", nil},
-		"help":                {[]string{"-h"}, 0, "", []string{"Usage: policy-engine", "-config", "-check", "-dump"}},
-		"an unknown flag":     {[]string{"-nosuch"}, 2, "", []string{"-nosuch"}},
-		"an argument":         {[]string{"serve"}, 2, "", []string{"takes no arguments"}},
-		"dump without check":  {[]string{"-config", good, "-dump"}, 2, "", []string{"-dump goes with -check"}},
-		"no such file":        {[]string{"-config", filepath.Join(dir, "none")}, 1, "", []string{"none"}},
-		"check of a good one": {[]string{"-config", good, "-check"}, 0, "1 chains and 1 routes, nothing wrong", nil},
-		"check of a bad one": {[]string{"-config", bad, "-check"}, 1, "", []string{
-			"bad.yaml:1:", "no policy is called", "bad.yaml:2:", `no chain is called "d"`,
-		}},
+		{"help", []string{"-h"}, exitOK, nil, []string{"Usage: policy-engine", "-config file", DefaultConfig}},
+		{"version", []string{"-version"}, exitOK, []string{"policy-engine ", "go1."}, nil},
+		{"policies", []string{"--policies"}, exitOK, []string{"nothing@v1.2.0\tDoes nothing."}, nil},
+		{"an unknown flag", []string{"-nonsense"}, exitUsage, nil, []string{"-nonsense"}},
+		{"an argument", []string{"engine.yaml"}, exitUsage, nil, []string{"takes no arguments"}},
+		{"no file", []string{"-config", filepath.Join(t.TempDir(), "none.yaml")}, exitFailed, nil, []string{"none.yaml"}},
+		{"a good configuration", []string{"-check", "-config", good}, exitOK, []string{"nothing wrong"}, nil},
+		{"every problem of engine.yaml", []string{"-config", badEngine}, exitFailed, nil, []string{"engine.yaml:4:1", "nonsense", "limits.body"}},
+		{"every problem of the chains, checked", []string{"-check", "-config", badChains}, exitFailed, nil,
+			[]string{"chains.yaml:3:", "v9", "another", "chains.yaml:4:"}},
+		{"every problem of the chains, at start-up", []string{"-config", badChains}, exitFailed, nil,
+			[]string{"chains.yaml:3:", "v9", "another", "chains.yaml:4:"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var out, errs bytes.Buffer
-			if code := run(tc.args, nil, nil, &out, &errs); code != tc.code {
-				t.Errorf("ended with %d, want %d: %s", code, tc.code, errs.String())
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			if code := run(tt.args, entries(), nil, &stdout, &stderr); code != tt.code {
+				t.Errorf("ended with %d, want %d", code, tt.code)
 			}
-			if !strings.Contains(out.String(), tc.out) || tc.out == "" && out.Len() > 0 {
-				t.Errorf("printed %q, want %q", out.String(), tc.out)
+			for _, want := range tt.stdout {
+				if !strings.Contains(stdout.String(), want) {
+					t.Errorf("%q is not in the output: %s", want, stdout.String())
+				}
 			}
-			for _, want := range tc.errs {
-				if !strings.Contains(errs.String(), want) {
-					t.Errorf("errors lack %q: %s", want, errs.String())
+			for _, want := range tt.stderr {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("%q is not in the errors: %s", want, stderr.String())
 				}
 			}
 		})
 	}
 }
 
-func TestDumpOfWhatWouldBeInForce(t *testing.T) {
-	dir := t.TempDir()
-	for name, content := range map[string]string{
-		"engine.yaml": "source: {path: chains.yaml}\n",
-		"chains.yaml": "chains: [{name: c, bodyLimit: 7, policies: [{name: quiet, version: v1}]}]\nroutes: [{name: r, chain: c}]\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+func TestEntriesHaveToBeGood(t *testing.T) {
+	var stderr bytes.Buffer
+	if code := run([]string{"-policies"}, append(entries(), entries()...), nil, &stderr, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "twice") {
+		t.Errorf("ended with %d: %s", code, stderr.String())
 	}
-	entries := []worker.Entry{{Definition: quietDefinition, Factory: policy.Define(newQuiet)}}
-	var out, errs bytes.Buffer
-	if code := run([]string{"-config", filepath.Join(dir, "engine.yaml"), "-check", "-dump"}, entries, nil, &out, &errs); code != 0 {
-		t.Fatalf("ended with %d: %s", code, errs.String())
-	}
-	var d admin.Dump
-	if err := json.Unmarshal(out.Bytes(), &d); err != nil {
-		t.Fatal(err)
-	}
-	if d.Ready || d.Config == nil || d.Config.Routes["r"] != "c" || d.Config.Chains[0].BodyLimit != 7 || d.Config.Chains[0].Steps[0].Version != "v1.0.0" {
-		t.Errorf("dumped %s", out.String())
+}
+
+// TestSignals proves that one signal drains and another ends the drain.
+func TestSignals(t *testing.T) {
+	for name, tt := range map[string]struct {
+		delay   string
+		signals int
+	}{"one": {"0s", 1}, "two": {"1h", 2}} {
+		t.Run(name, func(t *testing.T) {
+			path := files(t, "drain: {delay: "+tt.delay+"}\n", noChains)
+			signals := make(chan os.Signal, 2)
+			stderr := &lines{ch: make(chan string, 100)}
+			code := make(chan int)
+			go func() { code <- run([]string{"-config", path}, entries(), signals, stderr, stderr) }()
+			stderr.waitFor(t, `"ready"`)
+			signals <- syscall.SIGTERM
+			stderr.waitFor(t, `"draining"`)
+			if tt.signals == 2 {
+				signals <- syscall.SIGINT
+			}
+			select {
+			case c := <-code:
+				if c != exitOK {
+					t.Errorf("ended with %d", c)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("the engine has not ended")
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), "s")); !os.IsNotExist(err) {
+				t.Errorf("the socket is left behind: %v", err)
+			}
+		})
 	}
 }
