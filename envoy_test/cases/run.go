@@ -165,6 +165,7 @@ func (r *runner) prepare(t *testing.T, x Exchange) {
 		r.stack.Engine.Kill()
 	case "terminate the engine":
 		r.stack.Engine.Terminate()
+		<-r.stack.Engine.Ended()
 	case "start the engine":
 		if err := r.stack.Engine.Start(harnesstest.Context(t), chainsText(x.Chains)); err != nil {
 			t.Fatal(err)

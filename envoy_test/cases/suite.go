@@ -50,8 +50,8 @@ type Exchange struct {
 	// Name says what the exchange proves.
 	Name  string   `yaml:"name,required"`
 	Lines []string `yaml:"lines"`
-	// First is done before: "kill the engine", "terminate the engine" or
-	// "start the engine" anew.
+	// First is done before: "kill the engine", "terminate the engine" (which
+	// drains and ends) or "start the engine" anew.
 	First string `yaml:"first"`
 	// Rehearsals is how often the request is sent before it counts.
 	Rehearsals int `yaml:"rehearsals"`
@@ -213,7 +213,6 @@ func (h *Headers) UnmarshalNode(n strictyaml.Node) error {
 var guarded = []string{
 	"spurious_msgs_received", "rejected_header_mutations", "streams_failed", "failure_mode_allowed", "message_timeouts",
 	"override_message_timeout_ignored", "clear_route_cache_ignored", "clear_route_cache_disabled", "clear_route_cache_upstream_ignored",
-	"http_not_ok_resp_received", "immediate_responses_sent_failed",
 }
 
 type suiteFile struct {
