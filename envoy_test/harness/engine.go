@@ -67,7 +67,10 @@ func StartEngine(ctx context.Context, o EngineOptions) (*Engine, error) {
 	if err := os.WriteFile(e.path(engineFile), static, 0o600); err != nil {
 		return nil, fmt.Errorf("writing the engine's configuration: %w", err)
 	}
-	return e, e.Start(ctx, o.Chains)
+	if err := e.Start(ctx, o.Chains); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // The names of an engine's files.

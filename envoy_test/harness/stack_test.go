@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +147,28 @@ func TestTheEngineFailingIsNoBypass(t *testing.T) {
 	}
 	if received := s.Upstream.Received(); len(received) != 0 {
 		t.Errorf("the upstream received %+v", received)
+	}
+}
+
+func TestAnEngineThatCannotBeStartedIsAnErrorThatLeavesNothing(t *testing.T) {
+	t.Setenv("TMPDIR", harnesstest.Dir(t)) // others make directories, too
+	before, err := filepath.Glob(filepath.Join(os.TempDir(), "policy-engine-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"no such program": "/none", "one that ends at once": "/bin/false"} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := harness.Start(ctx, harness.Options{Envoy: "/none", Engine: harness.EngineOptions{Path: path, Chains: []byte("chains: []")}})
+			if err == nil || !strings.Contains(err.Error(), "the engine") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	after, err := filepath.Glob(filepath.Join(os.TempDir(), "policy-engine-*"))
+	if err != nil || len(after) > len(before) {
+		t.Errorf("left behind: %v, %v", after, err)
 	}
 }
 
