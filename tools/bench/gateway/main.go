@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"text/tabwriter"
@@ -96,6 +97,11 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	if f.engine == "" {
 		return errors.New("-engine is required")
 	}
+	// The engine is started in a directory of its own.
+	engine, err := filepath.Abs(f.engine)
+	if err != nil {
+		return err
+	}
 	up, err := startUpstream()
 	if err != nil {
 		return err
@@ -103,7 +109,7 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	defer up.close()
 	stack, err := harness.Start(ctx, harness.Options{
 		Envoy: f.envoy, Concurrency: 2,
-		Engine: harness.EngineOptions{Path: f.engine, Chains: []byte(chainsYAML), Config: map[string]any{
+		Engine: harness.EngineOptions{Path: engine, Chains: []byte(chainsYAML), Config: map[string]any{
 			"telemetry": map[string]any{"logs": map[string]any{"level": "warn"}},
 		}},
 		Bootstrap: bootstrap(up.address()),
