@@ -129,12 +129,7 @@ func (e *Engine) AdminAddress() string { return "unix:" + e.path(adminSocket) }
 func (e *Engine) ChainsFile() string { return e.path(chainsFile) }
 
 // Log is the end of what the engine has written since it was started last.
-func (e *Engine) Log() string {
-	if e.process == nil {
-		return ""
-	}
-	return e.process.log.String()
-}
+func (e *Engine) Log() string { return e.process.log.String() }
 
 // Admin gets a page of the engine's admin interface.
 func (e *Engine) Admin(ctx context.Context, path string) ([]byte, error) {
@@ -188,9 +183,4 @@ func (e *Engine) Kill() {
 func (e *Engine) Ended() <-chan struct{} { return e.process.ended }
 
 // Stop asks the engine to end, makes it after a while, and returns when it has.
-func (e *Engine) Stop() {
-	// Where the binary could not be started there is nothing to stop.
-	if e.process != nil {
-		e.process.stop(5 * time.Second)
-	}
-}
+func (e *Engine) Stop() { e.process.stop(5 * time.Second) }

@@ -203,12 +203,3 @@ func TestBootstrapMergesOverrides(t *testing.T) {
 		t.Error("a null does not take a field out")
 	}
 }
-
-func TestAnEngineThatCannotBeStartedIsAnError(t *testing.T) {
-	_, err := harness.Start(t.Context(), harness.Options{
-		Envoy: "/nonexistent/envoy", Engine: harness.EngineOptions{Path: "/nonexistent/engine"},
-	})
-	if err == nil || !strings.Contains(err.Error(), "/nonexistent/engine") {
-		t.Errorf("the error is %v", err)
-	}
-}
