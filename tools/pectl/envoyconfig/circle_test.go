@@ -208,6 +208,7 @@ load_assignment: {cluster_name: upstream, endpoints: [{lb_endpoints: [{endpoint:
 // exchange is a request, and what becomes of it.
 type exchange struct {
 	path, body string
+	chunked    bool // no declared length
 	status     int
 	// reached is what the upstream sees, as method, target and body; nothing
 	// where it is empty.
@@ -229,9 +230,10 @@ var exchanges = []exchange{
 	{path: "/to-delaying", body: "question", status: 200, reached: "POST /to-delaying  question", want: "HELLO FROM THE UPSTREAM"},
 	{path: "/to-rerouting", status: 200, reached: "PUT /to-bodies  ", want: "hello"},
 	{path: "/to-none", body: "question", status: 200, reached: "POST /to-none  question", want: "hello"},
-	// Three times Envoy's own buffer limit, and more than any chain's.
+	// Three times Envoy's own buffer limit, more than any chain's, and just that.
 	{path: "/to-bodies", body: strings.Repeat("x", 3<<20), status: 200, reached: "POST /to-bodies  in:" + strings.Repeat("x", 3<<20), want: "out:hello"},
-	{path: "/to-bodies", body: strings.Repeat("x", 11<<20), status: 413, want: "BODY_TOO_LARGE"},
+	{path: "/to-bodies", body: strings.Repeat("x", 11<<20), status: 413}, // by the engine or by Envoy, whoever is first
+	{path: "/to-bodies", body: strings.Repeat("x", 10<<20), chunked: true, status: 200, reached: "POST /to-bodies  in:" + strings.Repeat("x", 10<<20), want: "out:hello"},
 }
 
 func (x *exchange) run(ctx context.Context, t *testing.T, upstream *harness.Upstream, address string) {
@@ -240,6 +242,9 @@ func (x *exchange) run(ctx context.Context, t *testing.T, upstream *harness.Upst
 	method, body := http.MethodGet, io.Reader(nil)
 	if x.body != "" {
 		method, body = http.MethodPost, strings.NewReader(x.body)
+		if x.chunked {
+			body = struct{ io.Reader }{body}
+		}
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+address+x.path, body)
 	if err != nil {

@@ -417,3 +417,34 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkCheck looks at a configuration with 10,000 routes.
+func BenchmarkCheck(b *testing.B) {
+	n := sample.Needs(b, config.DefaultEngine(), "headers")
+	tree := sample.Generated(b, n, generate.Options{})
+	routes := make([]any, 10_000)
+	for i := range routes {
+		routes[i] = sample.Tree{"name": "to-headers", "match": sample.Tree{"path": fmt.Sprint("/", i)}, "direct_response": sample.Tree{"status": 200}}
+	}
+	steps := stepsOf("host.routes")
+	var in any = tree
+	for _, step := range steps[:len(steps)-1] {
+		if i, err := strconv.Atoi(step); err == nil {
+			in = in.([]any)[i]
+		} else {
+			in = in.(sample.Tree)[step]
+		}
+	}
+	in.(sample.Tree)["routes"] = routes
+	src, err := json.Marshal(tree)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(src)))
+	for b.Loop() {
+		r, err := check.Check([]check.File{{Name: "a", Src: src}}, n, check.Options{})
+		if err != nil || len(r.Findings) > 0 || r.Looked.Routes != len(routes) {
+			b.Fatalf("%v, %+v", err, r)
+		}
+	}
+}

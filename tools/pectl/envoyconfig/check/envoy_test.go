@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -140,6 +141,17 @@ func TestFormatCommands(t *testing.T) {
 	set(t, tree, "routes.response_headers_to_add", "[]")
 	put(t, tree, stepsOf("routes.response_headers_to_add"), headers, false)
 	validate(t, binary, encode(t, tree))
+}
+
+// FuzzFormat proves that no format string does harm to the one who checks it.
+func FuzzFormat(f *testing.F) {
+	f.Add("100%% %REQ(x-a?:path):10% %START_TIME(%s)%")
+	f.Add("%REQ(%")
+	f.Fuzz(func(t *testing.T, s string) {
+		if err := check.Format(s); err == nil && strings.Count(s, "%")%2 == 1 && !strings.Contains(s, "(") {
+			t.Errorf("%q passes with a percent sign left", s)
+		}
+	})
 }
 
 // TestFormats holds what is no format string.

@@ -64,6 +64,15 @@ var examples = []example{
 		found: []string{"error filter-order"}, texts: []string{"filter cache answers from its cache"},
 	},
 	{
+		name: "behind the router", wrong: [][2]string{{"hcm.http_filters.+0", router}},
+		found: []string{"error filter-order"}, texts: []string{"stands behind the router"},
+	},
+	{
+		name: "filters in front that answer", wrong: [][2]string{{"hcm.http_filters.+0", extAuthz},
+			{"hcm.http_filters.+0", `{name: health, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck, pass_through_mode: false}}`}},
+		found: []string{"note filter-order"}, texts: []string{`filter "health" and "authz" may answer`},
+	},
+	{
 		name: "a filter behind that has the route chosen anew", wrong: [][2]string{{"hcm.http_filters.+1", extAuthz}},
 		found: []string{"warning route-changed-later"}, texts: []string{"filter authz may have"},
 	},
@@ -158,12 +167,12 @@ var examples = []example{
 		found: []string{"error stamp-mismatch"}, texts: []string{"response headers"},
 	},
 	{
-		name: "overrides that the engine sends and Envoy ignores", chains: []string{"bodies"},
+		name: "overrides that the engine sends and Envoy ignores", chains: []string{"decoded"},
 		wrong: [][2]string{{"ext_proc.allow_mode_override", "false"}},
 		found: []string{"error stamp-mismatch", "error mode-override-off"}, texts: []string{"do not run, and their requests pass"},
 	},
 	{
-		name: "overrides that are off", chains: []string{"bodies"},
+		name: "overrides that are off", chains: []string{"decoded"},
 		wrong: [][2]string{{"ext_proc.allow_mode_override", "false"}, {stamp, "v1 timeout=1s"}},
 		found: []string{"error mode-override-off"}, texts: []string{"FILTER_CANNOT_SERVE_CHAIN"},
 	},
@@ -178,9 +187,9 @@ var examples = []example{
 		found: []string{"error mode-override-list"}, texts: []string{"DEFAULT is not SEND"},
 	},
 	{
-		name: "a list with the mode, but not that of a request without a body", chains: []string{"bodies"},
-		wrong: [][2]string{{"ext_proc.allowed_override_modes", `[{request_body_mode: BUFFERED, request_trailer_mode: SEND,
-  response_header_mode: SEND, response_body_mode: BUFFERED, response_trailer_mode: SEND}]`}},
+		name: "a list with the mode, but not that of a request without a body", chains: []string{"pieces"},
+		wrong: [][2]string{{"ext_proc.allowed_override_modes", `[{request_body_mode: STREAMED, request_trailer_mode: SEND,
+  response_header_mode: SKIP, response_trailer_mode: SKIP}]`}},
 		found: []string{"error mode-override-list"},
 	},
 	{
@@ -195,13 +204,13 @@ var examples = []example{
 		found: []string{"warning stamp-mismatch", "error mode-override-list"}, texts: []string{"with a list of allowed modes the engine sends no mode override"},
 	},
 	{
-		name: "full duplex for all", chains: []string{"bodies"},
+		name: "full duplex for all", chains: []string{"decoded"},
 		wrong: [][2]string{{"ext_proc.processing_mode.request_body_mode", "FULL_DUPLEX_STREAMED"}, {"ext_proc.processing_mode.request_trailer_mode", "SEND"},
 			{stamp, "v1 timeout=1s mode_override request_trailers"}},
 		found: []string{"error full-duplex-blocks-override"}, texts: []string{"FILTER_CANNOT_SERVE_CHAIN"},
 	},
 	{
-		name: "full duplex for all but the route", chains: []string{"bodies"},
+		name: "full duplex for all but the route", chains: []string{"decoded"},
 		wrong: [][2]string{{"ext_proc.processing_mode.request_body_mode", "FULL_DUPLEX_STREAMED"}, {"ext_proc.processing_mode.request_trailer_mode", "SEND"},
 			{stamp, "v1 timeout=1s mode_override request_trailers"},
 			{"route" + blocks, `{` + perRoute + `, overrides: {processing_mode: {}, grpc_initial_metadata: [{key: x-policy-engine-filter, value: ` + overrides + `}]}}`}},
@@ -213,12 +222,17 @@ var examples = []example{
 		found: []string{"warning full-duplex-by-override"}, texts: []string{"trailers and no declared length"},
 	},
 	{
+		name: "whole bodies by override", chains: []string{"bodies"},
+		wrong: [][2]string{{"route.typed_per_filter_config", ""}},
+		found: []string{"warning buffered-by-override"}, texts: []string{"waits for the stream's idle timeout"},
+	},
+	{
 		name: "full duplex without trailers", chains: []string{"holding"},
 		wrong: [][2]string{{"route" + blocks + ".overrides.processing_mode.request_trailer_mode", "SKIP"}},
 		found: []string{"error full-duplex-without-trailers", "error stamp-mismatch"},
 	},
 	{
-		name: "bodies that do not wait", chains: []string{"bodies"},
+		name: "bodies that do not wait", chains: []string{"decoded"},
 		wrong: [][2]string{{"ext_proc.send_body_without_waiting_for_header_response", "true"}},
 		found: []string{"error send-body-without-waiting"},
 	},
@@ -388,7 +402,7 @@ var examples = []example{
 	},
 	{
 		name: "buffers as they are by default", chains: []string{"bodies"}, wrong: [][2]string{{"listener.per_connection_buffer_limit_bytes", ""}},
-		found: []string{"error buffer-limit", "error buffer-limit"}, texts: []string{"a request of more than 1048576 by itself with 413", "a response of more than 1048576 by itself with 500"},
+		found: []string{"error buffer-limit", "error buffer-limit"}, texts: []string{"a request of 1048576 and more by itself with 413", "a response of 1048576 and more by itself with 500"},
 	},
 	{
 		name: "a route's own limit, which is too late for requests", chains: []string{"bodies"},
@@ -397,7 +411,7 @@ var examples = []example{
 	},
 	{
 		name: "a virtual host's own limit, for responses alone", chains: []string{"decoded"},
-		base:  [][2]string{{"listener.per_connection_buffer_limit_bytes", "4096"}, {"host.per_request_buffer_limit_bytes", "10485760"}},
+		base:  [][2]string{{"listener.per_connection_buffer_limit_bytes", "4096"}, {"host.per_request_buffer_limit_bytes", "10551296"}},
 		wrong: [][2]string{{"host.per_request_buffer_limit_bytes", "1"}},
 		found: []string{"error buffer-limit"}, texts: []string{"500"},
 	},

@@ -69,7 +69,7 @@ func (c *checker) filter(m *manager) {
 	s := c.setupOf(u, nil)
 	c.setup(s)
 	for _, chain := range c.chainsOf(m) {
-		if m.plain[chain.Name] || m.unseen && !chain.HoldsRequest() {
+		if m.plain[chain.Name] || m.unseen && !chain.Early() {
 			c.serve(s, chain)
 		}
 	}

@@ -172,8 +172,25 @@ var (
 	rerouters = []string{"envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"}
 )
 
+const routerMsg = "envoy.extensions.filters.http.router.v3.Router"
+
+// answerers are the extensions, as the names of their messages say, that answer
+// requests by themselves.
+var answerers = map[string]bool{
+	"adaptive_concurrency": true, "admission_control": true, "api_key_auth": true, "basic_auth": true, "cors": true, "csrf": true,
+	"dynamic_modules": true, "ext_authz": true, "ext_proc": true, "fault": true, "golang": true, "health_check": true, "jwt_authn": true,
+	"local_ratelimit": true, "lua": true, "oauth2": true, "ratelimit": true, "rate_limit_quota": true, "rbac": true, "wasm": true,
+}
+
+func answers(message string) bool {
+	rest, ok := strings.CutPrefix(message, "envoy.extensions.filters.http.")
+	name, _, _ := strings.Cut(rest, ".")
+	return ok && answerers[name]
+}
+
 // neighbours looks at the filters around the engine's.
 func (c *checker) neighbours(filters strictyaml.Node, m *manager) {
+	var answering []string
 	for i, f := range filters.Items {
 		message, fields := extension(at(f, "typed_config"))
 		name := named(f, "name", i)
@@ -182,11 +199,21 @@ func (c *checker) neighbours(filters strictyaml.Node, m *manager) {
 			c.found(FilterOrder, Error, f, m.in,
 				fmt.Sprintf("filter %s answers from its cache before any chain has seen the request", name),
 				fmt.Sprintf("put it behind %s", m.filter.name))
+		case i < m.filter.index && message == routerMsg:
+			c.found(FilterOrder, Error, f, m.in,
+				fmt.Sprintf("filter %s stands behind the router, which requests do not get past", m.filter.name), "put it in front of the router")
+		case i < m.filter.index && answers(message):
+			answering = append(answering, name)
 		case i > m.filter.index && (slices.Contains(rerouters, message) || clearsRoute(fields)):
 			c.found(RouteChangedLater, Warning, f, m.in,
 				fmt.Sprintf("filter %s may have the route chosen anew after the chain of the first one has run; that of the new one does not", name),
 				fmt.Sprintf("put it in front of %s, or see to it that both routes have the same chain", m.filter.name))
 		}
+	}
+	if len(answering) > 0 {
+		c.found(FilterOrder, Note, m.filter.node, m.in,
+			fmt.Sprintf("filter %s may answer requests by itself: no chain sees those, nor shapes their answers", several(answering, "and")),
+			"leave it so if that is meant, or put it behind "+m.filter.name)
 	}
 }
 

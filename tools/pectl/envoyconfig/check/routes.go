@@ -327,10 +327,10 @@ func (r *router) bufferLimits(p place, host *routev3.VirtualHost, route *routev3
 		mode         extproc.ProcessingMode_BodySendMode
 		limit        int64
 	}{{"request", "413", chain.Request.Body, request}, {"response", "500", chain.Response.Body, response}} {
-		if side.mode == buffered && side.limit > 0 && side.limit < chain.BodyLimit {
+		if side.mode == buffered && side.limit > 0 && side.limit <= chain.BodyLimit {
 			r.found(BufferLimit, Error, p.node, p.in,
-				fmt.Sprintf("chain %q allows bodies of %d bytes, and Envoy answers a %s of more than %d by itself with %s", chain.Name, chain.BodyLimit, side.name, side.limit, side.answer),
-				fmt.Sprintf("set per_connection_buffer_limit_bytes of the listener to %d (for a request, a route's own limit comes too late), or the chain's bodyLimit to %d", chain.BodyLimit, side.limit))
+				fmt.Sprintf("chain %q allows bodies of %d bytes, and Envoy answers a %s of %d and more by itself with %s", chain.Name, chain.BodyLimit, side.name, side.limit, side.answer),
+				fmt.Sprintf("set per_connection_buffer_limit_bytes of the listener to %d (for a request, a route's own limit comes too late), or the chain's bodyLimit to %d", chain.BufferLimit(), side.limit-1))
 		}
 	}
 }

@@ -30,6 +30,7 @@ const (
 	ModeOverrideOff    = "mode-override-off"
 	ModeOverrideList   = "mode-override-list"
 	FullDuplexBlocks   = "full-duplex-blocks-override"
+	BufferedOverride   = "buffered-by-override"
 	FullDuplexOverride = "full-duplex-by-override"
 	FullDuplexTrailers = "full-duplex-without-trailers"
 	SendWithoutWaiting = "send-body-without-waiting"
@@ -68,7 +69,7 @@ var Rules = []Rule{
 	{FilterOptional, "The filter is left out in silence by an Envoy that does not know it."},
 	{FilterConditional, "The filter is inside another one that decides whether it runs."},
 	{FilterTwice, "Two filters lead to the engine: each request is charged, limited and changed twice."},
-	{FilterOrder, "A filter in front of the engine's answers requests that no chain has seen, from a cache for example."},
+	{FilterOrder, "A filter in front of the engine's answers requests that no chain has seen: from a cache, or by itself. Or the engine's filter stands behind the router."},
 	{RouteChangedLater, "A filter behind the engine's may have the route chosen anew: the chain that ran is then not that of the route that is taken."},
 	{NotGRPC, "The filter does not speak gRPC with the engine."},
 	{FailureModeAllow, "Requests pass when the engine cannot be reached, fails, or takes too long."},
@@ -84,6 +85,7 @@ var Rules = []Rule{
 	{ModeOverrideOff, "A chain needs more than the filter shows, and Envoy ignores the engine's mode overrides, or the engine is not told that it may send them."},
 	{ModeOverrideList, "allowed_override_modes lacks a mode that a chain needs. Envoy compares modes as they are written, and ignores others in silence."},
 	{FullDuplexBlocks, "FULL_DUPLEX_STREAMED in the filter's own processing mode has Envoy ignore mode overrides everywhere."},
+	{BufferedOverride, "A chain that wants whole request bodies gets them by a mode override only, which comes too late where Envoy's buffer is full by then: such a request hangs until the stream's idle timeout."},
 	{FullDuplexOverride, "A chain that holds back pieces of request bodies gets full duplex by a mode override only, which comes too late where a body may be empty: bodies without a declared length are streamed instead, and refused where trailers follow."},
 	{FullDuplexTrailers, "A body in full duplex without trailers, which Envoy accepts in a route: of a message with trailers, what policies hold back is lost."},
 	{SendWithoutWaiting, "Bodies are sent without waiting for the reply to headers, which has Envoy ignore mode overrides."},

@@ -97,10 +97,14 @@ func (c *checker) overridden(s *setup, chain *needs.Chain, lacks []string) {
 			what+"with full duplex in the filter's own processing mode, Envoy ignores mode overrides on every route", "give full duplex to single routes only")
 		return
 	}
-	if chain.HoldsRequest() {
+	const remedy = "give its routes their modes in settings of their own: see what pectl envoy-config writes"
+	switch {
+	case chain.HoldsRequest():
 		c.found(FullDuplexOverride, Warning, at(s.at, "processing_mode"), s.in,
-			fmt.Sprintf("chain %q holds back pieces of request bodies, and gets full duplex by a mode override only: the engine refuses requests with trailers and no declared length", chain.Name),
-			"give its routes full duplex in settings of their own: see what pectl envoy-config writes")
+			fmt.Sprintf("chain %q holds back pieces of request bodies, and gets full duplex by a mode override only: the engine refuses requests with trailers and no declared length", chain.Name), remedy)
+	case chain.Early():
+		c.found(BufferedOverride, Warning, at(s.at, "processing_mode"), s.in,
+			fmt.Sprintf("chain %q wants whole request bodies, and gets them by a mode override only: one over Envoy's buffer limit that comes faster than the override waits for the stream's idle timeout, rather than be answered 413", chain.Name), remedy)
 	}
 	allowed := s.filter.GetAllowedOverrideModes()
 	if len(allowed) == 0 {

@@ -240,7 +240,7 @@ func (g *generator) bufferLimit() int64 {
 	var limit int64
 	for _, r := range g.needs.Routes {
 		if r.Chain.Buffers() {
-			limit = max(limit, r.Chain.BodyLimit)
+			limit = max(limit, r.Chain.BufferLimit())
 		}
 	}
 	return min(limit, math.MaxUint32)
@@ -272,11 +272,11 @@ func (g *generator) routes() object {
 // filter will not do.
 //
 // An override of the mode by the engine is safer than one that is written down here:
-// it follows the chains, and the engine knows of it. It comes too late for full duplex
-// of a request, though: Envoy may have swallowed an empty body by then.
+// it follows the chains, and the engine knows of it. For some bodies of requests it
+// comes too late, though.
 func (g *generator) overrides(c *needs.Chain) object {
 	fixed := g.options.FixedModes && (c.Request.Trailers || c.Response.Trailers)
-	if !fixed && !c.HoldsRequest() {
+	if !fixed && !c.Early() {
 		return nil
 	}
 	// The processing mode is replaced whole, so everything is said again, and

@@ -184,12 +184,23 @@ func (c *Chain) Buffers() bool {
 	return c.Request.Body == extproc.ProcessingMode_BUFFERED || c.Response.Body == extproc.ProcessingMode_BUFFERED
 }
 
-// HoldsRequest reports whether pieces of the request's body are held back. Full
-// duplex, which that takes, has to be in force when the body begins: an override in
-// the answer to its headers may come too late. For responses it does not.
+// HoldsRequest reports whether pieces of the request's body are held back.
 func (c *Chain) HoldsRequest() bool {
 	return c.Request.Body == extproc.ProcessingMode_FULL_DUPLEX_STREAMED
 }
+
+// Early reports whether the mode of the request's body has to be in force when the
+// body begins. An override, in the answer to the headers, may come too late: in full
+// duplex the end of an empty body may have passed by, and a body that is to be held
+// may have filled Envoy's buffer, which then waits for ever. Responses come later than
+// any override.
+func (c *Chain) Early() bool {
+	return c.HoldsRequest() || c.Request.Body == extproc.ProcessingMode_BUFFERED
+}
+
+// BufferLimit is what Envoy has to be able to hold for the chain, in bytes: a body of
+// just the limit takes a little more.
+func (c *Chain) BufferLimit() int64 { return c.BodyLimit + 64<<10 }
 
 func headerMode(send bool) extproc.ProcessingMode_HeaderSendMode {
 	if send {

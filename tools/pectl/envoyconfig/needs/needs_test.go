@@ -1,6 +1,7 @@
 package needs_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -93,6 +94,27 @@ func TestRouteMetadata(t *testing.T) {
 	if namespace, key, ok := n.RouteMetadata(); !ok || namespace != "com.example" || key != "api" {
 		t.Errorf("%q %q %v", namespace, key, ok)
 	}
+}
+
+// FuzzNew proves that whatever an engine tells, needs are either refused or whole.
+func FuzzNew(f *testing.F) {
+	f.Add([]byte(`{"config":{"chains":[{"name":"a","phases":["request_body"],"bodyLimit":5}],"routes":{"r":"a"},"onUnknownRoute":"deny"}}`))
+	f.Add([]byte(`{"rejected":{"problems":[{"path":"a","message":"b"}]}}`))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		var d admin.Dump
+		if json.Unmarshal(src, &d) != nil {
+			return
+		}
+		n, err := needs.New(config.DefaultEngine(), d)
+		if err != nil {
+			return
+		}
+		for _, r := range n.Routes {
+			if r.Chain == nil || n.Chain(r.Name) != r.Chain || r.Chain.BodyLimit <= 0 {
+				t.Errorf("%+v", r)
+			}
+		}
+	})
 }
 
 // TestRefused proves that what cannot be relied on is not used.
