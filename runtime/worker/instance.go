@@ -120,7 +120,7 @@ func (in *instance) abandon(m *telemetry.Step) {
 	}
 }
 
-// cameBack is called when such a call returns after all.
+// cameBack is called when such a call has returned after all, and was counted.
 func (in *instance) cameBack(s *Snapshot, m *telemetry.Step) {
 	m.Abandoned.Add(-1)
 	if in.abandoned.Add(-1) < MaxAbandoned {

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"policyengine.dev/runtime/telemetry"
@@ -57,6 +58,9 @@ type run struct {
 	// stepCtx is made anew when a policy has kept hold of it.
 	stepCtx *stepContext
 	watch   watched
+	// parted says that one of the two sides of an abandoned call has been at
+	// part.
+	parted atomic.Bool
 
 	// decision is nil where nobody listens.
 	decision *telemetry.Decision
@@ -242,7 +246,7 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 	if !r.watch.disarm(armed) {
 		// The chain goes on elsewhere. This run is the policy's to keep.
 		c.end()
-		s.instance.cameBack(r.chain.snapshot, s.metrics)
+		r.part(s)
 		return Outcome{Kind: TakenOver}, 0
 	}
 	end := nanotime()
@@ -300,6 +304,7 @@ func (r *run) takeOver() {
 	// For the call that has not come back; the stream's own use goes on.
 	snapshot.refs.Add(1)
 	s.instance.abandon(s.metrics)
+	r.part(s)
 
 	n := snapshot.worker.newRun()
 	n.chain, n.began, n.shadow = r.chain, r.began, r.shadow
@@ -334,6 +339,15 @@ func (r *run) takeOver() {
 		return
 	}
 	n.resumer.Resume(n, out)
+}
+
+// part is called twice on a run of which a call was abandoned: when takeOver has
+// counted the call, and when the call has come back, which may be first. Whoever
+// comes second takes the call out of the count.
+func (r *run) part(s *step) {
+	if r.parted.Swap(true) {
+		s.instance.cameBack(r.chain.snapshot, s.metrics)
+	}
 }
 
 var (

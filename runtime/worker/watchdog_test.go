@@ -274,3 +274,51 @@ func TestManyConcurrentRuns(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestCallsThatComeBackAsTheyAreAbandoned proves that a snapshot is let go of once,
+// however close the two are: an instance that is in force must not be closed because
+// streams of older snapshots end.
+func TestCallsThatComeBackAsTheyAreAbandoned(t *testing.T) {
+	h := newHarness(t, false)
+	var closed atomic.Bool
+	var calls atomic.Int64
+	const timeout = 2 * time.Millisecond
+	s := onRequestHeaders(func(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
+		time.Sleep(timeout + time.Duration(calls.Add(1)%23)*100*time.Microsecond)
+		return nil, nil
+	})
+	s.close = func() { closed.Store(true) }
+	ps := h.use(s)
+	ps.Timeout, ps.OnError = timeout, worker.ContinueOnError
+	spec := specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{ps}})
+	for range 10 {
+		// One snapshot for each stream, which is its last user.
+		var snapshots []*worker.Snapshot
+		for range worker.MaxAbandoned * 8 {
+			if _, err := h.Update(context.Background(), spec); err != nil {
+				t.Fatal(err)
+			}
+			snapshots = append(snapshots, h.Acquire())
+		}
+		if _, err := h.Update(context.Background(), spec); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for _, snapshot := range snapshots {
+			all.Go(func() {
+				c, _ := snapshot.Chain("r")
+				x := begin(c)
+				res := make(resumed, 1)
+				if out := x.Run(context.Background(), policy.RequestHeaders, budget, res); out.Kind == worker.TakenOver {
+					x = (<-res).x
+				}
+				x.End()
+				snapshot.Release()
+			})
+		}
+		all.Wait()
+		if closed.Load() {
+			t.Fatal("the instance was closed, and is in force")
+		}
+	}
+}
