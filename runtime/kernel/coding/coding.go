@@ -29,6 +29,8 @@ var (
 	ErrMalformed = errors.New("the body is not in its content coding")
 )
 
+var errTrailing = errors.New("something follows the end of the encoded body")
+
 // maxCodings bounds how many codings may lie on top of each other. Each multiplies
 // what a small body can cost.
 const maxCodings = 2
@@ -41,7 +43,9 @@ const zstdWindow = 8 << 20
 type Codings []*coding
 
 type coding struct {
-	reader func(io.Reader) (io.ReadCloser, error)
+	// reader decodes a body. It reads all of it, or leaves in the bytes.Reader
+	// what follows the end that the coding itself marks.
+	reader func(*bytes.Reader) (io.ReadCloser, error)
 	writer sync.Pool // of resetWriter
 }
 
@@ -52,11 +56,11 @@ type resetWriter interface {
 
 // known are the codings by their names in lower case.
 var known = func() map[string]*coding {
-	gz := &coding{reader: func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }}
+	gz := &coding{reader: func(r *bytes.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }}
 	gz.writer.New = func() any { return gzip.NewWriter(nil) }
 	deflate := &coding{reader: inflate}
 	deflate.writer.New = func() any { return zlib.NewWriter(nil) }
-	br := &coding{reader: func(r io.Reader) (io.ReadCloser, error) { return io.NopCloser(brotli.NewReader(r)), nil }}
+	br := &coding{reader: func(r *bytes.Reader) (io.ReadCloser, error) { return io.NopCloser(brotli.NewReader(r)), nil }}
 	br.writer.New = func() any { return brotli.NewWriterLevel(nil, brotliLevel) }
 	zst := &coding{reader: unzstd}
 	zst.writer.New = func() any {
@@ -72,21 +76,21 @@ const brotliLevel = 4
 
 // inflate reads zlib's format, which is what deflate means, or bare deflate, which
 // is what some send under the name.
-func inflate(r io.Reader) (io.ReadCloser, error) {
+func inflate(r *bytes.Reader) (io.ReadCloser, error) {
 	var head [2]byte
 	n, err := io.ReadFull(r, head[:])
 	if err != nil && err != io.ErrUnexpectedEOF {
 		return nil, err
 	}
-	all := io.MultiReader(bytes.NewReader(head[:n]), r)
+	r.Seek(0, io.SeekStart)
 	// RFC 1950, section 2.2: method 8, and a check over both bytes.
 	if n == 2 && head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
-		return zlib.NewReader(all)
+		return zlib.NewReader(r)
 	}
-	return flate.NewReader(all), nil
+	return flate.NewReader(r), nil
 }
 
-func unzstd(r io.Reader) (io.ReadCloser, error) {
+func unzstd(r *bytes.Reader) (io.ReadCloser, error) {
 	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
 	if err != nil {
 		return nil, err
@@ -130,7 +134,8 @@ func (cs Codings) Decode(body []byte, limit int64) ([]byte, error) {
 }
 
 func (c *coding) decode(body []byte, limit int64) ([]byte, error) {
-	r, err := c.reader(bytes.NewReader(body))
+	encoded := bytes.NewReader(body)
+	r, err := c.reader(encoded)
 	if err != nil {
 		return nil, malformed(err)
 	}
@@ -144,6 +149,9 @@ func (c *coding) decode(body []byte, limit int64) ([]byte, error) {
 		return nil, ErrTooLarge
 	case err != nil:
 		return nil, malformed(err)
+	case encoded.Len() > 0:
+		// Whoever else reads the body may take it for a part of it.
+		return nil, malformed(errTrailing)
 	}
 	return plain.Bytes(), nil
 }

@@ -133,6 +133,37 @@ func TestNotDecodable(t *testing.T) {
 	}
 }
 
+// TestTrailingBytes proves that nothing can be put behind a body that a policy does
+// not see, and that what the codings' own specifications let follow is seen.
+func TestTrailingBytes(t *testing.T) {
+	var bare bytes.Buffer
+	w, _ := flate.NewWriter(&bare, 9)
+	w.Write(text)
+	w.Close()
+	bodies := map[string][]byte{"deflate, bare": bare.Bytes()}
+	for _, name := range []string{"gzip", "deflate", "br", "zstd"} {
+		b, err := parse(t, name).Encode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodies[name] = b
+	}
+	for name, body := range bodies {
+		kind, _, _ := strings.Cut(name, ",")
+		for _, tail := range [][]byte{{0}, make([]byte, 600), []byte("and more"), body, bytes.Repeat([]byte("x"), 200_000)} {
+			plain, err := parse(t, kind).Decode(append(bytes.Clone(body), tail...), 1<<20)
+			again := bytes.Equal(tail, body) && (name == "gzip" || name == "zstd")
+			switch {
+			case again && (err != nil || len(plain) != 2*len(text)):
+				// RFC 1952, section 2.2, and RFC 8878, section 3.
+				t.Errorf("%s twice became %d bytes, %v", name, len(plain), err)
+			case !again && !errors.Is(err, coding.ErrMalformed):
+				t.Errorf("%s and %d bytes became %d, %v", name, len(tail), len(plain), err)
+			}
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, name := range []string{"gzip", "deflate", "br", "zstd"} {
 		b, err := parse(f, name).Encode(text)
