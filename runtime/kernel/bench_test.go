@@ -101,12 +101,16 @@ type replay struct {
 }
 
 func newReplay(t testing.TB, policies int, both bool) *replay {
+	return newReplayWith(t, policies, both, kernel.Options{})
+}
+
+func newReplayWith(t testing.TB, policies int, both bool, o kernel.Options) *replay {
 	first := requestHeaders(true, "accept", "application/json", "accept-encoding", "gzip, br", "authorization", "Bearer abc.def.ghi",
 		"content-type", "application/json", "cookie", "session=123", "user-agent", "Mozilla/5.0", "x-request-id", "0c9c6f3e-0f52-4c3e-9d5e-5e2b5f6b7a80")
 	first.Attributes, first.ProtocolConfig = attributesFor("r"), &extprocv3.ProtocolConfiguration{}
 	d := newDirect(nil, marshal(t, first), marshal(t, responseHeaders(false, "content-type", "application/json", "server", "x")))
 	d.discard = true
-	return &replay{handler: handlerOf(kernel.New(headerChain(t, policies, both), kernel.Options{})), stream: d}
+	return &replay{handler: handlerOf(kernel.New(headerChain(t, policies, both), o)), stream: d}
 }
 
 func (r *replay) run(t testing.TB) {

@@ -4,8 +4,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -48,24 +46,11 @@ const (
 type Kernel struct {
 	source  Source
 	options Options
-	// declared is what filters allow that carry no stamp; stamped that of the
-	// stamp seen last, for a fleet of Envoys has few.
+	// declared is what filters allow that carry no stamp, stamps what the others
+	// allow.
 	declared *allowance
-	stamped  atomic.Pointer[allowance]
+	stamps   allowances
 	streams  sync.Pool
-}
-
-// allowance is what a filter allows, and what follows from it.
-type allowance struct {
-	stamp    string
-	settings filter.Settings
-	// budget is what a message may take here, queueing and transport being
-	// Envoy's part of the timeout.
-	budget time.Duration
-}
-
-func newAllowance(stamp string, s filter.Settings) *allowance {
-	return &allowance{stamp: stamp, settings: s, budget: s.Timeout() / 10 * 9}
 }
 
 // New returns a kernel for the source's chains.
@@ -88,7 +73,7 @@ func New(source Source, options Options) *Kernel {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	k := &Kernel{source: source, options: options, declared: newAllowance("", options.Filter)}
+	k := &Kernel{source: source, options: options, declared: newAllowance(options.Filter, nil)}
 	k.streams.New = func() any { return &stream{kernel: k, done: make(chan struct{}, 1)} }
 	return k
 }
@@ -155,25 +140,4 @@ func (k *Kernel) process(ss grpc.ServerStream) (err error) {
 func (k *Kernel) panicked(v any) {
 	k.options.Streams.Panics.Add(1)
 	k.options.Logger.Error("panic in the kernel", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
-}
-
-// allowance returns what the stream's filter allows.
-func (k *Kernel) allowance(st *stream) *allowance {
-	stamp := st.metadata(filter.Key)
-	if stamp == "" {
-		return k.declared
-	}
-	if a := k.stamped.Load(); a != nil && a.stamp == stamp {
-		return a
-	}
-	s, err := filter.Parse(stamp)
-	if err != nil {
-		// Nothing that it says can be relied on.
-		k.options.Logger.Warn("a filter carries a stamp that cannot be read; it counts as one with Envoy's defaults",
-			slog.Any("error", err))
-		s = filter.Settings{}
-	}
-	a := newAllowance(stamp, s)
-	k.stamped.Store(a)
-	return a
 }

@@ -110,16 +110,16 @@ func (s Settings) Stamp() string {
 
 var errVersion = errors.New("a filter's stamp begins with " + version)
 
-// maxStamp bounds how much of a stamp is looked at.
-const maxStamp = 512
+// MaxLength bounds a stamp, in bytes. A longer one is not looked at.
+const MaxLength = 512
 
 // Parse is the inverse of [Settings.Stamp]. A stamp with a word that is not known,
 // such as that of a later version, is an error: it may take back what the others
 // allow.
 func Parse(stamp string) (Settings, error) {
 	var s Settings
-	if len(stamp) > maxStamp {
-		return s, fmt.Errorf("a filter's stamp is longer than %d bytes", maxStamp)
+	if len(stamp) > MaxLength {
+		return s, fmt.Errorf("a filter's stamp is longer than %d bytes", MaxLength)
 	}
 	words := strings.Fields(stamp)
 	if len(words) == 0 || words[0] != version {
