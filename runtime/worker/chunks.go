@@ -42,8 +42,7 @@ func (r *run) chunkState(s *step) *chunkState {
 	return &r.chunks[i]
 }
 
-// unhold puts what the step has held back in front of the chunk. That is done
-// before the call, so that nothing is lost if the call fails and the chain goes on.
+// unhold puts what the step has held back in front of the chunk.
 func (r *run) unhold(s *step) {
 	st := r.chunkState(s)
 	if len(st.held) == 0 {

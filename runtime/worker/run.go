@@ -224,6 +224,11 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 		r.verdicts[s.index] = failed
 		return r.fail(s, PolicyError, telemetry.Errored, &conditionError{err}, 0), now
 	}
+	if r.chunkPhase() {
+		// First of all, so that nothing is lost if the step fails and the
+		// chain goes on.
+		r.unhold(s)
+	}
 	if reason, err := s.instance.available(); err != nil {
 		outcome := telemetry.Errored
 		if reason == PolicyStalled {
@@ -236,9 +241,6 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 		return r.fail(s, PolicyTimeout, telemetry.TimedOut, errBudgetSpent, 0), now
 	}
 	r.at = i
-	if r.chunkPhase() {
-		r.unhold(s)
-	}
 	r.stepCtx.reset(r.ctx, deadline)
 	c := r.stepCtx
 	armed := r.watch.arm(deadline)

@@ -764,6 +764,20 @@ func TestChunks(t *testing.T) {
 			t.Errorf("sent %q, want what was held and what came", out.Chunk.Data)
 		}
 	})
+	t.Run("nothing held is lost when the step is not called", func(t *testing.T) {
+		h := newHarness(t, false)
+		ps := h.use(&script{phases: policy.Phases(policy.RequestBodyChunks), holds: true, chunk: func(context.Context, *policy.Chunk) (policy.ChunkAction, error) {
+			return policy.Hold(), nil
+		}})
+		ps.OnError = worker.ContinueOnError
+		x := begin(h.load(ps))
+		defer x.End()
+		x.RunChunk(context.Background(), policy.RequestBodyChunks, budget, worker.Chunk{Data: []byte("ab")}, noResume{t})
+		out := x.RunChunk(context.Background(), policy.RequestBodyChunks, 0, worker.Chunk{Data: []byte("cd")}, noResume{t})
+		if string(out.Chunk.Data) != "abcd" || !out.Chunk.Changed {
+			t.Errorf("sent %q with no time left, want what was held and what came", out.Chunk.Data)
+		}
+	})
 	t.Run("an answer", func(t *testing.T) {
 		h := newHarness(t, false)
 		_, out := run(h, h.load(h.use(&script{phases: policy.Phases(policy.RequestBodyChunks), chunk: func(context.Context, *policy.Chunk) (policy.ChunkAction, error) {
