@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"policyengine.dev/runtime/telemetry"
@@ -14,6 +15,9 @@ import (
 type chunkState struct {
 	state any
 	held  []byte
+	// own says that held lies in memory that was made here, so that what comes
+	// next may be put behind it. Policies see no more of it than its length.
+	own bool
 }
 
 // RunChunk implements [Executor].
@@ -46,19 +50,23 @@ func (r *run) chunkState(s *step) *chunkState {
 func (r *run) unhold(s *step) {
 	st := r.chunkState(s)
 	if len(st.held) == 0 {
+		st.own = false
 		return
 	}
-	// The three-index slice keeps the append from writing where a policy that
-	// kept an earlier piece would see it.
-	r.chunk.Data = append(st.held[:len(st.held):len(st.held)], r.chunk.Data...)
+	if !st.own {
+		// What is behind it may be a policy's.
+		st.held = slices.Clip(st.held)
+	}
+	r.chunk.Data = append(st.held, r.chunk.Data...)
 	r.chunk.Changed = true
 	st.held = nil
+	st.own = true
 }
 
 // piece is what the policy gets. It is its own, so that a call that is abandoned
 // shares nothing that is written.
 func (r *run) piece(s *step) *policy.Chunk {
-	return &policy.Chunk{Data: r.chunk.Data, Last: r.chunk.Last, State: r.chunkState(s).state}
+	return &policy.Chunk{Data: slices.Clip(r.chunk.Data), Last: r.chunk.Last, State: r.chunkState(s).state}
 }
 
 var (
