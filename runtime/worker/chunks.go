@@ -18,6 +18,9 @@ type chunkState struct {
 	// own says that held lies in memory that was made here, so that what comes
 	// next may be put behind it. Policies see no more of it than its length.
 	own bool
+	// lost says that a call was abandoned, and with it the state: the step is
+	// left out for the rest of the body.
+	lost bool
 }
 
 // RunChunk implements [Executor].

@@ -169,6 +169,9 @@ func (r *run) leave(out Outcome) Outcome {
 func (r *run) from(i int, now int64) Outcome {
 	for ; i < len(r.steps); i++ {
 		s := r.steps[i]
+		if r.chunkPhase() && r.chunkState(s).lost {
+			continue
+		}
 		switch r.decide(s) {
 		case skips:
 			s.metrics.Observe(r.phase, telemetry.Skipped, 0)
@@ -318,7 +321,7 @@ func (r *run) takeOver() {
 
 	if n.chunkPhase() {
 		// The call that hangs may still write to what the step keeps.
-		n.verdicts[s.index] = failed
+		n.chunkState(s).lost = true
 	}
 	snapshot.worker.watchdog.enter(&n.watch)
 	took := time.Duration(nanotime() - r.watch.deadline.Load() + s.timeout)

@@ -192,7 +192,7 @@ func TestBudgetBoundsTheChain(t *testing.T) {
 }
 
 func TestOverdueShaperSendsTheOriginal(t *testing.T) {
-	h := newHarness(t, false)
+	h := newHarness(t, true)
 	release := make(chan struct{})
 	shaper := h.use(&script{phases: policy.Phases(policy.ResponseHeaders), response: func(context.Context, policy.Phase, *policy.ResponseContext) (policy.ResponseAction, error) {
 		<-release
@@ -210,6 +210,44 @@ func TestOverdueShaperSendsTheOriginal(t *testing.T) {
 	close(release)
 	<-done
 	x.End()
+}
+
+// TestOverdueChunkCallEndsItsBodyOnly proves that a policy whose call for a chunk was
+// abandoned, which the operator lets pass, has a say in every other phase still.
+func TestOverdueChunkCallEndsItsBodyOnly(t *testing.T) {
+	h := newHarness(t, false)
+	release := make(chan struct{})
+	calls := 0
+	ps := h.use(&script{
+		phases: policy.Phases(policy.RequestBodyChunks, policy.ResponseHeaders, policy.ResponseBodyChunks),
+		chunk: func(context.Context, *policy.Chunk) (policy.ChunkAction, error) {
+			if calls++; calls == 1 {
+				<-release
+			}
+			return policy.Reject(422, "BAD", ""), nil
+		},
+		response: func(context.Context, policy.Phase, *policy.ResponseContext) (policy.ResponseAction, error) {
+			return policy.Reject(403, "NO", ""), nil
+		},
+	})
+	ps.Timeout, ps.OnError = 5*time.Millisecond, worker.ContinueOnError
+	c := h.load(ps)
+	res := make(resumed, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		begin(c).RunChunk(context.Background(), policy.RequestBodyChunks, budget, worker.Chunk{Data: []byte("ab")}, res)
+	}()
+	r := <-res
+	wantContinue(t, r.out)
+	close(release)
+	<-done
+	out := r.x.RunChunk(context.Background(), policy.RequestBodyChunks, budget, worker.Chunk{Data: []byte("cd"), Last: true}, noResume{t})
+	wantContinue(t, out)
+	wantDenied(t, r.x.Run(context.Background(), policy.ResponseHeaders, budget, noResume{t}), 403, "policy_engine.script@v1.0.0.NO")
+	wantDenied(t, r.x.RunChunk(context.Background(), policy.ResponseBodyChunks, budget, worker.Chunk{Data: []byte("ef")}, noResume{t}),
+		422, "policy_engine.script@v1.0.0.BAD")
+	r.x.End()
 }
 
 // TestAbandonedCallKeepsItsInstance proves that an instance is not closed under a
