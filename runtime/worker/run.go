@@ -329,11 +329,13 @@ func (r *run) takeOver() {
 	switch {
 	case n.rejection != nil && out.Kind == Continue:
 		out = n.shapeFrom(r.at + 1)
-	case n.rejection == nil && out.Kind == Continue:
+	case n.rejection != nil:
+		n.deny(out)
+	case out.Kind == Continue:
 		if out = n.from(r.at+1, nanotime()); out.Kind == Respond {
 			out = n.shape(out)
 		}
-	case n.rejection == nil:
+	default:
 		out = n.shape(out)
 	}
 	if out.Kind == Continue {

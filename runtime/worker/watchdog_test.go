@@ -210,6 +210,9 @@ func TestOverdueShaperSendsTheOriginal(t *testing.T) {
 	close(release)
 	<-done
 	x.End()
+	if d := h.records.all[0]; !d.Denied || d.Status != 403 || d.Reason != "NO" {
+		t.Errorf("the decision record says %+v", d)
+	}
 }
 
 // TestOverdueChunkCallEndsItsBodyOnly proves that a policy whose call for a chunk was
