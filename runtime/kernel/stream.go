@@ -205,10 +205,17 @@ func (st *stream) later() verdict {
 	if m.Kind.IsResponse() {
 		s = &st.response
 	}
+	before := s.at
 	if err := s.accept(m); err != nil {
 		return st.fail(err)
 	}
-	if m.Kind.IsResponse() && m.Kind != wire.ResponseHeaders && s.pending.Has(policy.ResponseHeaders) {
+	switch {
+	case before != atStart || m.Kind == wire.ResponseHeaders:
+		return st.part(s)
+	case !m.Kind.IsResponse():
+		// The stream began with a response, to which no request belongs.
+		return st.refuse(worker.RequestPhaseSkipped)
+	case s.pending != 0:
 		// The filter was said to show response headers, and does not.
 		return st.refuse(worker.FilterCannotServeChain)
 	}
