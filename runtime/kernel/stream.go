@@ -116,15 +116,23 @@ func (st *stream) abandon() {
 	st.end()
 }
 
+// maxKept bounds the storage for headers that a stream keeps for the next exchange,
+// in fields. Few messages have as many.
+const maxKept = 1024
+
 // recycle makes the stream ready for another exchange and keeps its storage.
 func (st *stream) recycle() {
-	fields := st.in.Fields
+	st.reply.Release()
+	fields, headers := st.in.Fields, st.immediate.Headers
 	clear(fields)
-	headers := st.immediate.Headers
 	clear(headers)
-	*st = stream{kernel: st.kernel, done: st.done, reply: st.reply}
-	st.in.Fields = fields[:0]
-	st.immediate.Headers = headers[:0]
+	*st = stream{kernel: st.kernel, done: st.done}
+	if cap(fields) <= maxKept {
+		st.in.Fields = fields[:0]
+	}
+	if cap(headers) <= maxKept {
+		st.immediate.Headers = headers[:0]
+	}
 }
 
 // Resume implements worker.Resumer: it goes on where a policy has held up the

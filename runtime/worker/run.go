@@ -125,6 +125,7 @@ func (r *run) End() {
 	r.x.Reset()
 	r.chain, r.ctx, r.resumer, r.rejection, r.steps = nil, nil, nil, nil, nil
 	r.shadow = false
+	r.stepCtx.reset(context.Background(), 0)
 	clear(r.chunks)
 	r.chunks = r.chunks[:0]
 	r.chunk = Chunk{}

@@ -38,16 +38,26 @@ type edit struct {
 // have to be in lower case.
 func (h *Headers) Reset(fields []Field) {
 	h.fields = fields
-	h.edits = h.edits[:0]
+	h.Settle()
 }
 
-// Storage returns the backing slice, emptied, for the next [Headers.Reset]. The
-// list is empty afterwards.
+// maxKept bounds the storage that is kept for another list, in fields. Few messages
+// have as many, and storage that one client's has grown would be kept for ever.
+const maxKept = 1024
+
+// Storage returns the backing slice, emptied, for the next [Headers.Reset]; nil where
+// it has grown beyond what is worth keeping. The list is empty afterwards.
 func (h *Headers) Storage() []Field {
 	s := h.fields
 	clear(s)
-	clear(h.edits)
-	h.fields, h.edits = nil, h.edits[:0]
+	h.Settle()
+	h.fields = nil
+	if cap(h.edits) > maxKept {
+		h.edits = nil
+	}
+	if cap(s) > maxKept {
+		return nil
+	}
 	return s[:0]
 }
 
@@ -163,7 +173,10 @@ func (h *Headers) Changed() bool { return len(h.edits) > 0 }
 
 // Settle forgets what has been changed and keeps the list as it is: the changes
 // up to here have been told to the proxy, and later ones count from here.
-func (h *Headers) Settle() { h.edits = h.edits[:0] }
+func (h *Headers) Settle() {
+	clear(h.edits)
+	h.edits = h.edits[:0]
+}
 
 // Touched yields each name that a policy has set, appended or removed, once.
 func (h *Headers) Touched() iter.Seq[string] {

@@ -3,9 +3,12 @@ package exchange_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
+	"weak"
 
 	"policyengine.dev/sdk/exchange"
 )
@@ -346,6 +349,31 @@ func TestStorageKeepsNothing(t *testing.T) {
 			t.Errorf("the storage still holds %v", f)
 		}
 	}
+}
+
+// TestStorageIsBounded proves that a list that one message has grown is not kept for
+// all later ones, and that nothing that has been told is.
+func TestStorageIsBounded(t *testing.T) {
+	var h exchange.Headers
+	h.Reset(make([]exchange.Field, 2000))
+	if s := h.Storage(); cap(s) != 0 {
+		t.Errorf("room for %d fields is kept", cap(s))
+	}
+	h.Reset(make([]exchange.Field, 100))
+	if s := h.Storage(); cap(s) != 100 {
+		t.Errorf("room for %d fields is kept, want what there was", cap(s))
+	}
+	name := strings.Repeat("x", 100)
+	at := weak.Make(unsafe.StringData(name))
+	h.Set(name, "1")
+	h.Settle()
+	h.Storage()
+	name = ""
+	runtime.GC()
+	if at.Value() != nil {
+		t.Error("a name that was settled is kept")
+	}
+	runtime.KeepAlive(&h)
 }
 
 func TestLower(t *testing.T) {

@@ -85,6 +85,14 @@ func (r *Reply) Reset(k Kind) {
 	}
 }
 
+// Release leaves r empty, and gives up a reply that was begun and not taken.
+func (r *Reply) Release() {
+	if r.buf != nil {
+		buffers.Put(r.buf)
+	}
+	*r = Reply{}
+}
+
 // Changes is the number of header entries so far, set and removed.
 func (r *Reply) Changes() (sets, removes int) { return r.sets, r.removes }
 
