@@ -179,11 +179,7 @@ func (st *stream) resume(outcome worker.Outcome) verdict {
 // receive handles one message.
 func (st *stream) receive() verdict {
 	if st.drained {
-		if st.responded {
-			// Envoy has its answer, and is about to end the stream.
-			return proceed
-		}
-		return st.pass()
+		return st.afterwards()
 	}
 	st.at, st.steps = 0, 0
 	st.arrived = time.Now()
@@ -196,6 +192,19 @@ func (st *stream) receive() verdict {
 	}
 	st.observe(v)
 	return v
+}
+
+// afterwards handles a message that comes when all is done, on a stream that cannot be
+// ended yet.
+func (st *stream) afterwards() verdict {
+	switch {
+	case st.responded:
+		// Envoy has its answer, and is about to end the stream.
+		return proceed
+	case st.in.Kind == wire.None:
+		return st.fail(errNothing)
+	}
+	return st.pass()
 }
 
 // observe counts the message in hand, unless it is in somebody else's hands now.
