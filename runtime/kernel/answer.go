@@ -15,9 +15,6 @@ const maxPiece = 60 << 10
 
 // answer replies to the message in hand, whose phases have run.
 func (st *stream) answer() verdict {
-	if st.observing {
-		return st.next()
-	}
 	if st.x == nil {
 		if v := st.pass(); v != proceed {
 			return v
@@ -28,14 +25,23 @@ func (st *stream) answer() verdict {
 	if st.in.Kind.IsResponse() {
 		s = &st.response
 	}
+	if st.needs.Conditional && !st.narrow() {
+		return st.refuse(worker.FilterCannotServeChain)
+	}
+	headers := st.in.Kind == wire.RequestHeaders || st.in.Kind == wire.ResponseHeaders
+	if headers && s.at != atEnd && s.whole && st.tooLong(s) {
+		return st.refuse(tooLarge(s))
+	}
+	if st.observing {
+		return st.next()
+	}
 	var err error
-	switch st.in.Kind {
-	case wire.RequestHeaders, wire.ResponseHeaders:
-		if s.gathering && s.bodyPhases() != 0 {
-			return proceed
-		}
+	switch {
+	case headers && s.gathering && s.bodyPhases() != 0:
+		return proceed
+	case headers:
 		err = st.answerHeaders(s)
-	case wire.RequestBody, wire.ResponseBody:
+	case st.in.Kind == wire.RequestBody, st.in.Kind == wire.ResponseBody:
 		err = st.answerBody(s)
 	default:
 		err = st.answerTrailers(s)
@@ -47,6 +53,29 @@ func (st *stream) answer() verdict {
 		return st.closed(err)
 	}
 	return st.next()
+}
+
+// narrow takes out of what is waited for that in which no step can run any more, now
+// that conditions have been decided, and asks Envoy for no more than what is left. It
+// reports false where that is not to be had, which cannot be: what fits a chain fits
+// a part of it.
+func (st *stream) narrow() bool {
+	left := st.x.Needs()
+	before := st.request.pending | st.response.pending
+	st.needs = left
+	if before&^left.Phases == 0 {
+		return true
+	}
+	st.request.pending &= left.Phases
+	st.response.pending &= left.Phases
+	if st.in.Kind != wire.RequestHeaders {
+		// What Envoy shows has been settled.
+		return true
+	}
+	st.plan = planFor(&st.needs)
+	st.override = nil
+	st.setShown(st.allowed)
+	return st.fit()
 }
 
 // next ends the stream where nothing more can come that matters.

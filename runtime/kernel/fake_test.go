@@ -51,6 +51,9 @@ type chain struct {
 	stuck   map[policy.Phase]bool
 	release chan struct{}
 
+	// ruledOut are phases in which no step runs any more once one has run.
+	ruledOut policy.PhaseSet
+
 	// panics says that the chain panics, which leaves its executor behind.
 	panics bool
 
@@ -72,6 +75,16 @@ func (c *chain) Needs() worker.Needs {
 	for p := range c.steps {
 		n.Phases = n.Phases.With(p)
 	}
+	return n
+}
+
+// left is what the chain needs once a phase has run.
+func (c *chain) left() worker.Needs {
+	n := c.Needs()
+	n.Phases &^= c.ruledOut
+	n.HoldsRequestChunks = n.HoldsRequestChunks && n.Phases.Has(policy.RequestBodyChunks)
+	n.HoldsResponseChunks = n.HoldsResponseChunks && n.Phases.Has(policy.ResponseBodyChunks)
+	n.Conditional = false
 	return n
 }
 
@@ -148,6 +161,13 @@ func (e *executor) RunChunk(_ context.Context, p policy.Phase, _ time.Duration, 
 
 func (e *executor) Reject(_ context.Context, r worker.Reason, _ time.Duration, _ worker.Resumer) worker.Outcome {
 	return r.Outcome()
+}
+
+func (e *executor) Needs() worker.Needs {
+	if len(e.chain.phases()) == 0 {
+		return e.chain.Needs()
+	}
+	return e.chain.left()
 }
 
 func (e *executor) End() {

@@ -32,10 +32,12 @@ var fuzzChains = []struct {
 	{text: "request_body=deny(403)", denies: true, whole: true},
 	{text: "request_body=deny(403) response_headers=pass request_trailers=set(x-a,1)", denies: true, whole: true},
 	{text: "request_body_chunks=upper request_body=deny(403) limit=10", denies: true, whole: true},
+	{text: "request_headers=pass request_body=deny(403) response_headers=pass response_body=twice without=response_headers,response_body", denies: true, whole: true},
 	{text: "request_headers=set(x-a,1)+append(x-b,2)+remove(x-c) response_headers=set(x-a,1)"},
 	{text: "request_body=twice response_body=twice response_trailers=set(x-a,1) decode"},
 	{text: "request_body_chunks=hold response_body_chunks=upper"},
 	{text: "request_headers=stuck+set(x-a,1) request_body_chunks=pass response_body_chunks=hold"},
+	{text: "request_headers=set(x-a,1) request_body=twice request_body_chunks=upper response_body_chunks=hold without=request_body,response_body_chunks limit=9"},
 }
 
 // fuzzSettings are what filters allow.

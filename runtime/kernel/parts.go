@@ -193,8 +193,6 @@ func (st *stream) headers(s *side) verdict {
 				return v
 			}
 		}
-	} else if s.whole && st.tooLong(s) {
-		return st.refuse(tooLarge(s))
 	}
 	return st.advance()
 }

@@ -20,7 +20,8 @@ var action = regexp.MustCompile(`^([a-z_]+)(?:\(([^()]*)\))?$`)
 //	request_headers=set(x-a,1)+remove(x-b) response_body=body(new) limit=100
 //
 // Actions of a phase are joined by a plus. Chunk phases know pass, upper, hold (until
-// the last piece), drop and deny.
+// the last piece), drop and deny. without=PHASE,... are phases that conditions rule
+// out, as the first phase shows.
 func parseChain(t testing.TB, text string) *chain {
 	t.Helper()
 	c := &chain{steps: map[policy.Phase]step{}, release: make(chan struct{}), stuck: map[policy.Phase]bool{}}
@@ -47,6 +48,15 @@ func parseChain(t testing.TB, text string) *chain {
 				t.Fatal(err)
 			}
 			c.needs.BodyLimit = n
+		case "without":
+			for _, name := range strings.Split(value, ",") {
+				p, ok := policy.ParsePhase(name)
+				if !ok {
+					t.Fatalf("no phase: %q", name)
+				}
+				c.ruledOut = c.ruledOut.With(p)
+			}
+			c.needs.Conditional = true
 		case "decode":
 			c.needs.DecodeRequestBody, c.needs.DecodeResponseBody = true, true
 		case "reroute":

@@ -297,24 +297,21 @@ func (b *chainBuilder) plan(path string) {
 		}
 		for _, p := range phases.List() {
 			chain.plan[p] = append(chain.plan[p], s)
-			chain.needs.Phases = chain.needs.Phases.With(p)
 		}
-		if s.instance.holdsChunks {
-			chain.needs.HoldsRequestChunks = chain.needs.HoldsRequestChunks || phases.Has(policy.RequestBodyChunks)
-			chain.needs.HoldsResponseChunks = chain.needs.HoldsResponseChunks || phases.Has(policy.ResponseBodyChunks)
-		}
+		chain.needs.admit(s)
+		chain.needs.Conditional = chain.needs.Conditional || s.conditional()
 	}
 	for p := policy.ResponseHeaders; p < policy.PhaseCount; p++ {
 		slices.Reverse(chain.plan[p])
 	}
-	chain.needs.DecodeRequestBody = b.decoded(path, policy.RequestBody, policy.RequestBodyChunks)
-	chain.needs.DecodeResponseBody = b.decoded(path, policy.ResponseBody, policy.ResponseBodyChunks)
+	b.agree(path, policy.RequestBody, policy.RequestBodyChunks)
+	b.agree(path, policy.ResponseBody, policy.ResponseBodyChunks)
 	b.warnOrder()
 }
 
-// decoded says whether the body policies of a direction want plain bytes. They have
-// to agree: a body cannot be both.
-func (b *chainBuilder) decoded(path string, phases ...policy.Phase) bool {
+// agree checks that the body policies of a direction all want plain bytes, or none:
+// a body cannot be both.
+func (b *chainBuilder) agree(path string, phases ...policy.Phase) {
 	var raw, plain *step
 	for _, p := range phases {
 		for _, s := range b.chain.plan[p] {
@@ -329,7 +326,6 @@ func (b *chainBuilder) decoded(path string, phases ...policy.Phase) bool {
 		b.problem(path+".policies", fmt.Sprintf("%q wants the body as it is and %q wants it decoded", raw.id, plain.id),
 			"put them into two chains, or use versions that agree")
 	}
-	return plain != nil
 }
 
 // warnOrder warns where the order that is written is not the one that runs: headers

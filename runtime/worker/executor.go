@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
 )
@@ -30,6 +31,10 @@ type Executor interface {
 	// such as [BodyTooLarge], shaped by the chain's onReject list. As for Run,
 	// the outcome may be [TakenOver].
 	Reject(ctx context.Context, reason Reason, budget time.Duration, t Resumer) Outcome
+	// Needs is what the chain still has to see: that of the chain, without the
+	// steps whose condition has been decided against, or has failed, on this
+	// exchange. It can differ from the chain's only where that is Conditional.
+	Needs() Needs
 	// End is called once, when the exchange is over, by whoever has the
 	// executor then. The executor must not be used afterwards.
 	End()
@@ -90,8 +95,28 @@ type Needs struct {
 	DecodeRequestBody, DecodeResponseBody bool
 	// BodyLimit bounds a whole body in bytes; 0 leaves it to the kernel.
 	BodyLimit int64
+	// Conditional says that a condition may rule a step out of phases that are
+	// still to come when it is decided, so that it is worth asking the executor
+	// what it still needs.
+	Conditional bool
 	// Reroute says that routing has to be done anew when method, path,
 	// authority or one of RerouteHeaders (lower case) changed.
 	Reroute        bool
 	RerouteHeaders []string
+}
+
+// admit adds what a step has to see.
+func (n *Needs) admit(s *step) {
+	phases := s.instance.phases
+	n.Phases |= phases
+	request := policy.Phases(policy.RequestBody, policy.RequestBodyChunks)
+	response := policy.Phases(policy.ResponseBody, policy.ResponseBodyChunks)
+	if s.instance.version.Definition.Body == definition.DecodedBody {
+		n.DecodeRequestBody = n.DecodeRequestBody || phases&request != 0
+		n.DecodeResponseBody = n.DecodeResponseBody || phases&response != 0
+	}
+	if s.instance.holdsChunks {
+		n.HoldsRequestChunks = n.HoldsRequestChunks || phases.Has(policy.RequestBodyChunks)
+		n.HoldsResponseChunks = n.HoldsResponseChunks || phases.Has(policy.ResponseBodyChunks)
+	}
 }

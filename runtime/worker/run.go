@@ -116,6 +116,24 @@ func (w *Worker) newRun() *run {
 // Exchange implements [Executor].
 func (r *run) Exchange() *exchange.Exchange { return &r.x }
 
+// Needs implements [Executor].
+func (r *run) Needs() Needs {
+	n := r.chain.needs
+	if !n.Conditional {
+		return n
+	}
+	left := Needs{BodyLimit: n.BodyLimit, Reroute: n.Reroute, RerouteHeaders: n.RerouteHeaders}
+	for _, s := range r.chain.steps {
+		v := r.verdicts[s.index]
+		if s.onReject || v == skips || v == failed {
+			continue
+		}
+		left.admit(s)
+		left.Conditional = left.Conditional || v == undecided && s.conditional()
+	}
+	return left
+}
+
 // End implements [Executor].
 func (r *run) End() {
 	w := r.chain.snapshot.worker

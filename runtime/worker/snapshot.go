@@ -151,6 +151,13 @@ type step struct {
 	detailsPrefix string
 }
 
+// conditional reports whether a condition, decided at the step's first phase, can rule
+// it out of later ones.
+func (s *step) conditional() bool {
+	phases := s.instance.phases
+	return s.when != nil && phases&(phases-1) != 0
+}
+
 func (s *step) info() StepInfo {
 	v := s.instance.version
 	var attributes []string
