@@ -129,7 +129,9 @@ func (st *stream) answerHeaders(s *side) error {
 		st.reply.Override(st.override)
 		st.override = nil
 		if s.shown.body == wire.BodyStreamed || s.shown.body == wire.BodyFullDuplex {
-			st.dropLength(s)
+			if err := st.dropLength(s); err != nil {
+				return err
+			}
 		}
 	}
 	if body.Changed && len(body.Bytes) > 0 && s.at == atEnd && !s.gathering && st.mayHaveBody(s) {
@@ -144,11 +146,15 @@ func (st *stream) answerHeaders(s *side) error {
 }
 
 // dropLength takes content-length out, for a body whose length may change on its
-// way: Envoy has already decided to keep it.
-func (st *stream) dropLength(s *side) {
-	if _, ok := st.headersOf(s).Get(contentLength); ok {
-		st.reply.RemoveHeader(contentLength)
+// way: Envoy has already decided to keep it. Where the filter would not heed that, a
+// longer body would end, to the other side, in the midst of itself.
+func (st *stream) dropLength(s *side) error {
+	if _, ok := st.headersOf(s).Get(contentLength); !ok {
+		return nil
 	}
+	v := st.newVisitor()
+	v.RemoveHeader(contentLength)
+	return v.err
 }
 
 // mayHaveBody reports whether the message can have a body at all (RFC 9110, section
