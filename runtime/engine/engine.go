@@ -200,8 +200,11 @@ func (e *Engine) close() error {
 	if e.tracer != nil {
 		err = errors.Join(err, e.tracer.Shutdown(ctx))
 	}
+	// The admin server closes its listener itself, and takes it for an error to
+	// find it closed.
+	err = errors.Join(err, e.admin.Close())
 	e.closeListeners()
-	return errors.Join(err, e.admin.Close())
+	return err
 }
 
 func (e *Engine) setServing() {
