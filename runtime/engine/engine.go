@@ -43,6 +43,9 @@ type Engine struct {
 	streams  telemetry.Streams
 	// inForce is closed when the first configuration is in force.
 	inForce chan struct{}
+	// refused is why the newest configuration was refused, as it was logged.
+	// Only apply uses it.
+	refused string
 }
 
 // New returns an engine that listens and is not ready yet. What it needs of its
@@ -136,9 +139,10 @@ func (e *Engine) Run(stop, kill context.Context) error {
 }
 
 // follow applies configurations until ctx ends. It returns why the first one was
-// refused.
+// refused, unless the engine is to wait for a better one.
 func (e *Engine) follow(ctx context.Context) error {
-	err := config.FileSource{Path: e.static.Chains}.Run(ctx, e.apply)
+	source := config.FileSource{Path: e.static.Chains, Wait: e.static.OnInvalidStart == config.WaitOnInvalidStart}
+	err := source.Run(ctx, e.apply)
 	if err == nil {
 		<-ctx.Done()
 	}
