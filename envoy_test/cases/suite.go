@@ -24,7 +24,9 @@ type Suite struct {
 	Engine map[string]any
 	// Chains are the engine's. Where there are none there is no engine, and the
 	// exchanges say what a processor does.
-	Chains    strictyaml.Node
+	Chains strictyaml.Node
+	// Unready says that the engine waits for other chains at first.
+	Unready   bool
 	Exchanges []Exchange
 }
 
@@ -221,6 +223,7 @@ type suiteFile struct {
 	Envoy     EnvoyPart       `yaml:"envoy"`
 	Engine    map[string]any  `yaml:"engine"`
 	Chains    strictyaml.Node `yaml:"chains"`
+	Unready   bool            `yaml:"unready"`
 	Exchanges []Exchange      `yaml:"exchanges,required"`
 }
 
@@ -264,6 +267,7 @@ func Read(file string) (Suite, error) {
 		found.Add(root.Problem("shows nothing", "name the lines of lines.yaml that it or its exchanges show"))
 	}
 	return Suite{
-		File: file, About: f.About, Lines: f.Lines, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains, Exchanges: f.Exchanges,
+		File: file, About: f.About, Lines: f.Lines, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains,
+		Unready: f.Unready, Exchanges: f.Exchanges,
 	}, found.Err()
 }
