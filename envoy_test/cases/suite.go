@@ -130,7 +130,8 @@ type Want struct {
 	Trailers      Headers `yaml:"trailers"`
 	Informational []int   `yaml:"informational"`
 	// Reason is that of problem details in the body, whose status has to be
-	// the response's.
+	// the response's. Response code details end in it too, and a 503 says when
+	// to try again. What the upstream saw has to be said with it.
 	Reason string `yaml:"reason"`
 	// Broken says that the response ends before its body does.
 	Broken bool `yaml:"broken"`
@@ -251,6 +252,9 @@ func Read(file string) (Suite, error) {
 		names[x.Name] = true
 		if !slices.Contains(firsts, x.First) {
 			found.Add(n.At("first").Problem("not what can be done first", "write one of "+strings.Join(firsts[1:], ", ")))
+		}
+		if x.Want.Reason != "" && !x.Want.Reached.Given {
+			found.Add(n.At("want").Problem("a refusal, and nothing is said about the upstream", "add reached: nothing, or what the upstream saw"))
 		}
 		if f.Chains.Kind() == strictyaml.Missing && (x.First != "" || x.Chains.Kind() != strictyaml.Missing) {
 			found.Add(n.Problem("there is no engine to do anything with", "give the suite chains"))
