@@ -43,6 +43,9 @@ type Engine struct {
 	streams  telemetry.Streams
 	// inForce is closed when the first configuration is in force.
 	inForce chan struct{}
+	// leaving ends when connections are asked to go away; leave ends it.
+	leaving context.Context
+	leave   context.CancelFunc
 	// refused is why the newest configuration was refused, as it was logged.
 	// Only apply uses it.
 	refused string
@@ -53,6 +56,7 @@ type Engine struct {
 // problems at once.
 func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (*Engine, error) {
 	e := &Engine{static: static, logger: logger, inForce: make(chan struct{})}
+	e.leaving, e.leave = context.WithCancel(context.Background())
 	if err := e.listen(); err != nil {
 		return nil, err
 	}
@@ -157,6 +161,7 @@ func (e *Engine) drain(kill context.Context) {
 	e.draining.Store(true)
 	e.health.Shutdown()
 	wait(kill, e.static.Drain.Delay)
+	e.leave()
 	done := make(chan struct{})
 	go func() { e.grpc.GracefulStop(); close(done) }()
 	deadline := time.NewTimer(e.static.Drain.Deadline)
@@ -204,6 +209,7 @@ const (
 // the same, and has done what it was for.
 func (e *Engine) close(kill context.Context) {
 	var err error
+	e.leave()
 	bounded(kill, e.stop)
 	bounded(kill, func(ctx context.Context) {
 		err = e.worker.Close(ctx)

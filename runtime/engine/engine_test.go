@@ -17,9 +17,11 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"policyengine.dev/runtime/config"
@@ -371,8 +373,8 @@ func TestDrain(t *testing.T) {
 	if m, err := watch.Recv(); err != nil || m.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
 		t.Fatalf("health is %v, %v", m, err)
 	}
-	if status, body := r.page("/readyz"); status != 503 {
-		t.Errorf("/readyz: %d %s", status, body)
+	if code, body := r.page("/readyz"); code != 503 || body != "draining\n" {
+		t.Errorf("/readyz: %d %s", code, body)
 	}
 	select {
 	case err := <-r.result:
@@ -386,7 +388,10 @@ func TestDrain(t *testing.T) {
 	if m, err := s.Recv(); err != nil || m.GetResponseHeaders() == nil {
 		t.Fatalf("the reply is %v, %v", m, err)
 	}
-	conn.Close() // ends the watch, which would go on
+	// The watch is a stream too, and ends by itself.
+	if m, err := watch.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the watch goes on with %v, %v", m, err)
+	}
 	if err := r.ended(); err != nil {
 		t.Error(err)
 	}
