@@ -128,7 +128,9 @@ func (e *Engine) Run(stop, kill context.Context) error {
 	failures := make(chan error, len(e.serving)+2)
 	go func() { failures <- e.follow(work) }()
 	go func() { failures <- e.admin.Serve(e.pages) }()
+	e.logger.Info("admin pages", slog.String("address", written(e.pages.Addr())))
 	for _, l := range e.serving {
+		e.logger.Info("listening", slog.String("address", written(l.Addr())), slog.Bool("tls", l.tls != nil))
 		go func() { failures <- e.grpc.Serve(l) }()
 	}
 	var err error
