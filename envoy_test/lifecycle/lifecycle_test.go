@@ -250,6 +250,20 @@ func wait[T any](t *testing.T, what string, from <-chan T) (got T) {
 	return got
 }
 
+// logs waits until the engine has logged the texts, after so many bytes of its log: it
+// may do so after its client has seen what it has done.
+func logs(t *testing.T, e *harness.Engine, from int, texts ...string) {
+	t.Helper()
+	harnesstest.Eventually(t, func() error {
+		for _, text := range texts {
+			if !strings.Contains(e.Log()[from:], text) {
+				return fmt.Errorf("the engine's log does not say %q", text)
+			}
+		}
+		return nil
+	})
+}
+
 // ended waits for the end of the engine's process and compares its exit code.
 func ended(t *testing.T, e *harness.Engine, code int) {
 	t.Helper()

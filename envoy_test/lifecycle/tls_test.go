@@ -218,9 +218,7 @@ func TestWhoMayConnectByTLS(t *testing.T) {
 			if err := s.refused(a); err != nil {
 				t.Error(err)
 			}
-			if log := c.engine.Log()[before:]; !strings.Contains(log, "a connection was refused") || !strings.Contains(log, c.logged) {
-				t.Errorf("the engine's log does not say %q", c.logged)
-			}
+			logs(t, c.engine, before, "a connection was refused", c.logged)
 		})
 	}
 }
