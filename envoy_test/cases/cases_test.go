@@ -4,6 +4,8 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,11 +13,15 @@ import (
 
 	"policyengine.dev/envoy_test/cases"
 	"policyengine.dev/envoy_test/engines"
+	"policyengine.dev/runtime/worker"
 )
 
 var update = flag.Bool("update", false, "write docs/ext_proc.md anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// goTests are the tests that lines.yaml may name, so that each of them is there.
+var goTests = map[string]func(*testing.T){"TestAnswersForWorkers": TestAnswersForWorkers}
 
 func suites(t *testing.T) []cases.Suite {
 	t.Helper()
@@ -50,12 +56,17 @@ func TestEveryLineIsKnownAndShown(t *testing.T) {
 	known := map[string]bool{}
 	for _, g := range groups {
 		for _, l := range g.Lines {
+			_, tested := goTests[l.Test]
 			switch {
+			case l.Test != "" && !tested:
+				t.Errorf("line %s is shown by %s, which is not among goTests", l.ID, l.Test)
+			case tested && (shown[l.ID] || l.Unseen != ""):
+				t.Errorf("line %s has a test, and cases or a reason for not being seen as well", l.ID)
 			case known[l.ID]:
 				t.Errorf("line %s is there twice", l.ID)
 			case shown[l.ID] && l.Unseen != "":
 				t.Errorf("line %s is shown, though it says why it is not", l.ID)
-			case !shown[l.ID] && l.Unseen == "":
+			case !shown[l.ID] && !tested && l.Unseen == "":
 				t.Errorf("line %s is shown by no case: %s", l.ID, l.Says)
 			}
 			known[l.ID] = true
@@ -64,6 +75,23 @@ func TestEveryLineIsKnownAndShown(t *testing.T) {
 	for line := range shown {
 		if !known[line] {
 			t.Errorf("cases show line %s, which is not in lines.yaml", line)
+		}
+	}
+}
+
+func TestEveryReasonHasALine(t *testing.T) {
+	groups, err := cases.Lines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r := worker.Reason(0); r < worker.ReasonCount; r++ {
+		told := slices.ContainsFunc(groups, func(g cases.Group) bool {
+			return slices.ContainsFunc(g.Lines, func(l cases.Line) bool {
+				return strings.HasPrefix(l.Says, r.String()+" (") && strings.Contains(l.Says, strconv.Itoa(r.Status()))
+			})
+		})
+		if !told {
+			t.Errorf("no line says %s (%d)", r, r.Status())
 		}
 	}
 }
@@ -95,6 +123,7 @@ func TestSuitesThatAreRefused(t *testing.T) {
 		"two of a name":             {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200}}, {name: a, want: {status: 200}}]", "a second exchange of this name"},
 		"one that shows nothing":    {"about: x\nchains: {}\nexchanges: [{name: a, want: {status: 200}}]", "shows nothing"},
 		"an unknown first step":     {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, first: dance, want: {status: 200}}]", "not what can be done first"},
+		"a refusal alone":           {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 500, reason: NO}}]", "nothing is said about the upstream"},
 		"what cannot be reached":    {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, reached: something}}]", "not what an upstream can have seen"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -98,6 +98,9 @@ func (w Want) problem(d *differences, got *seen) {
 		return
 	}
 	d.text("the problem's reason", details.Reason, w.Reason)
+	if got.status == http.StatusServiceUnavailable && got.header.Get("retry-after") == "" {
+		d.add("the client is not told when to try again")
+	}
 	if details.Status != got.status {
 		d.add("the problem's status is %d, the response's %d", details.Status, got.status)
 	}
@@ -132,6 +135,9 @@ func (w Want) upstream(d *differences, got []harness.Received) {
 
 func (w Want) log(d *differences, got harness.AccessLogEntry) {
 	d.text("the response code details", got.Details, w.Details)
+	if w.Reason != "" && w.Details == "" && !strings.HasSuffix(got.Details, "."+w.Reason) {
+		d.add("the response code details are %q, want some that end in .%s", got.Details, w.Reason)
+	}
 	d.text("the response flags", got.Flags, w.Flags)
 }
 

@@ -25,6 +25,9 @@ type Line struct {
 	Says string `yaml:"says,required"`
 	// Unseen is why no case shows it; empty where one has to.
 	Unseen string `yaml:"unseen"`
+	// Test is the test function of this package that shows it, where no
+	// exchange of a suite can.
+	Test string `yaml:"test"`
 }
 
 // Lines reads lines.yaml.
@@ -54,7 +57,10 @@ func Documentation(groups []Group, suites []Suite) string {
 		fmt.Fprintf(&b, "\n## %s\n\n| | what Envoy does | shown by |\n|---|---|---|\n", g.Title)
 		for _, l := range g.Lines {
 			by := strings.Join(shown[l.ID], "<br>")
-			if by == "" {
+			switch {
+			case l.Test != "":
+				by = fmt.Sprintf("in Go, `%s` in [cases](../envoy_test/cases)", l.Test)
+			case by == "":
 				by = "*" + l.Unseen + "*"
 			}
 			fmt.Fprintf(&b, "| %s | %s | %s |\n", l.ID, cell(l.Says), cell(by))

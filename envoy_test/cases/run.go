@@ -25,7 +25,7 @@ func (s Suite) Run(t *testing.T, engine func(testing.TB) string) {
 		r.processor = startProcessor(t)
 		o.Bootstrap.Engine = r.processor.address
 	} else {
-		o.Engine = harness.EngineOptions{Path: engine(t), Config: s.Engine, Chains: chainsText(s.Chains)}
+		o.Engine = harness.EngineOptions{Path: engine(t), Config: s.Engine, Chains: chainsText(s.Chains), Unready: s.Unready}
 	}
 	r.stack = s.start(t, o)
 	for _, x := range s.Exchanges {

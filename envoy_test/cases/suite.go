@@ -24,7 +24,9 @@ type Suite struct {
 	Engine map[string]any
 	// Chains are the engine's. Where there are none there is no engine, and the
 	// exchanges say what a processor does.
-	Chains    strictyaml.Node
+	Chains strictyaml.Node
+	// Unready says that the engine waits for other chains at first.
+	Unready   bool
 	Exchanges []Exchange
 }
 
@@ -128,7 +130,8 @@ type Want struct {
 	Trailers      Headers `yaml:"trailers"`
 	Informational []int   `yaml:"informational"`
 	// Reason is that of problem details in the body, whose status has to be
-	// the response's.
+	// the response's. Response code details end in it too, and a 503 says when
+	// to try again. What the upstream saw has to be said with it.
 	Reason string `yaml:"reason"`
 	// Broken says that the response ends before its body does.
 	Broken bool `yaml:"broken"`
@@ -221,6 +224,7 @@ type suiteFile struct {
 	Envoy     EnvoyPart       `yaml:"envoy"`
 	Engine    map[string]any  `yaml:"engine"`
 	Chains    strictyaml.Node `yaml:"chains"`
+	Unready   bool            `yaml:"unready"`
 	Exchanges []Exchange      `yaml:"exchanges,required"`
 }
 
@@ -249,6 +253,9 @@ func Read(file string) (Suite, error) {
 		if !slices.Contains(firsts, x.First) {
 			found.Add(n.At("first").Problem("not what can be done first", "write one of "+strings.Join(firsts[1:], ", ")))
 		}
+		if x.Want.Reason != "" && !x.Want.Reached.Given {
+			found.Add(n.At("want").Problem("a refusal, and nothing is said about the upstream", "add reached: nothing, or what the upstream saw"))
+		}
 		if f.Chains.Kind() == strictyaml.Missing && (x.First != "" || x.Chains.Kind() != strictyaml.Missing) {
 			found.Add(n.Problem("there is no engine to do anything with", "give the suite chains"))
 		}
@@ -264,6 +271,7 @@ func Read(file string) (Suite, error) {
 		found.Add(root.Problem("shows nothing", "name the lines of lines.yaml that it or its exchanges show"))
 	}
 	return Suite{
-		File: file, About: f.About, Lines: f.Lines, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains, Exchanges: f.Exchanges,
+		File: file, About: f.About, Lines: f.Lines, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains,
+		Unready: f.Unready, Exchanges: f.Exchanges,
 	}, found.Err()
 }

@@ -41,12 +41,15 @@ type EngineOptions struct {
 	Config map[string]any
 	// Chains is the file of chains and routes.
 	Chains []byte
+	// Unready has the engine waited for only until it tells its health, whatever
+	// that is: for one that waits for valid chains.
+	Unready bool
 	// Environment is added to this process's own, each as NAME=value.
 	Environment []string
 }
 
 // StartEngine starts an engine and waits until it says by gRPC health that it
-// serves.
+// serves, or that it does not yet where it is expected not to.
 func StartEngine(ctx context.Context, o EngineOptions) (*Engine, error) {
 	e := &Engine{options: o}
 	e.admin.Transport = &http.Transport{
@@ -93,15 +96,15 @@ func (e *Engine) Start(ctx context.Context, chains []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := e.process.until(ctx, func() error { return serving(ctx, e.Address()) }); err != nil {
+	if err := e.process.until(ctx, func() error { return serving(ctx, e.Address(), e.options.Unready) }); err != nil {
 		e.Stop()
 		return err
 	}
 	return nil
 }
 
-// serving asks for gRPC health.
-func serving(ctx context.Context, address string) error {
+// serving asks for gRPC health. Any answer will do where the engine may be unready.
+func serving(ctx context.Context, address string, unready bool) error {
 	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
@@ -113,7 +116,7 @@ func serving(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	if reply.Status != healthpb.HealthCheckResponse_SERVING {
+	if !unready && reply.Status != healthpb.HealthCheckResponse_SERVING {
 		return fmt.Errorf("health is %s", reply.Status)
 	}
 	return nil
@@ -181,6 +184,10 @@ func (e *Engine) Kill() {
 
 // Ended is closed when the engine's process has ended.
 func (e *Engine) Ended() <-chan struct{} { return e.process.ended }
+
+// ExitCode is the engine's exit code once it has ended: -1 where a signal ended it.
+// Call it after Ended.
+func (e *Engine) ExitCode() int { return e.process.cmd.ProcessState.ExitCode() }
 
 // Stop asks the engine to end, makes it after a while, and returns when it has.
 func (e *Engine) Stop() { e.process.stop(5 * time.Second) }

@@ -52,6 +52,8 @@ func StartEnvoy(ctx context.Context, o EnvoyOptions) (*Envoy, error) {
 	p, err := startProcess("Envoy", o.Path, o.Dir, []string{
 		"--config-path", config, "--admin-address-path", admin, "--disable-hot-restart",
 		"--concurrency", strconv.Itoa(max(1, o.Concurrency)), "--log-level", o.LogLevel,
+		// Secrets from files (SDS) want to know whose they are.
+		"--service-node", "envoy", "--service-cluster", "envoy",
 		// The access log is read while Envoy runs.
 		"--file-flush-interval-msec", "5",
 	}, nil)

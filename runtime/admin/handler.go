@@ -33,7 +33,7 @@ type Build struct {
 // NewHandler returns the pages:
 //
 //	/healthz      200 while the process serves
-//	/readyz       200 once a valid configuration is in force and while not draining, else 503
+//	/readyz       200 once a valid configuration is in force and while not draining, else 503 and why
 //	/config_dump  the configuration in force and the one refused after it, as JSON
 //	/metrics      for Prometheus
 //	/debug/pprof/ where Options.Pprof is set
@@ -48,6 +48,9 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
 		status, why := o.readiness()
+		if err := o.Worker.Status().Err; err != nil && status != http.StatusOK && !o.Draining() {
+			why += "; what there is was refused:\n" + err.Error()
+		}
 		text(w, status, why+"\n")
 	})
 	mux.HandleFunc("/config_dump", o.dump)

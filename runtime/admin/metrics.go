@@ -36,7 +36,7 @@ var (
 	configLoaded   = desc("config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
 	configUpdates  = desc("config_updates_total", "Configurations that took effect.")
 	configRejected = desc("config_rejections_total", "Configurations that were refused.")
-	configStale    = desc("config_stale", "Whether a newer configuration than the one in force was refused (1) or not (0).")
+	configStale    = desc("config_stale", "Whether the newest configuration was refused (1) or is in force (0).")
 	configWarnings = desc("config_warnings", "Warnings about the configuration in force.")
 	configRoutes   = desc("config_routes", "Routes that have a chain.")
 	configChains   = desc("config_chains", "Chains.")

@@ -22,6 +22,9 @@ type Engine struct {
 	// Chains is the file, or the directory of files, that chains and routes
 	// are read from. It is absolute.
 	Chains string
+	// OnInvalidStart says what becomes of an engine whose first configuration
+	// of chains and routes is not valid, or not there: it ends, by default.
+	OnInvalidStart OnInvalidStart
 	// Route says where Envoy tells the route's name.
 	Route RouteSource
 	// Limits bound what a request may cost.
@@ -36,6 +39,18 @@ type Engine struct {
 	// Telemetry is what the engine tells of itself.
 	Telemetry Telemetry
 }
+
+// OnInvalidStart says what an engine does that starts with chains and routes which
+// are not valid. Whatever it does, nothing passes unchecked meanwhile.
+type OnInvalidStart uint8
+
+const (
+	// ExitOnInvalidStart ends the process, with every problem.
+	ExitOnInvalidStart OnInvalidStart = iota
+	// WaitOnInvalidStart has the engine tell that it is not ready, answer every
+	// request NOT_READY, and take the first configuration that is valid.
+	WaitOnInvalidStart
+)
 
 // Listener is one place where Envoy connects to.
 type Listener struct {

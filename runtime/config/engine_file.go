@@ -55,7 +55,8 @@ type engineFile struct {
 		Pprof   bool     `yaml:"pprof"`
 	} `yaml:"admin"`
 	Source struct {
-		Path string `yaml:"path,required"`
+		Path           string         `yaml:"path,required"`
+		OnInvalidStart OnInvalidStart `yaml:"onInvalidStart"`
 	} `yaml:"source,required"`
 	Route  *routeSourceFile `yaml:"route"`
 	Limits struct {
@@ -154,6 +155,12 @@ func (m *BodyMode) UnmarshalNode(n strictyaml.Node) error {
 		[]BodyMode{BodyModeNone, BodyModeStreamed, BodyModeBuffered, BodyModeBufferedPartial, BodyModeFullDuplexStreamed})
 }
 
+// UnmarshalNode reads exit or wait.
+func (o *OnInvalidStart) UnmarshalNode(n strictyaml.Node) error {
+	return choose(n, o, "what to do about an invalid start", []string{"exit", "wait"},
+		[]OnInvalidStart{ExitOnInvalidStart, WaitOnInvalidStart})
+}
+
 type logLevel slog.Level
 
 func (l *logLevel) UnmarshalNode(n strictyaml.Node) error {
@@ -182,7 +189,7 @@ func (d *engineDecoder) file(root strictyaml.Node, f engineFile) {
 	}
 	setIf(&e.Admin, f.Admin.Address)
 	e.Pprof = f.Admin.Pprof
-	e.Chains = d.path(f.Source.Path)
+	e.Chains, e.OnInvalidStart = d.path(f.Source.Path), f.Source.OnInvalidStart
 	if f.Source.Path == "" {
 		d.emptyText(root.At("source", "path"))
 	}

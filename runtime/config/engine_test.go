@@ -48,7 +48,7 @@ listeners:
     allowedSANs: [spiffe://example.org/envoy, envoy.example.org]
 - {address: "[::]:9003", insecure: true}
 admin: {address: "unix:/run/pe/admin.sock", pprof: true}
-source: {path: /etc/pe/chains}
+source: {path: /etc/pe/chains, onInvalidStart: wait}
 route: {routeMetadata: {namespace: example, key: chain}}
 limits: {body: 64KiB, concurrentStreams: 1000}
 connections: {maxAge: 0s, maxAgeGrace: 1m}
@@ -89,9 +89,9 @@ telemetry:
 			},
 			{Address: config.Address{Network: "tcp", Address: "[::]:9003"}},
 		},
-		Admin:       config.Address{Network: "unix", Address: "/run/pe/admin.sock"},
-		Pprof:       true,
-		Chains:      "/etc/pe/chains",
+		Admin:  config.Address{Network: "unix", Address: "/run/pe/admin.sock"},
+		Pprof:  true,
+		Chains: "/etc/pe/chains", OnInvalidStart: config.WaitOnInvalidStart,
 		Route:       config.RouteSource{Attribute: `xds.route_metadata.filter_metadata["example"]["chain"]`},
 		Limits:      config.Limits{Body: 64 << 10, ConcurrentStreams: 1000},
 		Connections: config.Connections{MaxAgeGrace: time.Minute},
@@ -132,6 +132,7 @@ func TestProblemsOfAnEngineFile(t *testing.T) {
 			"e.yaml:3:19: drain.deadline: a length of time that is too short; ...",
 			"e.yaml:4:27: telemetry.logs.level: not a log level; write debug, info, warn or error",
 		}},
+		{"a start that is neither", "source: {path: c, onInvalidStart: retry}", []string{"e.yaml:1:35: source.onInvalidStart: not what to do about an invalid start; write exit or wait"}},
 		{"an empty list of listeners", "source: {path: c}\nlisteners: []", []string{"e.yaml:2:12: listeners: no listener; ..."}},
 		{"an address without a port", "source: {path: c}\nlisteners: [{address: localhost}]", []string{"e.yaml:2:23: listeners[0].address: not an address; ..."}},
 		{"a port out of range", "source: {path: c}\nlisteners: [{address: 'localhost:65536'}]", []string{"e.yaml:2:23: listeners[0].address: not a port; ..."}},

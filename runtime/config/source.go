@@ -32,6 +32,11 @@ type FileSource struct {
 	// Poll is how often files are looked at even though nothing was heard of a
 	// change, as happens on network file systems; 0 counts as 10 s.
 	Poll time.Duration
+	// Wait has Run go on where the first configuration is refused. As long as
+	// none is in force, one that has not changed is tried again every Poll: it
+	// may have been refused for what is not in the files, such as a required
+	// policy that could not start.
+	Wait bool
 }
 
 // Load reads the files once.
@@ -49,7 +54,7 @@ func (s FileSource) Load() Update {
 }
 
 // Run implements [Source]. Content that has not changed brings no update, whatever
-// happened to the files; neither does an error that is still the same. Apart from
+// happened to the files; neither does an error that is still the same, but see Wait. Apart from
 // apply's, its errors are those of the operating system, before apply is called for
 // the first time: out of watches, for instance.
 func (s FileSource) Run(ctx context.Context, apply func(ctx context.Context, update Update) error) error {
@@ -62,18 +67,22 @@ func (s FileSource) Run(ctx context.Context, apply func(ctx context.Context, upd
 	w := watch{source: s, watcher: watcher}
 	w.renew()
 	last := s.Load()
-	if err := apply(ctx, last); err != nil {
+	err = apply(ctx, last)
+	if err != nil && !s.Wait {
 		return err
 	}
+	none := err != nil
 	for w.wait(ctx) {
 		w.renew()
 		next := s.Load()
-		if same(last, next) {
+		if same(last, next) && !none {
 			continue
 		}
 		last = next
 		// The refusal is apply's to report; what was in force stays.
-		_ = apply(ctx, next)
+		if err := apply(ctx, next); err == nil {
+			none = false
+		}
 	}
 	return nil
 }

@@ -263,6 +263,58 @@ func TestABrokenFirstConfigurationEndsRun(t *testing.T) {
 	}
 }
 
+// TestWaitingForAFirstConfiguration proves that a source which is to wait goes on after
+// a refusal, tries what has not changed again, and stops doing so once it is in force.
+func TestWaitingForAFirstConfiguration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "chains.yaml")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	applied, answer := make(chan config.Update), make(chan error)
+	ended := make(chan error, 1)
+	source := config.FileSource{Path: path, Quiet: time.Millisecond, Poll: 5 * time.Millisecond, Wait: true}
+	go func() {
+		ended <- source.Run(ctx, func(_ context.Context, u config.Update) error { applied <- u; return <-answer })
+	}()
+	take := func(result error) (got string) {
+		t.Helper()
+		select {
+		case u := <-applied:
+			got = describe(u)
+			answer <- result
+		case err := <-ended:
+			t.Fatalf("Run has ended: %v", err)
+		case <-time.After(20 * time.Second):
+			t.Fatal("no update")
+		}
+		return got
+	}
+	next := func(want string, result error) {
+		t.Helper()
+		if got := take(result); !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	refused := errors.New("refused")
+	next("error: ", refused)
+	next("error: ", refused)
+	write(t, path+".new", chain("a"))
+	rename(t, path+".new", path)
+	for strings.HasPrefix(take(refused), "error: ") { // what was read before
+	}
+	next("a", refused)
+	next("a", nil)
+	select {
+	case u := <-applied:
+		t.Errorf("applied again: %s", describe(u))
+		answer <- nil
+	case <-time.After(50 * time.Millisecond):
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
 func TestARefusalLaterDoesNotEndRun(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "chains.yaml")
 	write(t, path, chain("a"))

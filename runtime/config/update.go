@@ -26,8 +26,9 @@ type Source interface {
 	// Run calls apply with the configuration as it is, and then with each that
 	// follows, one at a time, until ctx ends (Run returns nil then). apply
 	// returns nil where the configuration is in force now, and otherwise why
-	// it was refused. A refused first configuration ends Run with that error;
-	// after that Run goes on, and what was in force stays.
+	// it was refused. A refused first configuration ends Run with that error,
+	// unless the source is told to wait; after that Run goes on, and what was
+	// in force stays.
 	Run(ctx context.Context, apply func(ctx context.Context, update Update) error) error
 }
 

@@ -43,6 +43,12 @@ type Engine struct {
 	streams  telemetry.Streams
 	// inForce is closed when the first configuration is in force.
 	inForce chan struct{}
+	// leaving ends when connections are asked to go away; leave ends it.
+	leaving context.Context
+	leave   context.CancelFunc
+	// refused is why the newest configuration was refused, as it was logged.
+	// Only apply uses it.
+	refused string
 }
 
 // New returns an engine that listens and is not ready yet. What it needs of its
@@ -50,6 +56,7 @@ type Engine struct {
 // problems at once.
 func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (*Engine, error) {
 	e := &Engine{static: static, logger: logger, inForce: make(chan struct{})}
+	e.leaving, e.leave = context.WithCancel(context.Background())
 	if err := e.listen(); err != nil {
 		return nil, err
 	}
@@ -114,14 +121,16 @@ func (e *Engine) runUntil(signals <-chan os.Signal) error {
 // Run serves until stop ends, and then drains: health says NOT_SERVING, after
 // drain.delay connections are asked to go away, and streams in flight have until
 // drain.deadline, or until kill ends. It returns why the engine could not go on, or
-// nil after a drain. Run is called once.
+// nil after a drain, however that ended. Run is called once.
 func (e *Engine) Run(stop, kill context.Context) error {
 	work, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	failures := make(chan error, len(e.serving)+2)
 	go func() { failures <- e.follow(work) }()
 	go func() { failures <- e.admin.Serve(e.pages) }()
+	e.logger.Info("admin pages", slog.String("address", written(e.pages.Addr())))
 	for _, l := range e.serving {
+		e.logger.Info("listening", slog.String("address", written(l.Addr())), slog.Bool("tls", l.tls != nil))
 		go func() { failures <- e.grpc.Serve(l) }()
 	}
 	var err error
@@ -132,25 +141,29 @@ func (e *Engine) Run(stop, kill context.Context) error {
 		// Whatever it was, without it the engine is not whole.
 	}
 	cancel()
-	return errors.Join(err, e.close())
+	e.close(kill)
+	return err
 }
 
 // follow applies configurations until ctx ends. It returns why the first one was
-// refused.
+// refused, unless the engine is to wait for a better one.
 func (e *Engine) follow(ctx context.Context) error {
-	err := config.FileSource{Path: e.static.Chains}.Run(ctx, e.apply)
+	source := config.FileSource{Path: e.static.Chains, Wait: e.static.OnInvalidStart == config.WaitOnInvalidStart}
+	err := source.Run(ctx, e.apply)
 	if err == nil {
 		<-ctx.Done()
 	}
 	return err
 }
 
-// drain ends the streams in flight, each in its own time.
+// drain lets the streams in flight end, each in its own time, until there is none any
+// more for that.
 func (e *Engine) drain(kill context.Context) {
 	e.logger.Info("draining", slog.Duration("delay", e.static.Drain.Delay), slog.Duration("deadline", e.static.Drain.Deadline))
 	e.draining.Store(true)
 	e.health.Shutdown()
 	wait(kill, e.static.Drain.Delay)
+	e.leave()
 	done := make(chan struct{})
 	go func() { e.grpc.GracefulStop(); close(done) }()
 	deadline := time.NewTimer(e.static.Drain.Deadline)
@@ -164,17 +177,16 @@ func (e *Engine) drain(kill context.Context) {
 	case <-kill.Done():
 		e.logger.Warn("ending at once")
 	}
-	e.stop()
 }
 
 // stop ends every stream. A policy that does not come back must not keep the process,
-// so that handlers are not waited for without end.
-func (e *Engine) stop() {
+// so that handlers are not waited for once ctx has ended.
+func (e *Engine) stop(ctx context.Context) {
 	done := make(chan struct{})
 	go func() { e.grpc.Stop(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(closing):
+	case <-ctx.Done():
 		e.logger.Warn("policies have not come back; their calls are given up")
 	}
 }
@@ -188,20 +200,40 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// closing bounds what has to be let go of at the very end.
-const closing = 5 * time.Second
+const (
+	// closing bounds each step of the very end.
+	closing = 5 * time.Second
+	// atOnce does where the process is to end at once.
+	atOnce = 100 * time.Millisecond
+)
 
-// close lets go of everything.
-func (e *Engine) close() error {
-	e.stop()
+// close lets go of everything. What goes wrong then is logged: the process ends all
+// the same, and has done what it was for.
+func (e *Engine) close(kill context.Context) {
+	var err error
+	e.leave()
+	bounded(kill, e.stop)
+	bounded(kill, func(ctx context.Context) {
+		err = e.worker.Close(ctx)
+		if e.tracer != nil {
+			err = errors.Join(err, e.tracer.Shutdown(ctx))
+		}
+	})
+	// The admin server closes its listener itself, and takes it for an error to
+	// find it closed.
+	err = errors.Join(err, e.admin.Close())
+	e.closeListeners()
+	if err != nil {
+		e.logger.Warn("the end was not clean", slog.Any("error", err))
+	}
+}
+
+// bounded calls f with a context for a step of the end.
+func bounded(kill context.Context, f func(ctx context.Context)) {
 	ctx, cancel := context.WithTimeout(context.Background(), closing)
 	defer cancel()
-	err := e.worker.Close(ctx)
-	if e.tracer != nil {
-		err = errors.Join(err, e.tracer.Shutdown(ctx))
-	}
-	e.closeListeners()
-	return errors.Join(err, e.admin.Close())
+	defer context.AfterFunc(kill, func() { time.AfterFunc(atOnce, cancel) })()
+	f(ctx)
 }
 
 func (e *Engine) setServing() {

@@ -35,7 +35,7 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	}
 	secured, info, err := c.listener.handshake(c.Conn)
 	if err != nil {
-		h.logger.Warn("a connection was refused", slog.String("listener", c.listener.Addr().String()),
+		h.logger.Warn("a connection was refused", slog.String("listener", written(c.listener.Addr())),
 			slog.String("peer", c.RemoteAddr().String()), slog.Any("error", err))
 	}
 	return secured, info, err

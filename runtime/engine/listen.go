@@ -66,6 +66,11 @@ func (e *Engine) closeListeners() {
 	}
 }
 
+// written is an address as engine.yaml has it.
+func written(a net.Addr) string {
+	return config.Address{Network: a.Network(), Address: a.String()}.String()
+}
+
 func (e *Engine) certificates(t *config.TLS) (*certificates, error) {
 	return newCertificates(t, e.logger, time.Now)
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -151,5 +152,20 @@ func TestSignals(t *testing.T) {
 				t.Errorf("the socket is left behind: %v", err)
 			}
 		})
+	}
+}
+
+// TestASecondSignalCutsTheEndShort proves that what may take seconds at the end is
+// given up once the process is to end at once.
+func TestASecondSignalCutsTheEndShort(t *testing.T) {
+	kill, cancel := context.WithCancel(context.Background())
+	cancel()
+	var err error
+	bounded(kill, func(ctx context.Context) {
+		<-ctx.Done()
+		err = ctx.Err()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with its time alone: %v", err)
 	}
 }

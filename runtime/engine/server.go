@@ -68,7 +68,7 @@ func (e *Engine) newServer() {
 	e.health = health.NewServer()
 	e.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	e.health.SetServingStatus(kernel.ServiceName, healthpb.HealthCheckResponse_NOT_SERVING)
-	healthpb.RegisterHealthServer(e.grpc, e.health)
+	healthpb.RegisterHealthServer(e.grpc, healthService{e.health, e.leaving})
 	channelz.RegisterChannelzServiceToServer(e.grpc)
 	reflection.Register(e.grpc)
 }

@@ -53,12 +53,18 @@ func (e *Engine) newRecorder() (telemetry.Recorder, error) {
 func (e *Engine) apply(ctx context.Context, update config.Update) error {
 	if err := update.Problems(e.update(ctx, update)); err != nil {
 		e.worker.Refuse(update.Spec.Version, err)
-		e.logger.Error("chains and routes refused", slog.String("version", update.Spec.Version), slog.Any("error", err))
+		// One that is tried again and again is logged when there is news.
+		if why := update.Spec.Version + err.Error(); why != e.refused {
+			e.refused = why
+			e.logger.Error("chains and routes refused", slog.String("version", update.Spec.Version),
+				slog.Bool("ready", e.ready.Load()), slog.Any("error", err))
+		}
 		return err
 	}
+	e.refused = ""
 	if e.ready.CompareAndSwap(false, true) {
-		close(e.inForce)
 		e.setServing()
+		close(e.inForce)
 	}
 	return nil
 }

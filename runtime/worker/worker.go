@@ -163,8 +163,6 @@ func (w *Worker) Update(ctx context.Context, spec Spec) (warnings Problems, err 
 			in.close()
 		}
 		w.Refuse(spec.Version, err)
-		w.options.Host.Logger.Error("configuration refused; the last good one stays in force",
-			slog.String("version", spec.Version), slog.Any("error", err))
 		return c.warnings, err
 	}
 	w.swap(c)

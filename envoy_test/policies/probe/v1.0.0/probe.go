@@ -7,9 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"policyengine.dev/sdk/policy"
 )
@@ -89,6 +91,7 @@ type Fail struct {
 	Panic string          `json:"panic"`
 	Sleep policy.Duration `json:"sleep"`
 	Block policy.Duration `json:"block"`
+	Until string          `json:"until"`
 }
 
 // Probe is one instance.
@@ -238,6 +241,11 @@ func (p *Probe) fail(ctx context.Context, f Fail) error {
 			return ctx.Err()
 		}
 	}
+	if f.Until != "" {
+		if err := p.appears(ctx, f.Until); err != nil {
+			return err
+		}
+	}
 	if f.Panic != "" {
 		panic(f.Panic)
 	}
@@ -245,6 +253,22 @@ func (p *Probe) fail(ctx context.Context, f Fail) error {
 		return errors.New(f.Error)
 	}
 	return nil
+}
+
+// appears waits for a file, by which a test says when a policy may go on.
+func (p *Probe) appears(ctx context.Context, path string) error {
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		timer := p.clock.NewTimer(5 * time.Millisecond)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
 }
 
 func (r *Respond) action() *policy.ImmediateResponse {
