@@ -34,7 +34,8 @@ func set(t *testing.T, tree sample.Tree, path, value string) {
 	t.Helper()
 	var v any
 	if from, ok := strings.CutPrefix(value, "&"); ok {
-		v = get(t, tree, stepsOf(from))
+		// A copy, so that a later edit changes one of the two.
+		v = sample.Parse(t, encode(t, sample.Tree{"v": get(t, tree, stepsOf(from))}))["v"]
 	} else if value != "" {
 		v = sample.Parse(t, []byte("v: "+value))["v"]
 	}

@@ -6,17 +6,13 @@ import (
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/sdk/strictyaml"
 )
 
-const (
-	hcmMsg     = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-	extProcMsg = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
-)
+const hcmMsg = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 // defaultBufferLimit is Envoy's per_connection_buffer_limit_bytes.
 const defaultBufferLimit = 1 << 20
@@ -71,6 +67,10 @@ type manager struct {
 	// there may be others.
 	chains, plain map[string]bool
 	unseen        bool
+	// names are those of all its filters; off are the routes on which the
+	// filter is not switched on, though it has to be.
+	names map[string]bool
+	off   []string
 }
 
 func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64) {
@@ -80,72 +80,73 @@ func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64) {
 		c.complete = false
 		return
 	}
-	m := &manager{node: n, in: in, msg: &msg, buffer: buffer, chains: map[string]bool{}, plain: map[string]bool{}}
-	filters := at(n, "http_filters")
-	m.filter = c.findFilter(filters, m)
-	if m.filter == nil {
-		c.routesOf(m) // they say which chains there are, for other managers
+	base := manager{node: n, in: in, msg: &msg, buffer: buffer, names: map[string]bool{}}
+	for _, list := range c.filterLists(n, &msg, in) {
+		for _, f := range list.filters.Items {
+			base.names[at(f, "name").Text()] = true
+		}
+	}
+	looked := 0
+	for i, list := range c.filterLists(n, &msg, in) {
+		base.in = list.in
+		before := c.looked.Routes
+		c.filters(base, list)
+		if i == 0 {
+			looked = c.looked.Routes
+		} else {
+			c.looked.Routes = before // the same once more
+		}
+	}
+	c.looked.Routes = looked
+}
+
+// filterList is a list of HTTP filters that requests may go through.
+type filterList struct {
+	filters, owner strictyaml.Node
+	in             scope
+}
+
+// filterLists are those of a connection manager: its own and that of each upgrade that
+// has one.
+func (c *checker) filterLists(n strictyaml.Node, msg *hcm.HttpConnectionManager, in scope) []filterList {
+	lists := []filterList{{at(n, "http_filters"), n, in}}
+	for i, u := range msg.GetUpgradeConfigs() {
+		if len(u.GetFilters()) > 0 {
+			place := at(n, "upgrade_configs", i)
+			lists = append(lists, filterList{at(place, "filters"), place, in.within("upgrade", strings.ToLower(u.GetUpgradeType()))})
+		}
+	}
+	return lists
+}
+
+// filters looks at a connection manager's requests as far as they go through list.
+func (c *checker) filters(base manager, list filterList) {
+	upgrade := list.owner != base.node
+	uses := c.engineFilters(list.filters, list.owner, list.in, upgrade)
+	if len(uses) == 0 {
+		if !upgrade {
+			m := base
+			m.start()
+			c.routesOf(&m) // they say which chains there are, for other managers
+		}
 		return
 	}
-	if n := msg.GetCommonHttpProtocolOptions().GetMaxHeadersCount(); n != nil && n.GetValue() != filter.DefaultMaxHeaders {
-		m.filter.maxHeaders = int(n.GetValue())
+	routes := c.looked.Routes
+	for _, u := range uses {
+		m := base
+		m.start()
+		m.filter = u
+		if n := m.msg.GetCommonHttpProtocolOptions().GetMaxHeadersCount(); n != nil && n.GetValue() != filter.DefaultMaxHeaders {
+			u.maxHeaders = int(n.GetValue())
+		}
+		c.neighbours(list.filters, &m)
+		c.looked.Routes = routes
+		c.routesOf(&m)
+		c.filter(&m)
 	}
-	c.neighbours(filters, m)
-	c.upgrades(m)
-	c.routesOf(m)
-	c.filter(m)
 }
 
-// findFilter returns the engine's filter among a connection manager's, or reports
-// that there is none.
-func (c *checker) findFilter(filters strictyaml.Node, m *manager) *use {
-	var mine []*use
-	others := map[string]bool{}
-	for i, f := range filters.Items {
-		message, fields := extension(at(f, "typed_config"))
-		if message != extProcMsg {
-			if at(f, "typed_config").Kind() == strictyaml.Mapping && mentions(fields) {
-				c.found(FilterConditional, Warning, f, m.in,
-					fmt.Sprintf("filter %s has an external processing filter inside, which runs only where it says so", named(f, "name", i)),
-					"put the engine's filter among http_filters by itself")
-			}
-			continue
-		}
-		u := &use{node: f, fields: fields, msg: &extproc.ExternalProcessor{}, index: i, name: named(f, "name", i), in: m.in.within("filter", named(f, "name", i))}
-		unknown, err := decode(fields, u.msg)
-		if err != nil {
-			c.unreadable(fields, u.in, "the external processing filter", err)
-			continue
-		}
-		if c.leadsToEngine(u.msg) {
-			if unknown != "" {
-				c.found(UnknownField, Warning, fields, u.in, "Envoy v1.36 does not take this: "+unknown, "mend it, or use the Envoy that knows it")
-			}
-			mine = append(mine, u)
-		} else {
-			others[target(u.msg.GetGrpcService())] = true
-		}
-	}
-	switch {
-	case len(mine) == 0:
-		remedy := "put the filter that pectl envoy-config writes into http_filters, before the router; leave a listener out with --except-listener where that is meant"
-		if len(others) > 0 {
-			remedy = fmt.Sprintf("if %s is the engine, say so with --cluster; otherwise ", several(sortedKeys(others), "or")) + remedy
-		}
-		c.found(FilterMissing, Error, at(m.node, "http_filters"), m.in, "requests pass without any chain: no filter leads to the engine", remedy)
-		return nil
-	case len(mine) > 1:
-		c.found(FilterTwice, Warning, mine[1].node, m.in, "a second filter leads to the engine: every chain runs twice for each request", "keep one of the two")
-	}
-	return mine[0]
-}
-
-// mentions reports whether an external processing filter is somewhere below n.
-func mentions(n strictyaml.Node) bool {
-	return anywhere(n, 0, func(name string, v strictyaml.Node) bool {
-		return name == anyType && messageName(v.Text()) == extProcMsg
-	})
-}
+func (m *manager) start() { m.chains, m.plain = map[string]bool{}, map[string]bool{} }
 
 // anywhere reports whether is is true of a field somewhere below n.
 func anywhere(n strictyaml.Node, depth int, is func(name string, v strictyaml.Node) bool) bool {
@@ -222,30 +223,6 @@ func clearsRoute(n strictyaml.Node) bool {
 	return anywhere(n, 0, func(name string, v strictyaml.Node) bool {
 		return (name == "clear_route_cache" || name == "clearRouteCache") && v.Text() == "true"
 	})
-}
-
-// upgrades looks for upgraded connections that have filters of their own.
-func (c *checker) upgrades(m *manager) {
-	for i, u := range m.msg.GetUpgradeConfigs() {
-		if len(u.GetFilters()) == 0 {
-			continue
-		}
-		n := at(m.node, "upgrade_configs", i)
-		found := false
-		for _, f := range at(n, "filters").Items {
-			message, fields := extension(at(f, "typed_config"))
-			var other extproc.ExternalProcessor
-			if message == extProcMsg {
-				_, err := decode(fields, &other)
-				found = found || err == nil && c.leadsToEngine(&other)
-			}
-		}
-		if !found {
-			c.found(UpgradeBypass, Error, n, m.in,
-				fmt.Sprintf("%s connections pass without any chain: their own filters do not lead to the engine", strings.ToLower(u.GetUpgradeType())),
-				"put the engine's filter into these filters too, or take them out")
-		}
-	}
 }
 
 // upgradeTypes are the upgrades that are allowed where a route says nothing.
