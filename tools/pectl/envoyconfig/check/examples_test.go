@@ -406,6 +406,25 @@ var plainExamples = []example{
 		found: []string{"error buffer-limit", "error buffer-limit"}, texts: []string{"a request of 1048576 and more by itself with 413", "a response of 1048576 and more by itself with 500"},
 	},
 	{
+		name: "the small windows that are advised for HTTP/2 at the edge", chains: []string{"bodies"},
+		wrong: [][2]string{{"hcm.http2_protocol_options.initial_stream_window_size", "65536"}},
+		found: []string{"error buffer-limit", "error buffer-limit"}, texts: []string{"a request of 65536 and more over HTTP/2 by itself with 413", "set http2_protocol_options.initial_stream_window_size of the connection manager to 4259840"},
+	},
+	{
+		name: "windows of HTTP/2, and a chain without bodies", base: [][2]string{{"hcm.http2_protocol_options.initial_stream_window_size", "65536"}},
+		wrong: [][2]string{{"cluster.health_checks", ""}}, found: []string{"note cluster-health"},
+	},
+	{
+		name: "windows of HTTP/2 where there is none", chains: []string{"bodies"},
+		base:  [][2]string{{"hcm.codec_type", "HTTP1"}, {"hcm.http2_protocol_options.initial_stream_window_size", "65536"}},
+		wrong: [][2]string{{"hcm.codec_type", "HTTP2"}}, found: []string{"error buffer-limit", "error buffer-limit"},
+	},
+	{
+		name: "bodies that are larger than Envoy's own windows", chains: []string{"bodies"}, needs: func(n *needs.Needs) { n.Chains[0].BodyLimit = 20 << 20 },
+		wrong: [][2]string{{"hcm.http2_protocol_options", ""}},
+		found: []string{"error buffer-limit", "error buffer-limit"}, texts: []string{"a request of 16777216 and more over HTTP/2"},
+	},
+	{
 		name: "a route's own limit, which is too late for requests", chains: []string{"bodies"},
 		wrong: [][2]string{{"listener.per_connection_buffer_limit_bytes", ""}, {"route.request_body_buffer_limit", "10000000"}},
 		found: []string{"error buffer-limit"}, texts: []string{"413"},

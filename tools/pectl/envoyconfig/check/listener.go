@@ -10,6 +10,7 @@ import (
 
 	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/generate"
 )
 
 const hcmMsg = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -144,6 +145,33 @@ func (c *checker) filters(base manager, list filterList) {
 		c.routesOf(&m)
 		c.filter(&m)
 	}
+}
+
+// buffer is how much Envoy holds of a message, in bytes; 0 is no limit.
+type buffer struct {
+	limit int64
+	// over says of which connections this is so, field where it is set.
+	over, field string
+}
+
+// buffers are the connection manager's. For HTTP/2 it is the window of a stream that
+// counts, whatever the listener says.
+func (m *manager) buffers() []buffer {
+	window := int64(generate.DefaultStreamWindow)
+	if w := m.msg.GetHttp2ProtocolOptions().GetInitialStreamWindowSize(); w != nil {
+		window = int64(w.GetValue())
+	}
+	ofListener := buffer{m.buffer, "", "per_connection_buffer_limit_bytes of the listener"}
+	ofStream := buffer{window, " over HTTP/2", "http2_protocol_options.initial_stream_window_size of the connection manager"}
+	switch m.msg.GetCodecType() {
+	case hcm.HttpConnectionManager_AUTO:
+		return []buffer{ofListener, ofStream}
+	case hcm.HttpConnectionManager_HTTP1:
+		return []buffer{ofListener}
+	case hcm.HttpConnectionManager_HTTP2:
+		return []buffer{ofStream}
+	}
+	return nil // HTTP/3 has limits of its own
 }
 
 func (m *manager) start() { m.chains, m.plain = map[string]bool{}, map[string]bool{} }

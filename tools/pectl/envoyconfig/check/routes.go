@@ -330,21 +330,24 @@ func (r *router) naming() string {
 // bufferLimits looks whether Envoy can hold what the chain wants held.
 func (r *router) bufferLimits(p place, host *routev3.VirtualHost, route *routev3.Route, chain *needs.Chain) {
 	const buffered = extproc.ProcessingMode_BUFFERED
-	// A route's own limit comes into force behind the filter: too late for a
-	// request, in time for its response, which it can only raise.
-	request, response := r.manager.buffer, r.manager.buffer
-	if response > 0 {
-		response = max(response, cmp.Or(ownLimit(route), ownLimit(host)))
-	}
-	for _, side := range []struct {
-		name, answer string
-		mode         extproc.ProcessingMode_BodySendMode
-		limit        int64
-	}{{"request", "413", chain.Request.Body, request}, {"response", "500", chain.Response.Body, response}} {
-		if side.mode == buffered && side.limit > 0 && side.limit <= chain.BodyLimit {
-			r.found(BufferLimit, Error, p.node, p.in,
-				fmt.Sprintf("chain %q allows bodies of %d bytes, and Envoy answers a %s of %d and more by itself with %s", chain.Name, chain.BodyLimit, side.name, side.limit, side.answer),
-				fmt.Sprintf("set per_connection_buffer_limit_bytes of the listener to %d (for a request, a route's own limit comes too late), or the chain's bodyLimit to %d", chain.BufferLimit(), side.limit-1))
+	own := cmp.Or(ownLimit(route), ownLimit(host))
+	for _, b := range r.manager.buffers() {
+		// A route's own limit comes into force behind the filter: too late for
+		// a request, in time for its response, which it can only raise.
+		request, response := b.limit, b.limit
+		if response > 0 {
+			response = max(response, own)
+		}
+		for _, side := range []struct {
+			name, answer string
+			mode         extproc.ProcessingMode_BodySendMode
+			limit        int64
+		}{{"request", "413", chain.Request.Body, request}, {"response", "500", chain.Response.Body, response}} {
+			if side.mode == buffered && side.limit > 0 && side.limit <= chain.BodyLimit {
+				r.found(BufferLimit, Error, p.node, p.in,
+					fmt.Sprintf("chain %q allows bodies of %d bytes, and Envoy answers a %s of %d and more%s by itself with %s", chain.Name, chain.BodyLimit, side.name, side.limit, b.over, side.answer),
+					fmt.Sprintf("set %s to %d (for a request, a route's own limit comes too late), or the chain's bodyLimit to %d", b.field, chain.BufferLimit(), side.limit-1))
+			}
 		}
 	}
 }

@@ -50,6 +50,7 @@ var cases = []struct {
 }{
 	{name: "headers", chains: []string{"headers"}},
 	{name: "responses", chains: []string{"headers", "responses"}},
+	{name: "large-bodies", chains: []string{"decoded"}, engine: func(e *config.Engine) { e.Limits.Body = 64 << 20 }},
 	{name: "bodies", chains: []string{"bodies", "headers", "pieces"}},
 	{name: "full-duplex", chains: []string{"headers", "holding"}},
 	{name: "rerouting", chains: []string{"rerouting"}},
