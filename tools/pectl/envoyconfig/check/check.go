@@ -81,6 +81,9 @@ type checker struct {
 }
 
 func (c *checker) run() {
+	for _, name := range sortedKeys(c.resources.clusters) {
+		c.upstreamFilters(c.resources.clusters[name])
+	}
 	for i, l := range c.resources.listeners {
 		c.looked.Listeners++
 		c.listener(l, scope{}.within("listener", named(l, "name", i)), slices.Contains(c.options.ExceptListeners, at(l, "name").Text()))

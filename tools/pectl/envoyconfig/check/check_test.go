@@ -29,7 +29,7 @@ var places = map[string]string{
 
 // set puts a value, in YAML, at a path that begins with one of places; & and a path
 // is a copy of what is there. Without a value, what is there is taken out. A last step
-// +0 puts it into a list, in front of item 0.
+// +1 puts it into a list, in front of item 1 or at the end.
 func set(t *testing.T, tree sample.Tree, path, value string) {
 	t.Helper()
 	var v any
@@ -81,7 +81,7 @@ func put(t *testing.T, in any, steps []string, v any, remove bool) any {
 	switch in := in.(type) {
 	case []any:
 		i, err := strconv.Atoi(steps[0])
-		if err != nil || i >= len(in) {
+		if err != nil || i > len(in) || i == len(in) && steps[0][0] != '+' {
 			t.Fatalf("no item %s", steps[0])
 		}
 		if steps[0][0] == '+' {

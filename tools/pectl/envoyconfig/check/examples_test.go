@@ -44,6 +44,34 @@ var plainExamples = []example{
 		found: []string{"error filter-missing"}, bypass: true,
 	},
 	{
+		name: "no filter where all is redirected", base: [][2]string{{"hcm.http_filters.+0", "&filter"}, {"hcm.http_filters.1", ""}},
+		wrong: [][2]string{{"hcm.http_filters.0", ""}, {"route.direct_response", ""}, {"route.redirect", "{https_redirect: true}"}},
+		found: []string{"note filter-missing"},
+	},
+	{
+		name: "behind the router of a cluster", wrong: [][2]string{
+			{"cluster.typed_extension_protocol_options.envoy/extensions/upstreams/http/v3/HttpProtocolOptions.http_filters", "[" + engine + `, {name: codec, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec}}]`},
+		},
+		found: []string{"warning filter-upstream"},
+	},
+	{
+		name: "an internal listener without the filter, to which the other leads",
+		base: [][2]string{
+			{"static_resources.listeners.+1", "&listener"}, {"static_resources.listeners.1.name", "inside"}, {"static_resources.listeners.1.address", ""},
+			{"static_resources.listeners.1.internal_listener", "{}"}, {"static_resources.listeners.1.filter_chains.0.filters.0.typed_config.http_filters.0", ""},
+			{"static_resources.clusters.+1", "{name: inside, load_assignment: {cluster_name: inside, endpoints: [{lb_endpoints: [{endpoint: {address: {envoy_internal_address: {server_listener_name: inside}}}}]}]}}"},
+			{"bootstrap_extensions", `[{name: envoy.bootstrap.internal_listener, typed_config: {"@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}]`},
+		},
+		wrong: [][2]string{{"static_resources.listeners.+2", `{name: tunnel, address: {socket_address: {address: 127.0.0.1, port_value: 0}}, filter_chains: [{filters: [{name: tcp,
+  typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: tunnel, cluster: inside}}]}]}`}},
+		found: []string{"error filter-missing"}, texts: []string{"listener inside"},
+	},
+	{
+		name: "a connection manager that is delivered", wrong: [][2]string{{"static_resources.listeners.+1", `{name: far, filter_chains: [{filters: [{name: http, config_discovery: {type_urls:
+  [type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager]}}]}]}`}},
+		found: []string{"warning filter-unseen"},
+	},
+	{
 		name: "somebody else's filter", wrong: [][2]string{{"hcm.http_filters", "[" + other + ", " + router + "]"}},
 		found: []string{"error filter-missing"}, texts: []string{`if "other" is the engine, say so with --cluster`},
 	},

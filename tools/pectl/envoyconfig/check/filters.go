@@ -58,15 +58,7 @@ func (c *checker) engineFilters(list, owner strictyaml.Node, in scope, upgrade b
 			"put the engine's filter into these filters too, or take them out")
 		return nil
 	case len(s.mine) == 0:
-		remedy := "put the filter that pectl envoy-config writes into http_filters, before the router; leave a listener out with --except-listener where that is meant"
-		if len(s.others) > 0 {
-			remedy = fmt.Sprintf("if %s is the engine, say so with --cluster; otherwise ", several(sortedKeys(s.others), "or")) + remedy
-		}
-		place := list
-		if !there(place) {
-			place = owner
-		}
-		c.found(FilterMissing, Error, place, in, "requests pass without any chain: no filter leads to the engine", remedy)
+		c.missing(list, owner, in, s.others)
 		return nil
 	}
 	first := s.mine[0]
@@ -77,6 +69,44 @@ func (c *checker) engineFilters(list, owner strictyaml.Node, in scope, upgrade b
 		}
 	}
 	return s.mine
+}
+
+// missing reports that no filter of a connection manager leads to the engine, where
+// that means that requests pass.
+func (c *checker) missing(list, owner strictyaml.Node, in scope, others map[string]bool) {
+	if !there(list) {
+		list = owner
+	}
+	if onlyRedirects(owner) {
+		c.found(FilterMissing, Note, list, in, "no filter leads to the engine; every request is redirected", "leave it so if that is meant")
+		return
+	}
+	remedy := "put the filter that pectl envoy-config writes into http_filters, before the router; leave a listener out with --except-listener where that is meant"
+	if len(others) > 0 {
+		remedy = fmt.Sprintf("if %s is the engine, say so with --cluster; otherwise ", several(sortedKeys(others), "or")) + remedy
+	}
+	c.found(FilterMissing, Error, list, in, "requests pass without any chain: no filter leads to the engine", remedy)
+}
+
+// onlyRedirects reports whether all that a connection manager does is send clients
+// elsewhere, to HTTPS for example.
+func onlyRedirects(manager strictyaml.Node) bool {
+	routes := at(manager, "route_config")
+	if there(at(routes, "vhds")) {
+		return false
+	}
+	redirects := false
+	for _, host := range at(routes, "virtual_hosts").Items {
+		if there(at(host, "matcher")) {
+			return false
+		}
+		for _, route := range at(host, "routes").Items {
+			if redirects = there(at(route, "redirect")); !redirects {
+				return false
+			}
+		}
+	}
+	return redirects
 }
 
 // filter looks at one entry of the list.
@@ -248,6 +278,17 @@ func (s *filterSearch) executes(action strictyaml.Node) bool {
 func (s *filterSearch) runs(config strictyaml.Node) bool {
 	message, fields := extension(config)
 	return message == extProcMsg && s.processor(fields)
+}
+
+// isEngine reports whether a filter's configuration is that of the engine's.
+func (c *checker) isEngine(config strictyaml.Node) bool {
+	message, fields := extension(config)
+	var msg extproc.ExternalProcessor
+	if message != extProcMsg {
+		return false
+	}
+	_, err := decode(fields, &msg)
+	return err == nil && c.leadsToEngine(&msg)
 }
 
 // mentions reports whether an external processing filter is somewhere below n.

@@ -28,18 +28,16 @@ func (c *checker) listener(n strictyaml.Node, in scope, except bool) {
 	if v := l.GetPerConnectionBufferLimitBytes(); v != nil {
 		buffer = int64(v.GetValue())
 	}
-	chains := []strictyaml.Node{}
-	for _, chain := range at(n, "filter_chains").Items {
-		chains = append(chains, chain)
-	}
-	if chain := at(n, "default_filter_chain"); there(chain) {
-		chains = append(chains, chain)
-	}
+	chains := filterChains(n)
+	internal := there(at(n, "internal_listener")) && c.behindEngine(n)
 	visit := func(network strictyaml.Node, in scope) {
 		message, fields := extension(network)
+		if message == "" && there(at(network, "config_discovery")) && !except {
+			c.delivered(at(network, "config_discovery"), in)
+		}
 		if message == hcmMsg && !except {
 			c.looked.ConnectionManagers++
-			c.connectionManager(fields, in, buffer)
+			c.connectionManager(fields, in, buffer, internal)
 		}
 	}
 	for i, chain := range chains {
@@ -48,12 +46,81 @@ func (c *checker) listener(n strictyaml.Node, in scope, except bool) {
 			in = in.within("filter chain", named(chain, "name", i))
 		}
 		for _, f := range at(chain, "filters").Items {
-			visit(at(f, "typed_config"), in)
+			if config := at(f, "typed_config"); there(config) {
+				visit(config, in)
+			} else {
+				visit(f, in)
+			}
 		}
 	}
 	if api := at(n, "api_listener", "api_listener"); there(api) {
 		visit(api, in)
 	}
+}
+
+// delivered reports a connection manager that may be among what is delivered.
+func (c *checker) delivered(discovery strictyaml.Node, in scope) {
+	for _, t := range at(discovery, "type_urls").Items {
+		if messageName(t.Text()) == hcmMsg {
+			c.complete = false
+			c.found(FilterUnseen, Warning, discovery, in, "the connection manager comes from elsewhere, and was not looked at", "check what the control plane sends in its place")
+		}
+	}
+}
+
+// behindEngine reports whether requests reach an internal listener only by way of
+// others whose requests pass the engine.
+func (c *checker) behindEngine(internal strictyaml.Node) bool {
+	name := at(internal, "name").Text()
+	leading := map[string]bool{}
+	for _, cluster := range c.resources.clusters {
+		if anywhere(at(cluster, "load_assignment"), 0, func(field string, v strictyaml.Node) bool {
+			return (field == "server_listener_name" || field == "serverListenerName") && v.Text() == name
+		}) {
+			leading[at(cluster, "name").Text()] = true
+		}
+	}
+	if len(leading) == 0 || c.resources.dynamic[listeners] {
+		return false
+	}
+	for _, l := range c.resources.listeners {
+		if at(l, "name").Text() == name {
+			continue
+		}
+		for _, chain := range filterChains(l) {
+			for _, f := range at(chain, "filters").Items {
+				message, fields := extension(at(f, "typed_config"))
+				switch {
+				case message == hcmMsg && c.hasEngine(at(fields, "http_filters")):
+				case message == hcmMsg && !there(at(fields, "route_config")):
+					return false // it may lead anywhere
+				case anywhere(fields, 0, func(_ string, v strictyaml.Node) bool { return leading[v.Text()] }):
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+func (c *checker) hasEngine(filters strictyaml.Node) bool {
+	for _, f := range filters.Items {
+		if c.isEngine(at(f, "typed_config")) && at(f, "disabled").Text() != "true" {
+			return true
+		}
+	}
+	return false
+}
+
+func filterChains(listener strictyaml.Node) []strictyaml.Node {
+	var chains []strictyaml.Node
+	for _, chain := range at(listener, "filter_chains").Items {
+		chains = append(chains, chain)
+	}
+	if chain := at(listener, "default_filter_chain"); there(chain) {
+		chains = append(chains, chain)
+	}
+	return chains
 }
 
 // manager is a connection manager that is looked at.
@@ -74,7 +141,9 @@ type manager struct {
 	off   []string
 }
 
-func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64) {
+// connectionManager looks at one. passed says that its requests have passed the engine
+// already.
+func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64, passed bool) {
 	var msg hcm.HttpConnectionManager
 	if _, err := decode(n, &msg); err != nil {
 		c.unreadable(n, in, "the connection manager", err)
@@ -86,6 +155,9 @@ func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64) {
 		for _, f := range list.filters.Items {
 			base.names[at(f, "name").Text()] = true
 		}
+	}
+	if passed && !c.hasEngine(at(n, "http_filters")) {
+		return
 	}
 	looked := 0
 	for i, list := range c.filterLists(n, &msg, in) {
