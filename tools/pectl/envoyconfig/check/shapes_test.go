@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -130,17 +129,7 @@ func TestShapesAreAccepted(t *testing.T) {
 					delete(tree, key)
 				}
 			}
-			file := filepath.Join(dir, "envoy.json")
-			if err := os.WriteFile(file, encode(t, tree), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			command := exec.CommandContext(ctx, binary, "--mode", "validate", "--config-path", file)
-			command.Dir = dir
-			if out, err := command.CombinedOutput(); err != nil {
-				t.Errorf("envoy --mode validate: %v\n%s", err, out)
-			}
+			validateIn(t, dir, binary, encode(t, tree))
 		})
 	}
 }
