@@ -59,7 +59,7 @@ func Check(files []File, n *needs.Needs, o Options) (*Report, error) {
 
 // maxWork bounds how many routes are looked at, those that connection managers share
 // counted for each.
-const maxWork = 5_000_000
+const maxWork = 2_000_000
 
 type checker struct {
 	needs     *needs.Needs

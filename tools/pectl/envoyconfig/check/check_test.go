@@ -411,6 +411,10 @@ func FuzzCheck(f *testing.F) {
 	f.Add([]byte(`{"static_resources":{"listeners":[{"filter_chains":[{"filters":[{"typed_config":{"@type":"x/xds.type.v3.TypedStruct","type_url":"y/z","value":null}}]}]}]}}`))
 	f.Add([]byte("configs:\n- &a {'@type': envoy.admin.v3.BootstrapConfigDump, bootstrap: {static_resources: {listeners: [{filter_chains: 1}], clusters: [1]}}}\n"))
 	f.Add([]byte("virtual_hosts: [{routes: [{name: 1}], typed_per_filter_config: {a: {'@type': b, disabled: true}}}]"))
+	f.Add([]byte("virtual_hosts: [{matcher: {on_no_match: {action: {typed_config: {'@type': a/envoy.config.route.v3.RouteList, routes: [{}, 1]}}}, matcher_tree: {custom_match: [{on_match: {matcher: 1}}]}}}]"))
+	f.Add([]byte("- {'@type': envoy.config.core.v3.TypedExtensionConfig, name: a, typed_config: 1}\n- {filter_chains: [{filters: [{typed_config: {'@type': " +
+		"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, http_filters: [{name: a, disabled: 1, config_discovery: {}}, {typed_config: {'@type': " +
+		"envoy.extensions.common.matching.v3.ExtensionWithMatcher, extension_config: {typed_config: {'@type': envoy.extensions.filters.http.composite.v3.Composite}}, xds_matcher: {}}}], scoped_routes: {}, upgrade_configs: [{filters: [1]}]}}]}]}\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		r, err := check.Check([]check.File{{Name: "a", Src: src}}, n, check.Options{})
 		if (r == nil) == (err == nil) {
