@@ -30,7 +30,8 @@ var (
 	streamsTakenOver = desc("streams_taken_over_total", "Streams that went on elsewhere since a policy did not come back.")
 	streamsPanics    = desc("panics_total", "Faults of the engine itself; those of policies are in policy_calls_total.")
 	messageSeconds   = desc("message_duration_seconds", "Time from a message of Envoy's to its answer.", "part")
-	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details.", "details")
+	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details, which end in the reason.", "details")
+	requests         = desc("requests_total", "Requests on routes that have a chain, by whether they were answered in the upstream's place or passed.", "route", "chain", "result")
 
 	configInfo     = desc("config_info", "The configuration in force.", "version")
 	configLoaded   = desc("config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
@@ -57,7 +58,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		stepCalls, stepSeconds, stepDisagreements, stepAbandoned, stepStarted, configInfo, configLoaded,
 		configUpdates, configRejected, configStale, configWarnings, configRoutes, configChains,
-		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses,
+		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses, requests,
 	} {
 		to <- d
 	}
@@ -96,6 +97,11 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	gauge(configWarnings, float64(len(st.Warnings)))
 	gauge(configChains, float64(len(s.Chains())))
 	gauge(configRoutes, float64(s.RouteCount()))
+	for route, chain := range s.Routes {
+		m := s.Requests(route)
+		counter(requests, m.Answered.Load(), route, chain.Name(), "answered")
+		counter(requests, m.Passed.Load(), route, chain.Name(), "passed")
+	}
 	for _, chain := range s.Chains() {
 		for step := range chain.Steps {
 			labels := []string{chain.Name(), step.ID, step.Policy, step.Version, step.Mode.String()}

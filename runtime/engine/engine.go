@@ -32,6 +32,7 @@ type Engine struct {
 	static   config.Engine
 	logger   *slog.Logger
 	worker   *worker.Worker
+	metrics  *host.Metrics
 	tracer   *tracing.Tracer
 	grpc     *grpc.Server
 	health   *health.Server
@@ -58,10 +59,10 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 		e.closeListeners()
 		return nil, err
 	}
-	metrics := host.NewMetrics(logger)
-	e.worker = newWorker(static, registry, logger, metrics, recorder)
+	e.metrics = host.NewMetrics(logger)
+	e.worker = newWorker(static, registry, logger, e.metrics, recorder)
 	registered := prometheus.NewRegistry()
-	registered.MustRegister(admin.NewCollector(e.worker, &e.streams), metrics,
+	registered.MustRegister(admin.NewCollector(e.worker, &e.streams), e.metrics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{

@@ -51,6 +51,7 @@ func (e *Engine) newRecorder() (telemetry.Recorder, error) {
 
 // apply puts a configuration in force, or says why not.
 func (e *Engine) apply(ctx context.Context, update config.Update) error {
+	defer e.forget()
 	if err := update.Problems(e.update(ctx, update)); err != nil {
 		e.worker.Refuse(update.Spec.Version, err)
 		e.logger.Error("chains and routes refused", slog.String("version", update.Spec.Version), slog.Any("error", err))
@@ -61,6 +62,22 @@ func (e *Engine) apply(ctx context.Context, update config.Update) error {
 		e.setServing()
 	}
 	return nil
+}
+
+// forget drops the metrics of what is not in force: of policies that are gone, and of
+// those that a refused configuration has had made.
+func (e *Engine) forget() {
+	places, details := map[host.Place]bool{}, map[string]bool{worker.EngineDetails: true, "": true}
+	if s := e.worker.Acquire(); s != nil {
+		defer s.Release()
+		s.Places(func(chain, id string, v *worker.Version) bool {
+			places[host.Place{Chain: chain, ID: id, Policy: v.Name, Version: v.Version}] = true
+			details[worker.EngineDetails+v.String()+"."] = true
+			return true
+		})
+	}
+	e.metrics.Keep(func(p host.Place) bool { return places[p] })
+	e.streams.KeepResponses(func(policy string) bool { return details[policy] })
 }
 
 func (e *Engine) update(ctx context.Context, update config.Update) worker.Problems {

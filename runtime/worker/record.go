@@ -30,6 +30,7 @@ func (r *run) note(s *step, outcome telemetry.StepOutcome, took time.Duration, c
 
 // deny notes that the engine answers the request itself.
 func (r *run) deny(out Outcome) {
+	r.answered = true
 	if d := r.decision; d != nil {
 		d.Denied, d.Status, d.Details = true, out.Response.Status, out.Details
 		d.Reason = out.Response.Reason
