@@ -57,6 +57,7 @@ type page struct {
 	handler  http.Handler
 	draining bool
 	streams  telemetry.Streams
+	traces   telemetry.Traces
 }
 
 func newPage(t testing.TB, pprof bool) *page {
@@ -75,7 +76,7 @@ func newPage(t testing.TB, pprof bool) *page {
 		}
 	})
 	metrics := prometheus.NewPedanticRegistry()
-	p.metrics = admin.NewCollector(p.worker, &p.streams)
+	p.metrics = admin.NewCollector(p.worker, &p.streams, &p.traces)
 	metrics.MustRegister(p.metrics)
 	p.handler = admin.NewHandler(admin.Options{
 		Worker: p.worker, Metrics: metrics, Pprof: pprof, Draining: func() bool { return p.draining }, Build: admin.Build{Go: "go1"},

@@ -33,6 +33,10 @@ var (
 	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details, which end in the reason.", "details")
 	requests         = desc("requests_total", "Requests on routes that have a chain, by whether they were answered in the upstream's place or passed.", "route", "chain", "result")
 
+	tracedSent    = desc("traces_sent_total", "Requests whose spans the collector has taken.")
+	tracedFailed  = desc("traces_failed_total", "Requests whose spans could not be sent.")
+	tracedDropped = desc("traces_dropped_total", "Requests whose spans were dropped, since the collector did not keep up.")
+
 	configInfo     = desc("config_info", "The configuration in force.", "version")
 	configLoaded   = desc("config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
 	configUpdates  = desc("config_updates_total", "Configurations that took effect.")
@@ -48,17 +52,21 @@ var (
 type Collector struct {
 	worker  *worker.Worker
 	streams *telemetry.Streams
+	traces  *telemetry.Traces
 }
 
-// NewCollector returns a collector over w and s. Safe for concurrent use.
-func NewCollector(w *worker.Worker, s *telemetry.Streams) *Collector { return &Collector{w, s} }
+// NewCollector returns a collector over w, s and t, which is nil where nothing is
+// traced. Safe for concurrent use.
+func NewCollector(w *worker.Worker, s *telemetry.Streams, t *telemetry.Traces) *Collector {
+	return &Collector{w, s, t}
+}
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		stepCalls, stepSeconds, stepDisagreements, stepAbandoned, stepStarted, configInfo, configLoaded,
 		configUpdates, configRejected, configStale, configWarnings, configRoutes, configChains,
-		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses, requests,
+		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses, requests, tracedSent, tracedFailed, tracedDropped,
 	} {
 		to <- d
 	}
@@ -83,6 +91,11 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	}
 	for details, n := range c.streams.Responses {
 		counter(responses, n, details)
+	}
+	if t := c.traces; t != nil {
+		counter(tracedSent, t.Sent.Load())
+		counter(tracedFailed, t.Failed.Load())
+		counter(tracedDropped, t.Dropped.Load())
 	}
 	counter(configUpdates, st.Updates)
 	counter(configRejected, st.Rejections)

@@ -34,6 +34,7 @@ type Engine struct {
 	worker   *worker.Worker
 	metrics  *host.Metrics
 	tracer   *tracing.Tracer
+	traces   *telemetry.Traces // nil where nothing is traced
 	grpc     *grpc.Server
 	health   *health.Server
 	admin    *http.Server
@@ -62,7 +63,7 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 	e.metrics = host.NewMetrics(logger)
 	e.worker = newWorker(static, registry, logger, e.metrics, recorder)
 	registered := prometheus.NewRegistry()
-	registered.MustRegister(admin.NewCollector(e.worker, &e.streams), e.metrics,
+	registered.MustRegister(admin.NewCollector(e.worker, &e.streams, e.traces), e.metrics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
@@ -198,11 +199,25 @@ func (e *Engine) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closing)
 	defer cancel()
 	err := e.worker.Close(ctx)
-	if e.tracer != nil {
-		err = errors.Join(err, e.tracer.Shutdown(ctx))
-	}
+	e.closeTracer()
 	e.closeListeners()
 	return errors.Join(err, e.admin.Close())
+}
+
+// tracingEnd bounds how long the end of the process waits for a collector.
+const tracingEnd = 2 * time.Second
+
+// closeTracer sends the last spans. That they cannot be sent is no failure of the
+// engine's.
+func (e *Engine) closeTracer() {
+	if e.tracer == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tracingEnd)
+	defer cancel()
+	if err := e.tracer.Shutdown(ctx); err != nil {
+		e.logger.Warn("the last spans were not sent", slog.Any("error", err))
+	}
 }
 
 func (e *Engine) setServing() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/host"
@@ -36,7 +37,15 @@ func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Log
 func (e *Engine) newRecorder() (telemetry.Recorder, error) {
 	var all []telemetry.Recorder
 	if t := e.static.Telemetry.Tracing; t.Endpoint != "" {
-		tracer, err := tracing.New(context.Background(), tracing.Options{Endpoint: t.Endpoint, Insecure: t.Insecure, SampleRatio: t.SampleRatio})
+		instance, err := os.Hostname()
+		if err != nil {
+			e.logger.Warn("spans do not say which instance they are of", slog.Any("error", err))
+		}
+		e.traces = new(telemetry.Traces)
+		tracer, err := tracing.New(context.Background(), tracing.Options{
+			Endpoint: t.Endpoint, Insecure: t.Insecure, SampleRatio: t.SampleRatio,
+			Version: moduleVersion(), Instance: instance, Logger: e.logger, Counts: e.traces,
+		})
 		if err != nil {
 			return nil, err
 		}
