@@ -184,7 +184,7 @@ func (p *problems) status(s int) {
 
 func (p *problems) reason(r string) {
 	if len(r) > maxReason {
-		p.add("reason: %s is longer than %d characters", quote(r), maxReason)
+		p.add("reason: it is longer than %d characters", maxReason)
 	}
 	for i := 0; i < len(r); i++ {
 		if c := r[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
