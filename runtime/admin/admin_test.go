@@ -51,20 +51,22 @@ const definition = `{"apiVersion":"policyengine/v1","name":"key","version":"v1.0
 "parameters":{"type":"object","additionalProperties":false,"properties":{"key":{"type":"string","x-secret":true},"header":{"type":"string","default":"x-key"},"starts":{"type":"boolean"}}}}`
 
 type page struct {
-	*testing.T
+	testing.TB
 	worker   *worker.Worker
+	metrics  *admin.Collector
 	handler  http.Handler
 	draining bool
 	streams  telemetry.Streams
+	traces   telemetry.Traces
 }
 
-func newPage(t *testing.T, pprof bool) *page {
+func newPage(t testing.TB, pprof bool) *page {
 	t.Helper()
 	registry, err := worker.NewRegistry(worker.Entry{Definition: definition, Factory: policy.Define(newKey)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &page{T: t}
+	p := &page{TB: t}
 	p.worker = worker.New(registry, worker.Options{Host: policy.Host{Logger: slog.New(slog.DiscardHandler), Clock: host.Clock{}}})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -74,7 +76,8 @@ func newPage(t *testing.T, pprof bool) *page {
 		}
 	})
 	metrics := prometheus.NewPedanticRegistry()
-	metrics.MustRegister(admin.NewCollector(p.worker, &p.streams))
+	p.metrics = admin.NewCollector(p.worker, &p.streams, &p.traces)
+	metrics.MustRegister(p.metrics)
 	p.handler = admin.NewHandler(admin.Options{
 		Worker: p.worker, Metrics: metrics, Pprof: pprof, Draining: func() bool { return p.draining }, Build: admin.Build{Go: "go1"},
 	})

@@ -30,7 +30,12 @@ var (
 	streamsTakenOver = desc("streams_taken_over_total", "Streams that went on elsewhere since a policy did not come back.")
 	streamsPanics    = desc("panics_total", "Faults of the engine itself; those of policies are in policy_calls_total.")
 	messageSeconds   = desc("message_duration_seconds", "Time from a message of Envoy's to its answer.", "part")
-	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details.", "details")
+	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details, which end in the reason.", "details")
+	requests         = desc("requests_total", "Requests on routes that have a chain, by whether they were answered in the upstream's place or passed.", "route", "chain", "result")
+
+	tracedSent    = desc("traces_sent_total", "Requests whose spans the collector has taken.")
+	tracedFailed  = desc("traces_failed_total", "Requests whose spans could not be sent.")
+	tracedDropped = desc("traces_dropped_total", "Requests whose spans were dropped, since the collector did not keep up.")
 
 	configInfo     = desc("config_info", "The configuration in force.", "version")
 	configLoaded   = desc("config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
@@ -47,17 +52,21 @@ var (
 type Collector struct {
 	worker  *worker.Worker
 	streams *telemetry.Streams
+	traces  *telemetry.Traces
 }
 
-// NewCollector returns a collector over w and s. Safe for concurrent use.
-func NewCollector(w *worker.Worker, s *telemetry.Streams) *Collector { return &Collector{w, s} }
+// NewCollector returns a collector over w, s and t, which is nil where nothing is
+// traced. Safe for concurrent use.
+func NewCollector(w *worker.Worker, s *telemetry.Streams, t *telemetry.Traces) *Collector {
+	return &Collector{w, s, t}
+}
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		stepCalls, stepSeconds, stepDisagreements, stepAbandoned, stepStarted, configInfo, configLoaded,
 		configUpdates, configRejected, configStale, configWarnings, configRoutes, configChains,
-		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses,
+		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses, requests, tracedSent, tracedFailed, tracedDropped,
 	} {
 		to <- d
 	}
@@ -83,6 +92,11 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	for details, n := range c.streams.Responses {
 		counter(responses, n, details)
 	}
+	if t := c.traces; t != nil {
+		counter(tracedSent, t.Sent.Load())
+		counter(tracedFailed, t.Failed.Load())
+		counter(tracedDropped, t.Dropped.Load())
+	}
 	counter(configUpdates, st.Updates)
 	counter(configRejected, st.Rejections)
 	gauge(configStale, boolean(st.Err != nil))
@@ -96,6 +110,11 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	gauge(configWarnings, float64(len(st.Warnings)))
 	gauge(configChains, float64(len(s.Chains())))
 	gauge(configRoutes, float64(s.RouteCount()))
+	for route, chain := range s.Routes {
+		m := s.Requests(route)
+		counter(requests, m.Answered.Load(), route, chain.Name(), "answered")
+		counter(requests, m.Passed.Load(), route, chain.Name(), "passed")
+	}
 	for _, chain := range s.Chains() {
 		for step := range chain.Steps {
 			labels := []string{chain.Name(), step.ID, step.Policy, step.Version, step.Mode.String()}

@@ -32,7 +32,9 @@ type Engine struct {
 	static   config.Engine
 	logger   *slog.Logger
 	worker   *worker.Worker
+	metrics  *host.Metrics
 	tracer   *tracing.Tracer
+	traces   *telemetry.Traces // nil where nothing is traced
 	grpc     *grpc.Server
 	health   *health.Server
 	admin    *http.Server
@@ -65,10 +67,10 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 		e.closeListeners()
 		return nil, err
 	}
-	metrics := host.NewMetrics(logger)
-	e.worker = newWorker(static, registry, logger, metrics, recorder)
+	e.metrics = host.NewMetrics(logger)
+	e.worker = newWorker(static, registry, logger, e.metrics, recorder)
 	registered := prometheus.NewRegistry()
-	registered.MustRegister(admin.NewCollector(e.worker, &e.streams), metrics,
+	registered.MustRegister(admin.NewCollector(e.worker, &e.streams, e.traces), e.metrics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
@@ -201,8 +203,10 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 const (
-	// closing bounds each step of the very end.
-	closing = 5 * time.Second
+	// closing bounds each step of the very end, and tracingEnd the sending of the
+	// last spans.
+	closing    = 5 * time.Second
+	tracingEnd = 2 * time.Second
 	// atOnce does where the process is to end at once.
 	atOnce = 100 * time.Millisecond
 )
@@ -212,13 +216,11 @@ const (
 func (e *Engine) close(kill context.Context) {
 	var err error
 	e.leave()
-	bounded(kill, e.stop)
-	bounded(kill, func(ctx context.Context) {
-		err = e.worker.Close(ctx)
-		if e.tracer != nil {
-			err = errors.Join(err, e.tracer.Shutdown(ctx))
-		}
-	})
+	bounded(kill, closing, e.stop)
+	bounded(kill, closing, func(ctx context.Context) { err = e.worker.Close(ctx) })
+	if e.tracer != nil {
+		bounded(kill, tracingEnd, func(ctx context.Context) { err = errors.Join(err, e.tracer.Shutdown(ctx)) })
+	}
 	// The admin server closes its listener itself, and takes it for an error to
 	// find it closed.
 	err = errors.Join(err, e.admin.Close())
@@ -229,8 +231,8 @@ func (e *Engine) close(kill context.Context) {
 }
 
 // bounded calls f with a context for a step of the end.
-func bounded(kill context.Context, f func(ctx context.Context)) {
-	ctx, cancel := context.WithTimeout(context.Background(), closing)
+func bounded(kill context.Context, limit time.Duration, f func(ctx context.Context)) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	defer context.AfterFunc(kill, func() { time.AfterFunc(atOnce, cancel) })()
 	f(ctx)

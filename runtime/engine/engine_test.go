@@ -43,7 +43,10 @@ type greeterParams struct {
 	Deny  bool   `json:"deny"`
 }
 
-func newGreeter(p greeterParams, _ policy.Host) (*greeter, error) { return &greeter{p}, nil }
+func newGreeter(p greeterParams, h policy.Host) (*greeter, error) {
+	h.Metrics.Gauge("made", "Whether it is made.").Set(1)
+	return &greeter{p}, nil
+}
 
 func (g *greeter) OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
 	if g.p.Deny {
@@ -497,4 +500,42 @@ func TestCounts(t *testing.T) {
 			strings.Contains(page, `policy_engine_immediate_responses_total{details="policy_engine.greeter@v1.0.0.DENIED"} 1`) &&
 			strings.Contains(page, `policy_engine_message_duration_seconds_count{part="request_headers"} 1`)
 	})
+}
+
+// TestMetricsOfWhatIsGone proves that a reload takes the metrics of policies and routes
+// along that it takes away, and that a refused one leaves nothing behind.
+func TestMetricsOfWhatIsGone(t *testing.T) {
+	r := start(t, chains("{deny: true}"), nil)
+	r.waitReady()
+	if _, err := ask(t, r.dial(nil)); err != nil {
+		t.Fatal(err)
+	}
+	shows := func(all ...string) func() bool {
+		return func() bool {
+			_, page := r.page("/metrics")
+			for _, s := range all {
+				s, absent := strings.CutPrefix(s, "!")
+				if strings.Contains(page, s) == absent {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	const (
+		answered = `policy_engine_requests_total{chain="c",result="answered",route="r"} 1`
+		details  = "policy_engine.greeter@v1.0.0.DENIED"
+		own      = `policy_engine_policy_greeter_made{chain="%s",id="greeter",version="v1.0.0"} 1`
+	)
+	mine, theirs := fmt.Sprintf(own, "c"), fmt.Sprintf(own, "d")
+	until(t, "the request to be counted", shows(answered, details, mine))
+	// The policies of d can be made; its route is wrong.
+	r.write(chains("{deny: true}") + "- {name: r2, chain: nowhere}\n" + "onUnknownRoute: deny\n")
+	until(t, "it to be refused", shows("policy_engine_config_rejections_total 1"))
+	r.write(strings.ReplaceAll(chains("{deny: false}"), "name: c\n", "name: d\n"))
+	until(t, "it to be refused", shows("policy_engine_config_rejections_total 2", answered, details, mine, "!"+theirs))
+	r.write("chains:\n- name: c\n  policies: []\nroutes:\n- name: r\n  chain: c\n")
+	until(t, "what is gone to be forgotten", shows(answered, "!"+details, "!"+mine))
+	r.write(strings.ReplaceAll(chains("{deny: true}"), ": r\n", ": r3\n"))
+	until(t, "it to be back", shows(`{chain="c",result="answered",route="r3"} 0`, "!"+answered, "!"+details, mine))
 }

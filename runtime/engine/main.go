@@ -14,9 +14,12 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"go.opentelemetry.io/otel"
+
 	"policyengine.dev/runtime/admin"
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/host"
+	"policyengine.dev/runtime/telemetry/tracing"
 	"policyengine.dev/runtime/worker"
 )
 
@@ -111,6 +114,7 @@ func run(args []string, entries []worker.Entry, signals <-chan os.Signal, stdout
 	// An engine has nothing to do but to serve; what it is given to run on
 	// is its own.
 	slog.SetDefault(logger)
+	otel.SetErrorHandler(tracing.NewErrorLog(logger))
 	defer holdHeap()()
 	e, err := New(static, registry, logger)
 	if err != nil {
@@ -164,12 +168,15 @@ func newLogger(l config.Logs, to io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(to, o))
 }
 
+func moduleVersion() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "unversioned"
+}
+
 // Version says what this binary is: the module's version, where it was built from
 // one, and Go's.
 func Version() string {
-	version := "unversioned"
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
-		version = b.Main.Version
-	}
-	return "policy-engine " + version + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
+	return "policy-engine " + moduleVersion() + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
 }

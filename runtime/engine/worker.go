@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/host"
@@ -36,7 +37,15 @@ func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Log
 func (e *Engine) newRecorder() (telemetry.Recorder, error) {
 	var all []telemetry.Recorder
 	if t := e.static.Telemetry.Tracing; t.Endpoint != "" {
-		tracer, err := tracing.New(context.Background(), tracing.Options{Endpoint: t.Endpoint, Insecure: t.Insecure, SampleRatio: t.SampleRatio})
+		instance, err := os.Hostname()
+		if err != nil {
+			e.logger.Warn("spans do not say which instance they are of", slog.Any("error", err))
+		}
+		e.traces = new(telemetry.Traces)
+		tracer, err := tracing.New(context.Background(), tracing.Options{
+			Endpoint: t.Endpoint, Insecure: t.Insecure, SampleRatio: t.SampleRatio,
+			Version: moduleVersion(), Instance: instance, Logger: e.logger, Counts: e.traces,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -51,6 +60,7 @@ func (e *Engine) newRecorder() (telemetry.Recorder, error) {
 
 // apply puts a configuration in force, or says why not.
 func (e *Engine) apply(ctx context.Context, update config.Update) error {
+	defer e.forget()
 	if err := update.Problems(e.update(ctx, update)); err != nil {
 		e.worker.Refuse(update.Spec.Version, err)
 		// One that is tried again and again is logged when there is news.
@@ -67,6 +77,22 @@ func (e *Engine) apply(ctx context.Context, update config.Update) error {
 		close(e.inForce)
 	}
 	return nil
+}
+
+// forget drops the metrics of what is not in force: of policies that are gone, and of
+// those that a refused configuration has had made.
+func (e *Engine) forget() {
+	places, details := map[host.Place]bool{}, map[string]bool{worker.EngineDetails: true, "": true}
+	if s := e.worker.Acquire(); s != nil {
+		defer s.Release()
+		s.Places(func(chain, id string, v *worker.Version) bool {
+			places[host.Place{Chain: chain, ID: id, Policy: v.Name, Version: v.Version}] = true
+			details[worker.EngineDetails+v.String()+"."] = true
+			return true
+		})
+	}
+	e.metrics.Keep(func(p host.Place) bool { return places[p] })
+	e.streams.KeepResponses(func(policy string) bool { return details[policy] })
 }
 
 func (e *Engine) update(ctx context.Context, update config.Update) worker.Problems {

@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -205,5 +207,32 @@ func TestMetrics(t *testing.T) {
 	m.Keep(func(p host.Place) bool { return p.ID == "i" })
 	if got := gather(t, m); strings.Contains(got, "v2.0.0") {
 		t.Error("the metrics of a place that is gone are still there")
+	}
+	// Of a policy that is gone not even the name is left, so that another version
+	// may make it anew.
+	m.Keep(func(host.Place) bool { return false })
+	m.For(host.Place{Chain: "c", ID: "i", Policy: "rate-limit", Version: "v3.0.0"}).Gauge("hits_total", "").Set(1)
+	if got := gather(t, m); !strings.Contains(got, "v3.0.0") {
+		t.Errorf("lacks what was made anew: %s", got)
+	}
+}
+
+// TestMetricsAreBounded proves that a policy that makes up labels fills neither the
+// memory nor the log, and leaves others theirs.
+func TestMetricsAreBounded(t *testing.T) {
+	var log bytes.Buffer
+	m := host.NewMetrics(slog.New(slog.NewTextHandler(&log, nil)))
+	bad := m.For(host.Place{Chain: "c", ID: "i", Policy: "bad", Version: "v1.0.0"})
+	for i := range 3000 {
+		bad.Counter("seen_total", "Seen.", policy.Label{Name: "user", Value: strconv.Itoa(i)}).Add(1)
+	}
+	bad.Counter("seen_total", "Seen.", policy.Label{Name: "user", Value: "0"}).Add(1)
+	m.For(host.Place{Chain: "c", ID: "j", Policy: "good", Version: "v1.0.0"}).Counter("seen_total", "Seen.").Add(1)
+	got := gather(t, m)
+	if n := strings.Count(got, `name:"user"`); n != 1000 || !strings.Contains(got, "policy_engine_policy_good_seen_total") {
+		t.Errorf("%d metrics are exposed", n)
+	}
+	if n := strings.Count(log.String(), "more metrics"); n != 1 {
+		t.Errorf("%d complaints", n)
 	}
 }

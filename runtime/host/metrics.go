@@ -21,6 +21,8 @@ type Metrics struct {
 	families map[string]family
 	// handles belong to a place in a chain, and go when it does.
 	handles map[Place]map[string]prometheus.Metric
+	// full are the places that wanted more of them than there may be.
+	full map[Place]bool
 }
 
 // Place is where a policy stands.
@@ -30,11 +32,12 @@ type Place struct{ Chain, ID, Policy, Version string }
 type family struct {
 	kind, help string
 	labels     string
+	policy     string
 }
 
 // NewMetrics returns metrics without any. What policies do wrong goes to logger.
 func NewMetrics(logger *slog.Logger) *Metrics {
-	return &Metrics{logger: logger, families: map[string]family{}, handles: map[Place]map[string]prometheus.Metric{}}
+	return &Metrics{logger: logger, families: map[string]family{}, handles: map[Place]map[string]prometheus.Metric{}, full: map[Place]bool{}}
 }
 
 // For returns the metrics of one policy at its place.
@@ -45,12 +48,25 @@ func (m *Metrics) For(p Place) policy.Metrics { return placed{m, p} }
 func (m *Metrics) Keep(keep func(Place) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	policies := map[string]bool{}
 	for p := range m.handles {
-		if !keep(p) {
+		if keep(p) {
+			policies[p.Policy] = true
+		} else {
 			delete(m.handles, p)
+			delete(m.full, p)
+		}
+	}
+	for name, f := range m.families {
+		if !policies[f.policy] {
+			delete(m.families, name)
 		}
 	}
 }
+
+// maxHandles bounds the metrics of one policy at its place: a policy could make up a
+// label's value for every request.
+const maxHandles = 1000
 
 // Describe implements prometheus.Collector. Describing nothing makes the collector
 // unchecked: what there is depends on the configuration.
@@ -112,7 +128,15 @@ func handle[M prometheus.Metric](p placed, kind, name, help string, labels []pol
 	if h, ok := p.handles[p.place][key].(M); ok {
 		return h
 	}
-	want := family{kind, help, strings.Join(names, ",")}
+	want := family{kind, help, strings.Join(names, ","), p.place.Policy}
+	if n := len(p.handles[p.place]); n >= maxHandles {
+		if !p.full[p.place] {
+			p.full[p.place] = true
+			p.logger.Warn("a policy makes more metrics than are exposed; further ones count for nobody",
+				slog.String("policy", p.place.Policy+"@"+p.place.Version), slog.String("chain", p.place.Chain), slog.Int("exposed", n))
+		}
+		return create("invalid", "", nil)
+	}
 	have, known := p.families[fq]
 	if !known {
 		have = want

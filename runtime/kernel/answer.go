@@ -96,7 +96,7 @@ func (st *stream) pass() verdict {
 		s = &st.response
 	}
 	st.reply.Reset(m.Kind)
-	if (m.Kind == wire.RequestBody || m.Kind == wire.ResponseBody) && s.shown.body == wire.BodyFullDuplex {
+	if (m.Kind == wire.RequestBody || m.Kind == wire.ResponseBody) && s.shown.Body == wire.BodyFullDuplex {
 		if err := st.sendPieces(m.Kind, m.Body, m.EndOfStream); err != nil {
 			return st.closed(err)
 		}
@@ -128,7 +128,7 @@ func (st *stream) answerHeaders(s *side) error {
 	if st.override != nil && kind == wire.RequestHeaders {
 		st.reply.Override(st.override)
 		st.override = nil
-		if s.shown.body == wire.BodyStreamed || s.shown.body == wire.BodyFullDuplex {
+		if s.shown.Body == wire.BodyStreamed || s.shown.Body == wire.BodyFullDuplex {
 			if err := st.dropLength(s); err != nil {
 				return err
 			}
@@ -173,7 +173,7 @@ func (st *stream) answerBody(s *side) error {
 	_, body := st.bodyOf(s.base)
 	ran := st.steps > 0
 	switch {
-	case s.shown.body == wire.BodyFullDuplex:
+	case s.shown.Body == wire.BodyFullDuplex:
 		if s.gathering {
 			if !ran {
 				if s.bodyPhases() != 0 {
@@ -260,7 +260,7 @@ func (st *stream) answerTrailers(s *side) error {
 	bodyRan := st.steps > 0 && st.agenda[0] != s.base+toTrailers
 	switch {
 	case !bodyRan:
-	case s.gathering && s.shown.body == wire.BodyFullDuplex:
+	case s.gathering && s.shown.Body == wire.BodyFullDuplex:
 		if len(s.gathered) == 0 && body.Changed && len(body.Bytes) > 0 {
 			// To Envoy a body that it has not begun to send is spurious.
 			return errCannot
@@ -277,7 +277,7 @@ func (st *stream) answerTrailers(s *side) error {
 		if changed || body.Changed && len(body.Bytes) > 0 {
 			return errCannot
 		}
-	case s.shown.body == wire.BodyFullDuplex:
+	case s.shown.Body == wire.BodyFullDuplex:
 		kind := wire.RequestBody
 		if s.base.IsResponse() {
 			kind = wire.ResponseBody

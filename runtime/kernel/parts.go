@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"policyengine.dev/runtime/kernel/coding"
+	"policyengine.dev/runtime/kernel/demand"
 	"policyengine.dev/runtime/kernel/wire"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/exchange"
@@ -69,12 +70,12 @@ func (st *stream) route() (string, bool) {
 // setShown notes what the filter shows, before any override.
 func (st *stream) setShown(a *allowance) {
 	m, s := &st.in, &a.settings
-	st.request.shown = shown{headers: true, body: m.Protocol.RequestBody, trailers: s.RequestTrailers}
-	st.response.shown = shown{headers: !s.SkipResponseHeaders, body: m.Protocol.ResponseBody, trailers: s.ResponseTrailers}
+	st.request.shown = demand.Side{Headers: true, Body: m.Protocol.RequestBody, Trailers: s.RequestTrailers}
+	st.response.shown = demand.Side{Headers: !s.SkipResponseHeaders, Body: m.Protocol.ResponseBody, Trailers: s.ResponseTrailers}
 	for _, side := range []*side{&st.request, &st.response} {
-		if side.shown.body == wire.BodyFullDuplex {
+		if side.shown.Body == wire.BodyFullDuplex {
 			// Envoy accepts full duplex only with trailers.
-			side.shown.trailers = true
+			side.shown.Trailers = true
 		}
 	}
 }
@@ -85,18 +86,18 @@ func (st *stream) fit() bool {
 	request, response := st.plan.request, st.plan.response
 	if st.in.EndOfStream {
 		// Nothing more comes of the request: all of it runs now.
-		request = demand{}
+		request = demand.Side{}
 	}
-	met := request.met(st.request.shown) && response.met(st.response.shown)
+	met := request.Met(st.request.shown) && response.Met(st.response.shown)
 	if !st.observing && (!met || st.excess(request, response)) && st.mayOverride() {
-		if request.body == wire.BodyFullDuplex && !st.hasBody() {
+		if request.Body == wire.BodyFullDuplex && !st.hasBody() {
 			// Envoy would never send the end of a body that turns out to be
 			// empty. Pieces are held back by emptying them instead, which
 			// works for all but messages with trailers.
-			request.body = wire.BodyStreamed
+			request.Body = wire.BodyStreamed
 		}
 		st.override = override(request, response)
-		st.request.shown, st.response.shown = request.exact(), response.exact()
+		st.request.shown, st.response.shown = request, response
 		met = true
 	}
 	st.request.settle(request)
@@ -106,12 +107,12 @@ func (st *stream) fit() bool {
 
 // excess reports whether Envoy would send bodies that nobody wants, on a stream that
 // has to stay open for something else.
-func (st *stream) excess(request, response demand) bool {
-	if st.response.shown.body != response.body && response.headers {
+func (st *stream) excess(request, response demand.Side) bool {
+	if st.response.shown.Body != response.Body && response.Headers {
 		return true
 	}
-	more := !st.in.EndOfStream && (response.headers || request.body != wire.BodyNone)
-	return more && st.request.shown.body != request.body
+	more := !st.in.EndOfStream && (response.Headers || request.Body != wire.BodyNone)
+	return more && st.request.shown.Body != request.Body
 }
 
 // hasBody reports whether the request is known to have a body with something in it.

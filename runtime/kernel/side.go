@@ -5,6 +5,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"policyengine.dev/runtime/kernel/coding"
+	"policyengine.dev/runtime/kernel/demand"
 	"policyengine.dev/runtime/kernel/wire"
 	"policyengine.dev/sdk/policy"
 )
@@ -14,7 +15,7 @@ type side struct {
 	// base is the direction's headers phase.
 	base policy.Phase
 	// shown is what Envoy shows of it.
-	shown shown
+	shown demand.Side
 	// pending are the chain's phases that have not run and may still.
 	pending policy.PhaseSet
 	at      progress
@@ -73,9 +74,9 @@ func (s *side) accept(m *wire.Message) error {
 }
 
 // settle notes how the body comes, now that it is settled what is shown.
-func (s *side) settle(d demand) {
-	s.whole = d.body == wire.BodyBuffered || s.shown.body == wire.BodyBuffered
-	s.gathering = d.body == wire.BodyBuffered && s.shown.body != wire.BodyBuffered
+func (s *side) settle(d demand.Side) {
+	s.whole = d.Body == wire.BodyBuffered || s.shown.Body == wire.BodyBuffered
+	s.gathering = d.Body == wire.BodyBuffered && s.shown.Body != wire.BodyBuffered
 }
 
 // bodyPhases are the direction's phases that need the body.
@@ -85,4 +86,4 @@ func (s *side) bodyPhases() policy.PhaseSet {
 
 // open reports that Envoy waits for a body in full duplex, of which what has been
 // sent is lost if the stream ends.
-func (s *side) open() bool { return s.shown.body == wire.BodyFullDuplex && s.at != atEnd }
+func (s *side) open() bool { return s.shown.Body == wire.BodyFullDuplex && s.at != atEnd }

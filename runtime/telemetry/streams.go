@@ -1,15 +1,21 @@
 package telemetry
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 )
 
-// maxDetails bounds how many different details are told apart: a policy could make up
-// a new reason for every request.
-const maxDetails = 1000
+// A policy could make up a new reason for every request. maxDetails bounds how many
+// different details are told apart, and maxOfPolicy those of one policy, so that it
+// does not crowd out the others'.
+const (
+	maxDetails  = 2000
+	maxOfPolicy = 100
+)
 
-// OtherDetails stands for details beyond that bound.
+// OtherDetails stands for details beyond these bounds: by itself, or as the reason of
+// the policy that has too many.
 const OtherDetails = "other"
 
 // Streams counts what the kernel does. The zero value is empty. Safe for concurrent
@@ -31,7 +37,11 @@ type Streams struct {
 
 	// responses has a count (*atomic.Uint64) for each details.
 	responses sync.Map
-	different atomic.Int64
+	// mu guards what bounds them: how many details there are, of each policy
+	// (what its details begin with) and altogether.
+	mu        sync.Mutex
+	ofPolicy  map[string]int
+	different int
 }
 
 // PartCount is the number of parts of an exchange that the proxy tells of.
@@ -48,14 +58,50 @@ var PartNames = [PartCount]string{
 func (s *Streams) Responded(details string) {
 	n, known := s.responses.Load(details)
 	if !known {
-		if s.different.Load() >= maxDetails {
-			details = OtherDetails
-		}
-		if n, known = s.responses.LoadOrStore(details, new(atomic.Uint64)); !known {
-			s.different.Add(1)
-		}
+		n = s.first(details)
 	}
 	n.(*atomic.Uint64).Add(1)
+}
+
+// first returns the count for details that have none.
+func (s *Streams) first(details string) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of := policyOf(details)
+	if s.ofPolicy[of] >= maxOfPolicy {
+		details = of + OtherDetails
+	}
+	if s.different >= maxDetails {
+		details = OtherDetails
+	}
+	n, known := s.responses.LoadOrStore(details, new(atomic.Uint64))
+	if !known {
+		if s.ofPolicy == nil {
+			s.ofPolicy = map[string]int{}
+		}
+		s.ofPolicy[policyOf(details)]++
+		s.different++
+	}
+	return n
+}
+
+// policyOf is what the details of all answers of a policy begin with.
+func policyOf(details string) string { return details[:strings.LastIndexByte(details, '.')+1] }
+
+// KeepResponses drops the counts of the policies for which keep is false. It is asked
+// with what a policy's details begin with, up to the reason.
+func (s *Streams) KeepResponses(keep func(policy string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for details := range s.Responses {
+		if of := policyOf(details); !keep(of) {
+			s.responses.Delete(details)
+			s.different--
+			if s.ofPolicy[of]--; s.ofPolicy[of] == 0 {
+				delete(s.ofPolicy, of)
+			}
+		}
+	}
 }
 
 // Responses calls yield with each details and its count, in no order.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,25 +29,71 @@ func TestLatency(t *testing.T) {
 
 func TestObservingAllocatesNothing(t *testing.T) {
 	var s telemetry.Step
+	var route telemetry.Route
+	var streams telemetry.Streams
+	streams.Responded("policy_engine.p@v1.NO")
+	if n := testing.AllocsPerRun(100, func() { route.Observe(true); streams.Responded("policy_engine.p@v1.NO") }); n != 0 {
+		t.Errorf("%v allocations for a request", n)
+	}
 	if n := testing.AllocsPerRun(100, func() { s.Observe(policy.RequestHeaders, telemetry.Mutated, time.Millisecond) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-// TestStreamsAreBounded proves that a policy that makes up reasons cannot fill the
-// memory.
-func TestStreamsAreBounded(t *testing.T) {
-	var s telemetry.Streams
-	for i := range 3000 {
-		s.Responded("policy_engine.p@v1.MADE_UP_" + strconv.Itoa(i))
-	}
-	s.Responded("policy_engine.p@v1.MADE_UP_0")
+func responses(s *telemetry.Streams) map[string]uint64 {
 	counts := map[string]uint64{}
 	for details, n := range s.Responses {
 		counts[details] = n
 	}
-	if len(counts) > 1001 || counts["policy_engine.p@v1.MADE_UP_0"] != 2 || counts[telemetry.OtherDetails] != 2000 {
-		t.Errorf("%d details, %d others", len(counts), counts[telemetry.OtherDetails])
+	return counts
+}
+
+// TestStreamsAreBounded proves that a policy that makes up reasons can neither fill the
+// memory nor take the room of others, from several goroutines at once.
+func TestStreamsAreBounded(t *testing.T) {
+	var s telemetry.Streams
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for i := range 3000 {
+				s.Responded("policy_engine.p@v1.0.0.MADE_UP_" + strconv.Itoa(i))
+			}
+		})
+	}
+	all.Wait()
+	s.Responded("policy_engine.other@v1.0.0.NO")
+	counts := responses(&s)
+	total := uint64(0)
+	for _, n := range counts {
+		total += n
+	}
+	if len(counts) != 102 || total != 12001 || counts["policy_engine.p@v1.0.0.other"] != 12000-4*100 || counts["policy_engine.other@v1.0.0.NO"] != 1 {
+		t.Errorf("%d details, %d answers, %d others", len(counts), total, counts["policy_engine.p@v1.0.0.other"])
+	}
+	for i := range 3000 {
+		s.Responded("policy_engine.p" + strconv.Itoa(i) + "@v1.0.0.NO")
+	}
+	if counts := responses(&s); len(counts) != 2001 || counts[telemetry.OtherDetails] == 0 {
+		t.Errorf("%d details of many policies, %d others", len(counts), counts[telemetry.OtherDetails])
+	}
+}
+
+// TestKeepResponses proves that the details of policies that are gone make room for
+// those of others.
+func TestKeepResponses(t *testing.T) {
+	var s telemetry.Streams
+	for i := range 200 {
+		s.Responded("policy_engine.gone@v1.0.0.MADE_UP_" + strconv.Itoa(i))
+	}
+	s.Responded("policy_engine.stays@v1.0.0.NO")
+	s.Responded("policy_engine.ROUTE_UNKNOWN")
+	s.KeepResponses(func(policy string) bool { return policy != "policy_engine.gone@v1.0.0." })
+	if counts := responses(&s); len(counts) != 2 || counts["policy_engine.ROUTE_UNKNOWN"] != 1 || counts["policy_engine.stays@v1.0.0.NO"] != 1 {
+		t.Errorf("%v", counts)
+	}
+	s.Responded("policy_engine.gone@v1.0.0.BACK")
+	if counts := responses(&s); counts["policy_engine.gone@v1.0.0.BACK"] != 1 {
+		t.Errorf("%v", counts)
 	}
 }
 

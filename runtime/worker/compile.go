@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/expr"
@@ -34,6 +35,35 @@ type compilation struct {
 	fresh    []*instance
 	required map[*instance]bool
 	places   map[*instance]string
+	// metrics and requests are those of the snapshot. What is in force already
+	// goes on counting; what is not in the snapshot is forgotten with it.
+	metrics  map[metricsKey]*telemetry.Step
+	requests map[requestsKey]*telemetry.Route
+}
+
+// stepMetrics returns the metrics of a step, the same ones over reloads.
+func (c *compilation) stepMetrics(key metricsKey) *telemetry.Step {
+	c.worker.mu.Lock()
+	m := c.worker.metrics[key]
+	c.worker.mu.Unlock()
+	if m == nil {
+		m = new(telemetry.Step)
+	}
+	c.metrics[key] = m
+	return m
+}
+
+// routeMetrics returns the counts of a route with its chain, the same ones over
+// reloads.
+func (c *compilation) routeMetrics(key requestsKey) *telemetry.Route {
+	c.worker.mu.Lock()
+	m := c.worker.requests[key]
+	c.worker.mu.Unlock()
+	if m == nil {
+		m = new(telemetry.Route)
+	}
+	c.requests[key] = m
+	return m
 }
 
 func (c *compilation) problem(path, message, remedy string) {
@@ -61,10 +91,15 @@ func (c *compilation) discard() {
 // compile checks all of a Spec and makes a snapshot of it, without I/O.
 func (w *Worker) compile(spec Spec) *compilation {
 	c := &compilation{
-		worker:   w,
-		snapshot: &Snapshot{version: spec.Version, routes: make(map[string]*Chain, len(spec.Routes)), unknown: spec.OnUnknownRoute, worker: w},
+		worker: w,
+		snapshot: &Snapshot{
+			version: spec.Version, unknown: spec.OnUnknownRoute, worker: w,
+			routes: make(map[string]*Chain, len(spec.Routes)), requests: make(map[string]*telemetry.Route, len(spec.Routes)),
+		},
 		required: map[*instance]bool{},
 		places:   map[*instance]string{},
+		metrics:  map[metricsKey]*telemetry.Step{},
+		requests: map[requestsKey]*telemetry.Route{},
 	}
 	if len(spec.Chains) > MaxChains {
 		c.problem("chains", fmt.Sprintf("%d chains", len(spec.Chains)), fmt.Sprintf("at most %d", MaxChains))
@@ -109,6 +144,7 @@ func (c *compilation) routes(routes []RouteSpec, chains map[string]*Chain) {
 		}
 		used[r.Chain] = true
 		c.snapshot.routes[r.Name] = chain
+		c.snapshot.requests[r.Name] = c.routeMetrics(requestsKey{r.Name, r.Chain})
 	}
 	for i, chain := range c.snapshot.chains {
 		if !used[chain.name] && chain.name != "" {
@@ -205,7 +241,7 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 	if ps.Required {
 		b.required[s.instance] = true
 	}
-	s.metrics = b.worker.stepMetrics(metricsKey{s.instance.identity, v.Version, ps.Mode, onReject})
+	s.metrics = b.stepMetrics(metricsKey{s.instance.identity, v.Version, ps.Mode, onReject})
 	s.index = len(b.chain.steps)
 	b.chain.steps = append(b.chain.steps, s)
 	b.paths = append(b.paths, path)

@@ -97,8 +97,11 @@ var responses = func() (all [ReasonCount]*policy.ImmediateResponse) {
 // shared and must not be modified.
 func (r Reason) Response() *policy.ImmediateResponse { return responses[r] }
 
-// detailsPrefix begins Envoy's response code details of every answer of the engine.
-const detailsPrefix = "policy_engine."
+// EngineDetails begins Envoy's response code details of every answer of the engine. A
+// policy's name and version, as in "jwt-validation@v2.0.0.", follow where it was one.
+const EngineDetails = "policy_engine."
+
+const detailsPrefix = EngineDetails
 
 var reasonDetails = func() (all [ReasonCount]string) {
 	for i := range all {

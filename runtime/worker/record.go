@@ -30,6 +30,7 @@ func (r *run) note(s *step, outcome telemetry.StepOutcome, took time.Duration, c
 
 // deny notes that the engine answers the request itself.
 func (r *run) deny(out Outcome) {
+	r.answered = true
 	if d := r.decision; d != nil {
 		d.Denied, d.Status, d.Details = true, out.Response.Status, out.Details
 		d.Reason = out.Response.Reason
@@ -42,6 +43,8 @@ func (r *run) record(to telemetry.Recorder) {
 	r.decision = nil
 	req := &r.x.Request
 	d.Route, d.Method, d.Authority = r.x.Route, req.Method, req.Authority
+	// In front of an @ there may be a password.
+	d.Authority = d.Authority[strings.LastIndexByte(d.Authority, '@')+1:]
 	d.Path, _, _ = strings.Cut(req.Path, "?")
 	d.RequestID, _ = req.Headers.Get("x-request-id")
 	// Envoy tells its own span with the stream only where its tracing is on.

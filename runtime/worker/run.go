@@ -31,6 +31,8 @@ type run struct {
 	began int64
 	// shadow has every step run in shadow mode.
 	shadow bool
+	// answered says that the exchange ended with an answer of the engine's.
+	answered bool
 
 	request, requestShadow   policy.RequestContext
 	response, responseShadow policy.ResponseContext
@@ -137,12 +139,15 @@ func (r *run) Needs() Needs {
 // End implements [Executor].
 func (r *run) End() {
 	w := r.chain.snapshot.worker
+	if m := r.chain.snapshot.requests[r.x.Route]; m != nil {
+		m.Observe(r.answered)
+	}
 	if r.decision != nil {
 		r.record(w.options.Recorder)
 	}
 	r.x.Reset()
 	r.chain, r.ctx, r.resumer, r.rejection, r.steps = nil, nil, nil, nil, nil
-	r.shadow = false
+	r.shadow, r.answered = false, false
 	r.stepCtx.reset(context.Background(), 0)
 	clear(r.chunks)
 	r.chunks = r.chunks[:0]
@@ -331,7 +336,7 @@ func (r *run) takeOver() {
 	r.part(s)
 
 	n := snapshot.worker.newRun()
-	n.chain, n.began, n.shadow = r.chain, r.began, r.shadow
+	n.chain, n.began, n.shadow, n.answered = r.chain, r.began, r.shadow, r.answered
 	n.x = *r.x.Clone()
 	n.verdicts = append([]verdict(nil), r.verdicts...)
 	n.chunks = append([]chunkState(nil), r.chunks...)

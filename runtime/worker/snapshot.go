@@ -17,6 +17,7 @@ type Snapshot struct {
 	version   string
 	loaded    time.Time
 	routes    map[string]*Chain
+	requests  map[string]*telemetry.Route // by route
 	chains    []*Chain
 	unknown   UnknownRoute
 	instances []*instance
@@ -51,6 +52,20 @@ func (s *Snapshot) Routes(yield func(route string, c *Chain) bool) {
 		}
 	}
 }
+
+// Places calls yield with the place and version of every policy, those that are
+// disabled included.
+func (s *Snapshot) Places(yield func(chain, id string, v *Version) bool) {
+	for _, in := range s.instances {
+		if !yield(in.chain, in.id, in.version) {
+			return
+		}
+	}
+}
+
+// Requests is what is counted of the requests on a route, or nil where it has no
+// chain.
+func (s *Snapshot) Requests(route string) *telemetry.Route { return s.requests[route] }
 
 // RouteCount is how many routes have a chain.
 func (s *Snapshot) RouteCount() int { return len(s.routes) }

@@ -49,9 +49,11 @@ type Worker struct {
 	// mu guards which snapshots use which instances.
 	mu        sync.Mutex
 	instances map[identity]*instance
-	metrics   map[metricsKey]*telemetry.Step
-	closing   sync.WaitGroup
-	status    Status
+	// metrics and requests are of what is in force.
+	metrics  map[metricsKey]*telemetry.Step
+	requests map[requestsKey]*telemetry.Route
+	closing  sync.WaitGroup
+	status   Status
 }
 
 // metricsKey is what one set of step metrics stands for. Metrics outlive reloads.
@@ -61,6 +63,9 @@ type metricsKey struct {
 	mode     Mode
 	onReject bool
 }
+
+// requestsKey is what one count of requests stands for.
+type requestsKey struct{ route, chain string }
 
 // Status is what is known of the configuration.
 type Status struct {
@@ -92,7 +97,6 @@ func New(registry *Registry, options Options) *Worker {
 		options:   options,
 		watchdog:  newWatchdog(),
 		instances: map[identity]*instance{},
-		metrics:   map[metricsKey]*telemetry.Step{},
 	}
 }
 
@@ -193,6 +197,7 @@ func (w *Worker) swap(c *compilation) {
 		in.snapshots++
 		w.instances[in.identity] = in
 	}
+	w.metrics, w.requests = c.metrics, c.requests
 	w.status.Version, w.status.Loaded, w.status.Warnings = s.version, s.loaded, c.warnings
 	w.status.Rejected, w.status.RejectedAt, w.status.Err = "", time.Time{}, nil
 	w.status.Updates++
@@ -254,16 +259,4 @@ func (w *Worker) hostFor(chain, id string, v *Version) policy.Host {
 	h := w.options.Host
 	h.Logger = h.Logger.With(slog.String("chain", chain), slog.String("policy", v.String()), slog.String("id", id))
 	return h
-}
-
-// stepMetrics returns the metrics of a step, the same ones over reloads.
-func (w *Worker) stepMetrics(key metricsKey) *telemetry.Step {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	m := w.metrics[key]
-	if m == nil {
-		m = new(telemetry.Step)
-		w.metrics[key] = m
-	}
-	return m
 }

@@ -10,6 +10,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -23,6 +26,10 @@ import (
 )
 
 // Options say where spans go.
+//
+// The exporter also heeds OpenTelemetry's own variables of the environment, such as
+// OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_CERTIFICATE, and the resource
+// OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, which win over what is here.
 type Options struct {
 	// Endpoint is host:port of an OTLP collector over gRPC.
 	Endpoint string
@@ -31,18 +38,50 @@ type Options struct {
 	// SampleRatio is the part of the exchanges without a sampled parent that is
 	// traced, from 0 to 1. Those with one follow it.
 	SampleRatio float64
-	// Service is service.name; empty counts as "policy-engine".
-	Service string
+	// Service, Version and Instance are service.name, service.version and
+	// service.instance.id. An empty Service counts as "policy-engine"; the others
+	// are left out where they are empty.
+	Service, Version, Instance string
+	// Logger is told, at a bounded rate, when spans cannot be sent; nil drops it.
+	Logger *slog.Logger
+	// Counts is what became of exchanges; nil counts for nobody.
+	Counts *telemetry.Traces
 }
+
+// Bounds. What a collector does not take in time is dropped, so that neither memory nor
+// requests nor the end of the process depend on it.
+const (
+	maxQueue      = 2048 // exchanges that wait
+	maxBatch      = 512  // spans that are sent at once
+	sendInterval  = time.Second
+	exportTimeout = 10 * time.Second
+)
 
 // Tracer records decisions as spans. Safe for concurrent use. Shut it down.
 type Tracer struct {
+	exporter sdktrace.SpanExporter
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
+	counts   *telemetry.Traces
+	errors   *ErrorLog
+
+	queue   chan *telemetry.Decision
+	flush   chan chan struct{}
+	stop    sync.Once
+	stopped chan struct{} // closed: send what is there, and end
+	done    chan struct{}
+	// sending ends exports when there is no more time.
+	sending context.Context
+	abort   context.CancelFunc
+
+	// batch are spans that have ended, used by the goroutine of run alone.
+	batch []sdktrace.ReadOnlySpan
+	// exchanges is how many exchanges they are of.
+	exchanges uint64
 }
 
 // New returns a tracer to an OTLP collector. It does not wait for the collector:
-// spans are kept, within bounds, and dropped beyond them.
+// decisions are kept, within bounds, and dropped beyond them.
 func New(ctx context.Context, o Options) (*Tracer, error) {
 	if o.SampleRatio < 0 || o.SampleRatio > 1 {
 		return nil, fmt.Errorf("setting up tracing: a sample ratio of %v is not between 0 and 1", o.SampleRatio)
@@ -55,30 +94,165 @@ func New(ctx context.Context, o Options) (*Tracer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up tracing: %w", err)
 	}
-	return NewWith(sdktrace.NewBatchSpanProcessor(exporter), o), nil
+	return NewWith(exporter, o), nil
 }
 
-// NewWith returns a tracer whose spans go to a processor, for tests. Of o it uses
-// SampleRatio and Service.
-func NewWith(processor sdktrace.SpanProcessor, o Options) *Tracer {
+// NewWith returns a tracer whose spans go to an exporter. Of o it does not use Endpoint
+// and Insecure.
+func NewWith(exporter sdktrace.SpanExporter, o Options) *Tracer {
+	if o.Counts == nil {
+		o.Counts = new(telemetry.Traces)
+	}
+	t := &Tracer{
+		exporter: exporter, counts: o.Counts, errors: NewErrorLog(o.Logger),
+		queue: make(chan *telemetry.Decision, maxQueue), flush: make(chan chan struct{}),
+		stopped: make(chan struct{}), done: make(chan struct{}),
+	}
+	t.sending, t.abort = context.WithCancel(context.Background())
+	t.provider = sdktrace.NewTracerProvider(
+		sdktrace.WithSpanProcessor(ended{t}),
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(o.SampleRatio))),
+		sdktrace.WithResource(resourceOf(o)),
+	)
+	t.tracer = t.provider.Tracer("policyengine.dev/runtime")
+	go t.run()
+	return t
+}
+
+func resourceOf(o Options) *resource.Resource {
 	if o.Service == "" {
 		o.Service = "policy-engine"
 	}
-	p := sdktrace.NewTracerProvider(
-		sdktrace.WithSpanProcessor(processor),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(o.SampleRatio))),
-		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", o.Service))),
-	)
-	return &Tracer{provider: p, tracer: p.Tracer("policyengine.dev/runtime")}
+	attributes := []attribute.KeyValue{attribute.String("service.name", o.Service)}
+	if o.Version != "" {
+		attributes = append(attributes, attribute.String("service.version", o.Version))
+	}
+	if o.Instance != "" {
+		attributes = append(attributes, attribute.String("service.instance.id", o.Instance))
+	}
+	own := resource.NewSchemaless(attributes...)
+	merged, err := resource.Merge(own, resource.Environment())
+	if err != nil {
+		return own // the environment's has another schema
+	}
+	return merged
 }
 
-// Shutdown sends what is left.
-func (t *Tracer) Shutdown(ctx context.Context) error {
-	if err := t.provider.Shutdown(ctx); err != nil {
-		return errors.Join(errors.New("shutting down tracing"), err)
+// Record implements telemetry.Recorder. It never waits: where the collector does not
+// keep up, the decision is dropped and counted.
+func (t *Tracer) Record(d *telemetry.Decision) {
+	select {
+	case t.queue <- d:
+	default:
+		t.counts.Dropped.Add(1)
 	}
-	return nil
 }
+
+// run makes spans of decisions and sends them, away from the request path.
+func (t *Tracer) run() {
+	defer close(t.done)
+	tick := time.NewTicker(sendInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case d := <-t.queue:
+			t.add(d)
+		case <-tick.C:
+			t.send()
+		case flushed := <-t.flush:
+			t.drain()
+			close(flushed)
+		case <-t.stopped:
+			t.drain()
+			return
+		}
+	}
+}
+
+func (t *Tracer) add(d *telemetry.Decision) {
+	before := len(t.batch)
+	t.record(d)
+	if len(t.batch) > before {
+		t.exchanges++
+	}
+	if len(t.batch) >= maxBatch {
+		t.send()
+	}
+}
+
+func (t *Tracer) drain() {
+	for {
+		select {
+		case d := <-t.queue:
+			t.add(d)
+		default:
+			t.send()
+			return
+		}
+	}
+}
+
+// send exports the spans that have ended.
+func (t *Tracer) send() {
+	if len(t.batch) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.sending, exportTimeout)
+	defer cancel()
+	if err := t.exporter.ExportSpans(ctx, t.batch); err != nil {
+		t.counts.Failed.Add(t.exchanges)
+		t.errors.Handle(fmt.Errorf("sending spans: %w", err))
+	} else {
+		t.counts.Sent.Add(t.exchanges)
+	}
+	clear(t.batch)
+	t.batch, t.exchanges = t.batch[:0], 0
+}
+
+// Flush sends what there is, and returns when that has been tried or ctx ends.
+func (t *Tracer) Flush(ctx context.Context) {
+	flushed := make(chan struct{})
+	select {
+	case t.flush <- flushed:
+	case <-t.done:
+		return
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-flushed:
+	case <-ctx.Done():
+	}
+}
+
+// Shutdown sends what is left, for as long as ctx allows. An error says that not all
+// of it could be sent in time.
+func (t *Tracer) Shutdown(ctx context.Context) error {
+	t.stop.Do(func() { close(t.stopped) })
+	var err error
+	select {
+	case <-t.done:
+	case <-ctx.Done():
+		err = fmt.Errorf("sending the last spans: %w", ctx.Err())
+	}
+	t.abort()
+	<-t.done // at once: every export has been ended
+	t.counts.Dropped.Add(uint64(len(t.queue)))
+	return errors.Join(err, t.exporter.Shutdown(ctx), t.provider.Shutdown(ctx))
+}
+
+// ended takes spans that have ended. Its methods are called on run's goroutine.
+type ended struct{ t *Tracer }
+
+func (ended) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+
+func (e ended) OnEnd(s sdktrace.ReadOnlySpan) {
+	if s.SpanContext().IsSampled() {
+		e.t.batch = append(e.t.batch, s)
+	}
+}
+func (ended) Shutdown(context.Context) error   { return nil }
+func (ended) ForceFlush(context.Context) error { return nil }
 
 var propagator propagation.TraceContext
 
@@ -97,8 +271,8 @@ func (c carrier) Get(key string) string {
 func (carrier) Set(string, string) {}
 func (carrier) Keys() []string     { return []string{"traceparent", "tracestate"} }
 
-// Record implements telemetry.Recorder.
-func (t *Tracer) Record(d *telemetry.Decision) {
+// record makes the spans of a decision.
+func (t *Tracer) record(d *telemetry.Decision) {
 	ctx := propagator.Extract(context.Background(), carrier{d})
 	ctx, span := t.tracer.Start(ctx, "policy chain "+d.Chain,
 		trace.WithTimestamp(d.Began), trace.WithSpanKind(trace.SpanKindServer))

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"go.uber.org/goleak"
@@ -38,8 +37,9 @@ func decision() *telemetry.Decision {
 
 func TestSpans(t *testing.T) {
 	out := tracetest.NewInMemoryExporter()
-	tracer := tracing.NewWith(sdktrace.NewSimpleSpanProcessor(out), tracing.Options{})
+	tracer := tracing.NewWith(out, tracing.Options{})
 	tracer.Record(decision())
+	tracer.Flush(context.Background())
 	spans := out.GetSpans()
 	if len(spans) != 3 {
 		t.Fatalf("%d spans, want one for the exchange and one for each policy that ran", len(spans))
@@ -76,10 +76,11 @@ func TestSampling(t *testing.T) {
 		"a broken parent, ratio": {"00-xyz", 1, true},
 	} {
 		out := tracetest.NewInMemoryExporter()
-		tracer := tracing.NewWith(sdktrace.NewSimpleSpanProcessor(out), tracing.Options{SampleRatio: tc.ratio})
+		tracer := tracing.NewWith(out, tracing.Options{SampleRatio: tc.ratio})
 		d := decision()
 		d.TraceParent = tc.parent
 		tracer.Record(d)
+		tracer.Flush(context.Background())
 		if got := len(out.GetSpans()) > 0; got != tc.want {
 			t.Errorf("%s: traced is %v", name, got)
 		}

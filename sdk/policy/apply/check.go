@@ -184,11 +184,11 @@ func (p *problems) status(s int) {
 
 func (p *problems) reason(r string) {
 	if len(r) > maxReason {
-		p.add("reason: %s is longer than %d characters", quote(r), maxReason)
+		p.add("reason: it is longer than %d characters", maxReason)
 	}
 	for i := 0; i < len(r); i++ {
 		if c := r[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
-			p.add("reason: %s has other characters than upper case letters, digits and underscores", quote(r))
+			p.add("reason: it has other characters than upper case letters, digits and underscores")
 			return
 		}
 	}
@@ -214,23 +214,23 @@ func (p *problems) authority(s string) {
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
 		host, port = s[:i], s[i+1:]
 		if port == "" || len(port) > 5 || strings.Trim(port, "0123456789") != "" {
-			p.add("authority: %s has no port of digits after its last colon", quote(s))
+			p.add("authority: it has no port of digits after its last colon")
 			return
 		}
 	}
 	if literal, ok := strings.CutPrefix(host, "["); ok {
 		literal, ok = strings.CutSuffix(literal, "]")
 		if !ok || literal == "" || strings.Trim(literal, "0123456789abcdefABCDEF:.") != "" {
-			p.add("authority: %s has no IPv6 address between its brackets", quote(s))
+			p.add("authority: it has no IPv6 address between its brackets")
 		}
 		return
 	}
 	if host == "" {
-		p.add("authority: %s has no host", quote(s))
+		p.add("authority: it has no host")
 	}
 	for i := 0; i < len(host); i++ {
 		if c := host[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`/?#[]@:\"<>^{|}`+"`", c) >= 0 {
-			p.add("authority: %s is not a host: it has the byte 0x%02x at position %d", quote(s), c, i)
+			p.add("authority: not a host: it has the byte 0x%02x at position %d", c, i)
 			return
 		}
 	}

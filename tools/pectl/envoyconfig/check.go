@@ -19,12 +19,12 @@ func checkCommand() *command.Command {
 	return &command.Command{
 		Name:  "check",
 		Args:  "FILE...",
-		Short: "Says what in an Envoy configuration would break the engine's chains, or let requests past them.",
+		Short: "Says what in an Envoy configuration breaks the chains, or lets requests past them.",
 		Long: `
-Looks at a bootstrap configuration, at resources of LDS, RDS and CDS, or at what
-Envoy's admin interface gives as /config_dump, in YAML or JSON; several files are
-taken for parts of one configuration. "-" is standard input. Which parts were not
-there to be looked at is said.
+Looks at a bootstrap configuration, at resources of LDS, RDS, SRDS, VHDS, ECDS and
+CDS, or at what Envoy's admin interface gives as /config_dump, in YAML or JSON; several
+files are taken for parts of one configuration. "-" is standard input. Which parts were
+not there to be looked at is said.
 
 What is found is an error (requests pass chains that should decide on them, or fail
 that should not), a warning, or a note.

@@ -46,6 +46,9 @@ chains:
   policies: [{name: probe, version: v1, params: {requestChunks: {hold: 4, upper: true}, responseHeaders: {headers: {set: [{name: x-probe, value: held}]}}}}]
 - name: delaying
   policies: [{name: probe, version: v1, params: {responseChunks: {hold: 4, upper: true}}}]
+- name: everything
+  policies: [{name: probe, version: v1, params: {requestChunks: {hold: 4, upper: true}, requestTrailers: {trailers: {set: [{name: x-request, value: seen}]}},
+    responseBody: {bodyPrefix: "out:"}, responseTrailers: {trailers: {set: [{name: x-response, value: seen}]}}}}]
 - name: rerouting
   reroute: true
   policies: [{name: probe, version: v1, params: {requestHeaders: {method: PUT, authority: elsewhere.example.org, path: /to-bodies}}}]
@@ -55,7 +58,7 @@ routes:
 `
 
 // names are the names of the chains.
-var names = []string{"headers", "refusing", "responses", "bodies", "pieces", "holding", "delaying", "rerouting", "none"}
+var names = []string{"headers", "refusing", "responses", "bodies", "pieces", "holding", "delaying", "everything", "rerouting", "none"}
 
 // writeChains writes the chains, each with a route that is named after it.
 func (d *directory) writeChains() {
@@ -228,6 +231,8 @@ var exchanges = []exchange{
 	{path: "/to-holding", body: "question", status: 200, reached: "POST /to-holding  QUESTION", want: "hello", probe: "held"},
 	{path: "/to-holding", status: 200, reached: "GET /to-holding  ", want: "hello", probe: "held"},
 	{path: "/to-delaying", body: "question", status: 200, reached: "POST /to-delaying  question", want: "HELLO FROM THE UPSTREAM"},
+	{path: "/to-everything", body: "question", status: 200, reached: "POST /to-everything  QUESTION", want: "out:hello"},
+	{path: "/to-everything", status: 200, reached: "GET /to-everything  ", want: "out:hello"},
 	{path: "/to-rerouting", status: 200, reached: "PUT /to-bodies  ", want: "hello"},
 	{path: "/to-none", body: "question", status: 200, reached: "POST /to-none  question", want: "hello"},
 	// Three times Envoy's own buffer limit, more than any chain's, and just that.

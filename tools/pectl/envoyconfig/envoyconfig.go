@@ -30,7 +30,12 @@ Writes the engine's external processing filter, its cluster, the listener's buff
 limit, and what single routes need: the parts to put into an Envoy configuration.
 
 What the chains need is asked of the engine: of the one that runs where engine.yaml
-says, unless --admin, --dump or --engine say otherwise.`,
+says, unless --admin, --dump or --engine say otherwise.
+
+exit codes:
+  0  the configuration was written
+  1  it could not be: nothing is written then
+  2  the command was called wrongly`,
 		Flags: func(flags *flag.FlagSet) {
 			engine.register(flags)
 			g.register(flags)

@@ -74,7 +74,7 @@ func TestMistakes(t *testing.T) {
 
 // besideAnEngine runs an engine and an upstream, and returns the configuration that
 // belongs in between.
-func besideAnEngine(t *testing.T) (d *directory, upstream *harness.Upstream, engineFile, config string) {
+func besideAnEngine(t *testing.T, flags ...string) (d *directory, upstream *harness.Upstream, engineFile, config string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "circle")
 	if err != nil {
@@ -83,7 +83,7 @@ func besideAnEngine(t *testing.T) (d *directory, upstream *harness.Upstream, eng
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	d = &directory{t, dir}
 	engineFile = startEngine(t, d)
-	code, generated, errors := d.pectl("--config", engineFile)
+	code, generated, errors := d.pectl(append([]string{"--config", engineFile}, flags...)...)
 	if code != 0 {
 		t.Fatal(errors)
 	}
@@ -99,8 +99,8 @@ func besideAnEngine(t *testing.T) (d *directory, upstream *harness.Upstream, eng
 }
 
 // TestBufferLimits proves what the check takes for granted of Envoy's buffer limits:
-// for a request the listener's counts, for a response the larger one of the listener
-// and the route.
+// for a request the listener's counts, over HTTP/2 the window of a stream in its place,
+// and for a response the larger one of that and the route's.
 func TestBufferLimits(t *testing.T) {
 	binary := envoy.Binary(t)
 	d, upstream, engineFile, good := besideAnEngine(t)
@@ -110,36 +110,85 @@ func TestBufferLimits(t *testing.T) {
 		route = `"name":"to-bodies",`
 	)
 	large := strings.Repeat("x", size)
+	const (
+		none      = `,"per_connection_buffer_limit_bytes":0`
+		ownRoute  = route + `"request_body_buffer_limit":10485760,`
+		window    = `"http2_protocol_options":{"initial_stream_window_size":1048576},`
+		overHTTP2 = " over HTTP/2"
+	)
 	for _, tt := range []struct {
-		name, listener, route string
-		request, response     string
+		name, over, listener, window, route string
+		request, response                   string
 	}{
-		{"as generated", own, route, "200 ", "200 "},
-		{"Envoy's default", "", route, "413 ", "500 "},
-		{"a route's own limit", "", route + `"request_body_buffer_limit":10485760,`, "413 ", "200 "},
-		{"a route's own limit, lower", own, route + `"request_body_buffer_limit":1048576,`, "200 ", "200 "},
-		{"no limit", `,"per_connection_buffer_limit_bytes":0`, route, "200 ", "200 "},
+		{"as generated", "", own, "", route, "200 ", "200 "},
+		{"Envoy's default", "", "", "", route, "413 ", "500 "},
+		{"a route's own limit", "", "", "", ownRoute, "413 ", "200 "},
+		{"a route's own limit, lower", "", own, "", route + `"request_body_buffer_limit":1048576,`, "200 ", "200 "},
+		{"no limit", "", none, "", route, "200 ", "200 "},
+		{"a window, which is none of HTTP/1", "", own, window, route, "200 ", "200 "},
+		{"HTTP/2", overHTTP2, "", "", route, "200 ", "200 "},
+		{"HTTP/2 with a window", overHTTP2, none, window, route, "413 ", "500 "},
+		{"HTTP/2 with a window and a route's own limit", overHTTP2, own, window, ownRoute, "413 ", "200 "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			config := strings.Replace(good, route, tt.route, 1)
 			config = strings.Replace(config, own, tt.listener, 1)
+			config = strings.Replace(config, `"stat_prefix":"ingress"`, tt.window+`"stat_prefix":"ingress"`, 1)
 			upstream.Answer(harness.Answer{Chunks: [][]byte{[]byte("short")}})
-			head := " /to-bodies HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
-			if got := send(t, binary, config, fmt.Sprintf("POST%sContent-Length: %d\r\n\r\n%s", head, size, large)); got != tt.request {
+			if got := exchangeOver(t, tt.over != "", binary, config, large); got != tt.request {
 				t.Errorf("a large request: %q, want %q", got, tt.request)
 			}
 			upstream.Answer(harness.Answer{Chunks: [][]byte{[]byte(large)}})
-			if got := send(t, binary, config, "GET"+head+"\r\n"); got != tt.response {
+			if got := exchangeOver(t, tt.over != "", binary, config, ""); got != tt.response {
 				t.Errorf("a large response: %q, want %q", got, tt.response)
 			}
 			_, out, _ := d.pectl("check", "--config", engineFile, d.write("limits.json", config))
-			for answer, status := range map[string]string{"a request of 1048576 and more by itself with 413": tt.request, "a response of 1048576 and more by itself with 500": tt.response} {
-				if strings.Contains(out, answer) != (status != "200 ") {
+			const chain = `chain "bodies" allows bodies of 10485760 bytes, and Envoy answers `
+			for answer, status := range map[string]string{"a request of 1048576 and more" + tt.over + " by itself with 413": tt.request, "a response of 1048576 and more" + tt.over + " by itself with 500": tt.response} {
+				if strings.Contains(out, chain+answer) != (status != "200 ") {
 					t.Errorf("status %s, and the check says\n%s", status, out)
 				}
 			}
 		})
 	}
+}
+
+// exchangeOver runs Envoy and sends a request, with a body where there is one, over
+// HTTP/1.1 or HTTP/2. It returns the status and a space.
+func exchangeOver(t *testing.T, http2 bool, binary, config, body string) string {
+	t.Helper()
+	if !http2 {
+		const head = " /to-bodies HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+		if body == "" {
+			return send(t, binary, config, "GET"+head+"\r\n")
+		}
+		return send(t, binary, config, fmt.Sprintf("POST%sContent-Length: %d\r\n\r\n%s", head, len(body), body))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	e, err := harness.StartEnvoy(ctx, harness.EnvoyOptions{Path: binary, Config: []byte(config), Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+e.Listener("main")+"/to-bodies", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: &protocols}
+	defer transport.CloseIdleConnections()
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body)
+	if response.ProtoMajor != 2 {
+		t.Errorf("the answer comes over %s", response.Proto)
+	}
+	return strconv.Itoa(response.StatusCode) + " "
 }
 
 // send runs Envoy and sends a request as it is written. It returns the status and a

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
 	"policyengine.dev/sdk/strictyaml"
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
@@ -39,13 +41,25 @@ func Check(files []File, n *needs.Needs, o Options) (*Report, error) {
 	c := &checker{
 		needs: n, options: o, resources: r, seen: map[findingKey]bool{}, files: map[string]int{},
 		clusters: map[string]bool{}, reached: map[string]bool{}, complete: true,
+		decoded: map[string]*routev3.RouteConfiguration{},
 	}
 	for i, f := range files {
 		c.files[f.Name] = i
 	}
 	c.run()
+	if c.work > maxWork {
+		return nil, strictyaml.Diagnostics{{
+			File: files[0].Name, Line: 1, Column: 1,
+			Problem: fmt.Sprintf("the connection managers have more than %d routes, those that they share counted for each", maxWork),
+			Remedy:  "check fewer listeners at a time",
+		}}
+	}
 	return c.report(), nil
 }
+
+// maxWork bounds how many routes are looked at, those that connection managers share
+// counted for each.
+const maxWork = 2_000_000
 
 type checker struct {
 	needs     *needs.Needs
@@ -57,6 +71,8 @@ type checker struct {
 	seen     map[findingKey]bool
 	looked   Looked
 	clusters map[string]bool // those that were looked at
+	decoded  map[string]*routev3.RouteConfiguration
+	work     int // how many routes were looked at, the same ones again included
 
 	// reached are the engine's routes that requests can take; complete says
 	// that all of Envoy's routes have been seen.
@@ -65,6 +81,9 @@ type checker struct {
 }
 
 func (c *checker) run() {
+	for _, name := range sortedKeys(c.resources.clusters) {
+		c.upstreamFilters(c.resources.clusters[name])
+	}
 	for i, l := range c.resources.listeners {
 		c.looked.Listeners++
 		c.listener(l, scope{}.within("listener", named(l, "name", i)), slices.Contains(c.options.ExceptListeners, at(l, "name").Text()))

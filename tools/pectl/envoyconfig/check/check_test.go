@@ -29,12 +29,13 @@ var places = map[string]string{
 
 // set puts a value, in YAML, at a path that begins with one of places; & and a path
 // is a copy of what is there. Without a value, what is there is taken out. A last step
-// +0 puts it into a list, in front of item 0.
+// +1 puts it into a list, in front of item 1 or at the end.
 func set(t *testing.T, tree sample.Tree, path, value string) {
 	t.Helper()
 	var v any
 	if from, ok := strings.CutPrefix(value, "&"); ok {
-		v = get(t, tree, stepsOf(from))
+		// A copy, so that a later edit changes one of the two.
+		v = sample.Parse(t, encode(t, sample.Tree{"v": get(t, tree, stepsOf(from))}))["v"]
 	} else if value != "" {
 		v = sample.Parse(t, []byte("v: "+value))["v"]
 	}
@@ -80,7 +81,7 @@ func put(t *testing.T, in any, steps []string, v any, remove bool) any {
 	switch in := in.(type) {
 	case []any:
 		i, err := strconv.Atoi(steps[0])
-		if err != nil || i >= len(in) {
+		if err != nil || i > len(in) || i == len(in) && steps[0][0] != '+' {
 			t.Fatalf("no item %s", steps[0])
 		}
 		if steps[0][0] == '+' {
@@ -410,6 +411,10 @@ func FuzzCheck(f *testing.F) {
 	f.Add([]byte(`{"static_resources":{"listeners":[{"filter_chains":[{"filters":[{"typed_config":{"@type":"x/xds.type.v3.TypedStruct","type_url":"y/z","value":null}}]}]}]}}`))
 	f.Add([]byte("configs:\n- &a {'@type': envoy.admin.v3.BootstrapConfigDump, bootstrap: {static_resources: {listeners: [{filter_chains: 1}], clusters: [1]}}}\n"))
 	f.Add([]byte("virtual_hosts: [{routes: [{name: 1}], typed_per_filter_config: {a: {'@type': b, disabled: true}}}]"))
+	f.Add([]byte("virtual_hosts: [{matcher: {on_no_match: {action: {typed_config: {'@type': a/envoy.config.route.v3.RouteList, routes: [{}, 1]}}}, matcher_tree: {custom_match: [{on_match: {matcher: 1}}]}}}]"))
+	f.Add([]byte("- {'@type': envoy.config.core.v3.TypedExtensionConfig, name: a, typed_config: 1}\n- {filter_chains: [{filters: [{typed_config: {'@type': " +
+		"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, http_filters: [{name: a, disabled: 1, config_discovery: {}}, {typed_config: {'@type': " +
+		"envoy.extensions.common.matching.v3.ExtensionWithMatcher, extension_config: {typed_config: {'@type': envoy.extensions.filters.http.composite.v3.Composite}}, xds_matcher: {}}}], scoped_routes: {}, upgrade_configs: [{filters: [1]}]}}]}]}\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		r, err := check.Check([]check.File{{Name: "a", Src: src}}, n, check.Options{})
 		if (r == nil) == (err == nil) {

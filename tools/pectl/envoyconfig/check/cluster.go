@@ -31,6 +31,19 @@ func (c *checker) service(s *setup) {
 		"give the file that it is in as well; pectl envoy-config writes one")
 }
 
+// upstreamFilters looks for the engine's filter behind the router, where it cannot do
+// what it is there for.
+func (c *checker) upstreamFilters(n strictyaml.Node) {
+	list := at(n, "typed_extension_protocol_options").At(httpOptions)
+	for i, f := range at(list, "http_filters").Items {
+		if c.isEngine(at(f, "typed_config")) {
+			c.found(FilterUpstream, Warning, f, scope{}.within("cluster", at(n, "name").Text()).within("filter", named(f, "name", i)),
+				"behind the router chains run once for every attempt, and not at all for requests that Envoy answers or redirects itself",
+				"put it into http_filters of the connection manager, and take it out here")
+		}
+	}
+}
+
 const (
 	httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 	upstreamTLS = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"

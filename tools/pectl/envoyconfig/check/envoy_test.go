@@ -102,13 +102,21 @@ func TestMendedConfigurationsAreAccepted(t *testing.T) {
 
 func validate(t *testing.T, binary string, src []byte) {
 	t.Helper()
+	validateIn(t, t.TempDir(), binary, src)
+}
+
+// validateIn has Envoy validate a configuration that names files of a directory.
+func validateIn(t *testing.T, dir, binary string, src []byte) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	file := filepath.Join(t.TempDir(), "envoy.json")
+	file := filepath.Join(dir, "envoy.json")
 	if err := os.WriteFile(file, src, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(ctx, binary, "--mode", "validate", "--config-path", file).CombinedOutput(); err != nil {
+	command := exec.CommandContext(ctx, binary, "--mode", "validate", "--config-path", file)
+	command.Dir = dir
+	if out, err := command.CombinedOutput(); err != nil {
 		t.Errorf("envoy --mode validate: %v\n%s", err, out)
 	}
 }

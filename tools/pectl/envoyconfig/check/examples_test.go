@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"net/http"
+	"slices"
 
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/tools/pectl/envoyconfig/check"
@@ -25,16 +26,50 @@ const (
 	other    = `{name: other, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor, grpc_service: {envoy_grpc: {cluster_name: other}}}}`
 )
 
+// upgradeFilters gives WebSockets a list of filters, the engine's among them.
+var upgradeFilters = [][2]string{{"hcm.upgrade_configs", "[{upgrade_type: websocket, filters: [" + router + "]}]"}, {"hcm.upgrade_configs.0.filters.+0", "&filter"}}
+
 func streamMetadata(e *config.Engine) { e.Route = config.RouteSource{StreamMetadata: "x-route"} }
 func routeMetadata(e *config.Engine) {
 	e.Route = config.RouteSource{Attribute: config.MetadataAttribute("ns", "key")}
 }
 func withTLS(e *config.Engine) { e.Listeners[0].TLS = &config.TLS{} }
 
-var examples = []example{
+var examples = slices.Concat(plainExamples, levelExamples, conditionalExamples)
+
+// plainExamples are mistakes in single fields.
+var plainExamples = []example{
 	{
 		name: "no filter", wrong: [][2]string{{"hcm.http_filters", "[" + router + "]"}},
 		found: []string{"error filter-missing"}, bypass: true,
+	},
+	{
+		name: "no filter where all is redirected", base: [][2]string{{"hcm.http_filters.+0", "&filter"}, {"hcm.http_filters.1", ""}},
+		wrong: [][2]string{{"hcm.http_filters.0", ""}, {"route.direct_response", ""}, {"route.redirect", "{https_redirect: true}"}},
+		found: []string{"note filter-missing"},
+	},
+	{
+		name: "behind the router of a cluster", wrong: [][2]string{
+			{"cluster.typed_extension_protocol_options.envoy/extensions/upstreams/http/v3/HttpProtocolOptions.http_filters", "[" + engine + `, {name: codec, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec}}]`},
+		},
+		found: []string{"warning filter-upstream"},
+	},
+	{
+		name: "an internal listener without the filter, to which the other leads",
+		base: [][2]string{
+			{"static_resources.listeners.+1", "&listener"}, {"static_resources.listeners.1.name", "inside"}, {"static_resources.listeners.1.address", ""},
+			{"static_resources.listeners.1.internal_listener", "{}"}, {"static_resources.listeners.1.filter_chains.0.filters.0.typed_config.http_filters.0", ""},
+			{"static_resources.clusters.+1", "{name: inside, load_assignment: {cluster_name: inside, endpoints: [{lb_endpoints: [{endpoint: {address: {envoy_internal_address: {server_listener_name: inside}}}}]}]}}"},
+			{"bootstrap_extensions", `[{name: envoy.bootstrap.internal_listener, typed_config: {"@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}]`},
+		},
+		wrong: [][2]string{{"static_resources.listeners.+2", `{name: tunnel, address: {socket_address: {address: 127.0.0.1, port_value: 0}}, filter_chains: [{filters: [{name: tcp,
+  typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: tunnel, cluster: inside}}]}]}`}},
+		found: []string{"error filter-missing"}, texts: []string{"listener inside"},
+	},
+	{
+		name: "a connection manager that is delivered", wrong: [][2]string{{"static_resources.listeners.+1", `{name: far, filter_chains: [{filters: [{name: http, config_discovery: {type_urls:
+  [type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager]}}]}]}`}},
+		found: []string{"warning filter-unseen"},
 	},
 	{
 		name: "somebody else's filter", wrong: [][2]string{{"hcm.http_filters", "[" + other + ", " + router + "]"}},
@@ -47,12 +82,6 @@ var examples = []example{
 	{
 		name: "a filter that may be left out", wrong: [][2]string{{"filter.is_optional", "true"}},
 		found: []string{"warning filter-optional"},
-	},
-	{
-		name: "a filter inside another",
-		wrong: [][2]string{{"hcm.http_filters", `[{name: composite, typed_config: {"@type": type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher,
-  extension_config: ` + engine + `}}, ` + router + "]"}},
-		found: []string{"warning filter-conditional", "error filter-missing"},
 	},
 	{
 		name: "two filters", wrong: [][2]string{{"hcm.http_filters.+1", "&filter"}},
@@ -405,6 +434,25 @@ var examples = []example{
 		found: []string{"error buffer-limit", "error buffer-limit"}, texts: []string{"a request of 1048576 and more by itself with 413", "a response of 1048576 and more by itself with 500"},
 	},
 	{
+		name: "the small windows that are advised for HTTP/2 at the edge", chains: []string{"bodies"},
+		wrong: [][2]string{{"hcm.http2_protocol_options.initial_stream_window_size", "65536"}},
+		found: []string{"error buffer-limit", "error buffer-limit"}, texts: []string{"a request of 65536 and more over HTTP/2 by itself with 413", "set http2_protocol_options.initial_stream_window_size of the connection manager to 4259840"},
+	},
+	{
+		name: "windows of HTTP/2, and a chain without bodies", base: [][2]string{{"hcm.http2_protocol_options.initial_stream_window_size", "65536"}},
+		wrong: [][2]string{{"cluster.health_checks", ""}}, found: []string{"note cluster-health"},
+	},
+	{
+		name: "windows of HTTP/2 where there is none", chains: []string{"bodies"},
+		base:  [][2]string{{"hcm.codec_type", "HTTP1"}, {"hcm.http2_protocol_options.initial_stream_window_size", "65536"}},
+		wrong: [][2]string{{"hcm.codec_type", "HTTP2"}}, found: []string{"error buffer-limit", "error buffer-limit"},
+	},
+	{
+		name: "bodies that are larger than Envoy's own windows", chains: []string{"bodies"}, needs: func(n *needs.Needs) { n.Chains[0].BodyLimit = 20 << 20 },
+		wrong: [][2]string{{"hcm.http2_protocol_options", ""}},
+		found: []string{"error buffer-limit", "error buffer-limit"}, texts: []string{"a request of 16777216 and more over HTTP/2"},
+	},
+	{
 		name: "a route's own limit, which is too late for requests", chains: []string{"bodies"},
 		wrong: [][2]string{{"listener.per_connection_buffer_limit_bytes", ""}, {"route.request_body_buffer_limit", "10000000"}},
 		found: []string{"error buffer-limit"}, texts: []string{"413"},
@@ -416,9 +464,14 @@ var examples = []example{
 		found: []string{"error buffer-limit"}, texts: []string{"500"},
 	},
 	{
-		name: "upgrades with filters of their own", base: [][2]string{{"hcm.upgrade_configs", "[{upgrade_type: websocket, filters: [" + engine + "," + router + "]}]"}},
-		wrong: [][2]string{{"hcm.upgrade_configs", "[{upgrade_type: websocket, filters: [" + router + "]}]"}},
+		name: "upgrades with filters of their own", base: upgradeFilters,
+		wrong: [][2]string{{"hcm.upgrade_configs.0.filters.0", ""}},
 		found: []string{"error upgrade-bypass"}, bypass: true, upgrade: true,
+	},
+	{
+		name: "upgrades with a filter that fails open", base: upgradeFilters,
+		wrong: [][2]string{{"hcm.upgrade_configs.0.filters.0.typed_config.failure_mode_allow", "true"}},
+		found: []string{"error failure-mode-allow"}, texts: []string{"upgrade websocket"}, bypass: true, upgrade: true,
 	},
 	{
 		name: "upgrades and whole bodies", chains: []string{"bodies"}, wrong: [][2]string{{"hcm.upgrade_configs", "[{upgrade_type: websocket}]"}},
@@ -484,10 +537,6 @@ var examples = []example{
 	},
 	{
 		name: "virtual hosts from elsewhere", wrong: [][2]string{{"routes.vhds", "{config_source: {ads: {}}}"}},
-		found: []string{"warning routes-unseen"},
-	},
-	{
-		name: "routes of a matcher", wrong: [][2]string{{"host.matcher", "{}"}},
 		found: []string{"warning routes-unseen"},
 	},
 	{

@@ -40,7 +40,7 @@ func httpTarget(f *extproc.ExternalProcessor) string {
 // filter looks at the engine's filter, after the routes.
 func (c *checker) filter(m *manager) {
 	u := m.filter
-	c.filterEntry(u)
+	c.filterEntry(u, m)
 	f := u.msg
 	if f.GetHttpService() != nil {
 		c.found(NotGRPC, Error, at(u.fields, "http_service"), u.in, "the filter sends HTTP requests, which the engine does not answer",
@@ -76,10 +76,16 @@ func (c *checker) filter(m *manager) {
 }
 
 // filterEntry looks at the HTTP filter around the settings.
-func (c *checker) filterEntry(u *use) {
-	if at(u.node, "disabled").Text() == "true" {
+func (c *checker) filterEntry(u *use, m *manager) {
+	const remedy = "take disabled out, or switch the filter on in typed_per_filter_config of a route, a virtual host or the route configuration"
+	switch {
+	case len(m.off) > 0:
+		slices.Sort(m.off)
 		c.found(FilterDisabled, Error, at(u.node, "disabled"), u.in,
-			"requests pass without any chain on every route that does not switch the filter on", "take disabled out")
+			fmt.Sprintf("requests pass without any chain where the filter is not switched on, as on route %s", several(slices.Compact(m.off), "and")), remedy)
+	case u.disabled() && m.unseen:
+		c.found(FilterDisabled, Warning, at(u.node, "disabled"), u.in,
+			"requests pass without any chain on every route that does not switch the filter on, and not every route was looked at", remedy)
 	}
 	if at(u.node, "is_optional").Text() == "true" {
 		c.found(FilterOptional, Warning, at(u.node, "is_optional"), u.in,

@@ -6,17 +6,14 @@ import (
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/generate"
 )
 
-const (
-	hcmMsg     = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-	extProcMsg = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
-)
+const hcmMsg = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 // defaultBufferLimit is Envoy's per_connection_buffer_limit_bytes.
 const defaultBufferLimit = 1 << 20
@@ -31,18 +28,16 @@ func (c *checker) listener(n strictyaml.Node, in scope, except bool) {
 	if v := l.GetPerConnectionBufferLimitBytes(); v != nil {
 		buffer = int64(v.GetValue())
 	}
-	chains := []strictyaml.Node{}
-	for _, chain := range at(n, "filter_chains").Items {
-		chains = append(chains, chain)
-	}
-	if chain := at(n, "default_filter_chain"); there(chain) {
-		chains = append(chains, chain)
-	}
+	chains := filterChains(n)
+	internal := there(at(n, "internal_listener")) && c.behindEngine(n)
 	visit := func(network strictyaml.Node, in scope) {
 		message, fields := extension(network)
+		if message == "" && there(at(network, "config_discovery")) && !except {
+			c.delivered(at(network, "config_discovery"), in)
+		}
 		if message == hcmMsg && !except {
 			c.looked.ConnectionManagers++
-			c.connectionManager(fields, in, buffer)
+			c.connectionManager(fields, in, buffer, internal)
 		}
 	}
 	for i, chain := range chains {
@@ -51,12 +46,81 @@ func (c *checker) listener(n strictyaml.Node, in scope, except bool) {
 			in = in.within("filter chain", named(chain, "name", i))
 		}
 		for _, f := range at(chain, "filters").Items {
-			visit(at(f, "typed_config"), in)
+			if config := at(f, "typed_config"); there(config) {
+				visit(config, in)
+			} else {
+				visit(f, in)
+			}
 		}
 	}
 	if api := at(n, "api_listener", "api_listener"); there(api) {
 		visit(api, in)
 	}
+}
+
+// delivered reports a connection manager that may be among what is delivered.
+func (c *checker) delivered(discovery strictyaml.Node, in scope) {
+	for _, t := range at(discovery, "type_urls").Items {
+		if messageName(t.Text()) == hcmMsg {
+			c.complete = false
+			c.found(FilterUnseen, Warning, discovery, in, "the connection manager comes from elsewhere, and was not looked at", "check what the control plane sends in its place")
+		}
+	}
+}
+
+// behindEngine reports whether requests reach an internal listener only by way of
+// others whose requests pass the engine.
+func (c *checker) behindEngine(internal strictyaml.Node) bool {
+	name := at(internal, "name").Text()
+	leading := map[string]bool{}
+	for _, cluster := range c.resources.clusters {
+		if anywhere(at(cluster, "load_assignment"), 0, func(field string, v strictyaml.Node) bool {
+			return (field == "server_listener_name" || field == "serverListenerName") && v.Text() == name
+		}) {
+			leading[at(cluster, "name").Text()] = true
+		}
+	}
+	if len(leading) == 0 || c.resources.dynamic[listeners] {
+		return false
+	}
+	for _, l := range c.resources.listeners {
+		if at(l, "name").Text() == name {
+			continue
+		}
+		for _, chain := range filterChains(l) {
+			for _, f := range at(chain, "filters").Items {
+				message, fields := extension(at(f, "typed_config"))
+				switch {
+				case message == hcmMsg && c.hasEngine(at(fields, "http_filters")):
+				case message == hcmMsg && !there(at(fields, "route_config")):
+					return false // it may lead anywhere
+				case anywhere(fields, 0, func(_ string, v strictyaml.Node) bool { return leading[v.Text()] }):
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+func (c *checker) hasEngine(filters strictyaml.Node) bool {
+	for _, f := range filters.Items {
+		if c.isEngine(at(f, "typed_config")) && at(f, "disabled").Text() != "true" {
+			return true
+		}
+	}
+	return false
+}
+
+func filterChains(listener strictyaml.Node) []strictyaml.Node {
+	var chains []strictyaml.Node
+	for _, chain := range at(listener, "filter_chains").Items {
+		chains = append(chains, chain)
+	}
+	if chain := at(listener, "default_filter_chain"); there(chain) {
+		chains = append(chains, chain)
+	}
+	return chains
 }
 
 // manager is a connection manager that is looked at.
@@ -71,81 +135,118 @@ type manager struct {
 	// there may be others.
 	chains, plain map[string]bool
 	unseen        bool
+	// names are those of all its filters; off are the routes on which the
+	// filter is not switched on, though it has to be.
+	names map[string]bool
+	off   []string
 }
 
-func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64) {
+// connectionManager looks at one. passed says that its requests have passed the engine
+// already.
+func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64, passed bool) {
 	var msg hcm.HttpConnectionManager
 	if _, err := decode(n, &msg); err != nil {
 		c.unreadable(n, in, "the connection manager", err)
 		c.complete = false
 		return
 	}
-	m := &manager{node: n, in: in, msg: &msg, buffer: buffer, chains: map[string]bool{}, plain: map[string]bool{}}
-	filters := at(n, "http_filters")
-	m.filter = c.findFilter(filters, m)
-	if m.filter == nil {
-		c.routesOf(m) // they say which chains there are, for other managers
+	base := manager{node: n, in: in, msg: &msg, buffer: buffer, names: map[string]bool{}}
+	for _, list := range c.filterLists(n, &msg, in) {
+		for _, f := range list.filters.Items {
+			base.names[at(f, "name").Text()] = true
+		}
+	}
+	if passed && !c.hasEngine(at(n, "http_filters")) {
 		return
 	}
-	if n := msg.GetCommonHttpProtocolOptions().GetMaxHeadersCount(); n != nil && n.GetValue() != filter.DefaultMaxHeaders {
-		m.filter.maxHeaders = int(n.GetValue())
-	}
-	c.neighbours(filters, m)
-	c.upgrades(m)
-	c.routesOf(m)
-	c.filter(m)
-}
-
-// findFilter returns the engine's filter among a connection manager's, or reports
-// that there is none.
-func (c *checker) findFilter(filters strictyaml.Node, m *manager) *use {
-	var mine []*use
-	others := map[string]bool{}
-	for i, f := range filters.Items {
-		message, fields := extension(at(f, "typed_config"))
-		if message != extProcMsg {
-			if at(f, "typed_config").Kind() == strictyaml.Mapping && mentions(fields) {
-				c.found(FilterConditional, Warning, f, m.in,
-					fmt.Sprintf("filter %s has an external processing filter inside, which runs only where it says so", named(f, "name", i)),
-					"put the engine's filter among http_filters by itself")
-			}
-			continue
-		}
-		u := &use{node: f, fields: fields, msg: &extproc.ExternalProcessor{}, index: i, name: named(f, "name", i), in: m.in.within("filter", named(f, "name", i))}
-		unknown, err := decode(fields, u.msg)
-		if err != nil {
-			c.unreadable(fields, u.in, "the external processing filter", err)
-			continue
-		}
-		if c.leadsToEngine(u.msg) {
-			if unknown != "" {
-				c.found(UnknownField, Warning, fields, u.in, "Envoy v1.36 does not take this: "+unknown, "mend it, or use the Envoy that knows it")
-			}
-			mine = append(mine, u)
+	looked := 0
+	for i, list := range c.filterLists(n, &msg, in) {
+		base.in = list.in
+		before := c.looked.Routes
+		c.filters(base, list)
+		if i == 0 {
+			looked = c.looked.Routes
 		} else {
-			others[target(u.msg.GetGrpcService())] = true
+			c.looked.Routes = before // the same once more
 		}
 	}
-	switch {
-	case len(mine) == 0:
-		remedy := "put the filter that pectl envoy-config writes into http_filters, before the router; leave a listener out with --except-listener where that is meant"
-		if len(others) > 0 {
-			remedy = fmt.Sprintf("if %s is the engine, say so with --cluster; otherwise ", several(sortedKeys(others), "or")) + remedy
-		}
-		c.found(FilterMissing, Error, at(m.node, "http_filters"), m.in, "requests pass without any chain: no filter leads to the engine", remedy)
-		return nil
-	case len(mine) > 1:
-		c.found(FilterTwice, Warning, mine[1].node, m.in, "a second filter leads to the engine: every chain runs twice for each request", "keep one of the two")
-	}
-	return mine[0]
+	c.looked.Routes = looked
 }
 
-// mentions reports whether an external processing filter is somewhere below n.
-func mentions(n strictyaml.Node) bool {
-	return anywhere(n, 0, func(name string, v strictyaml.Node) bool {
-		return name == anyType && messageName(v.Text()) == extProcMsg
-	})
+// filterList is a list of HTTP filters that requests may go through.
+type filterList struct {
+	filters, owner strictyaml.Node
+	in             scope
 }
+
+// filterLists are those of a connection manager: its own and that of each upgrade that
+// has one.
+func (c *checker) filterLists(n strictyaml.Node, msg *hcm.HttpConnectionManager, in scope) []filterList {
+	lists := []filterList{{at(n, "http_filters"), n, in}}
+	for i, u := range msg.GetUpgradeConfigs() {
+		if len(u.GetFilters()) > 0 {
+			place := at(n, "upgrade_configs", i)
+			lists = append(lists, filterList{at(place, "filters"), place, in.within("upgrade", strings.ToLower(u.GetUpgradeType()))})
+		}
+	}
+	return lists
+}
+
+// filters looks at a connection manager's requests as far as they go through list.
+func (c *checker) filters(base manager, list filterList) {
+	upgrade := list.owner != base.node
+	uses := c.engineFilters(list.filters, list.owner, list.in, upgrade)
+	if len(uses) == 0 {
+		if !upgrade {
+			m := base
+			m.start()
+			c.routesOf(&m) // they say which chains there are, for other managers
+		}
+		return
+	}
+	routes := c.looked.Routes
+	for _, u := range uses {
+		m := base
+		m.start()
+		m.filter = u
+		if n := m.msg.GetCommonHttpProtocolOptions().GetMaxHeadersCount(); n != nil && n.GetValue() != filter.DefaultMaxHeaders {
+			u.maxHeaders = int(n.GetValue())
+		}
+		c.neighbours(list.filters, &m)
+		c.looked.Routes = routes
+		c.routesOf(&m)
+		c.filter(&m)
+	}
+}
+
+// buffer is how much Envoy holds of a message, in bytes; 0 is no limit.
+type buffer struct {
+	limit int64
+	// over says of which connections this is so, field where it is set.
+	over, field string
+}
+
+// buffers are the connection manager's. For HTTP/2 it is the window of a stream that
+// counts, whatever the listener says.
+func (m *manager) buffers() []buffer {
+	window := int64(generate.DefaultStreamWindow)
+	if w := m.msg.GetHttp2ProtocolOptions().GetInitialStreamWindowSize(); w != nil {
+		window = int64(w.GetValue())
+	}
+	ofListener := buffer{m.buffer, "", "per_connection_buffer_limit_bytes of the listener"}
+	ofStream := buffer{window, " over HTTP/2", "http2_protocol_options.initial_stream_window_size of the connection manager"}
+	switch m.msg.GetCodecType() {
+	case hcm.HttpConnectionManager_AUTO:
+		return []buffer{ofListener, ofStream}
+	case hcm.HttpConnectionManager_HTTP1:
+		return []buffer{ofListener}
+	case hcm.HttpConnectionManager_HTTP2:
+		return []buffer{ofStream}
+	}
+	return nil // HTTP/3 has limits of its own
+}
+
+func (m *manager) start() { m.chains, m.plain = map[string]bool{}, map[string]bool{} }
 
 // anywhere reports whether is is true of a field somewhere below n.
 func anywhere(n strictyaml.Node, depth int, is func(name string, v strictyaml.Node) bool) bool {
@@ -222,30 +323,6 @@ func clearsRoute(n strictyaml.Node) bool {
 	return anywhere(n, 0, func(name string, v strictyaml.Node) bool {
 		return (name == "clear_route_cache" || name == "clearRouteCache") && v.Text() == "true"
 	})
-}
-
-// upgrades looks for upgraded connections that have filters of their own.
-func (c *checker) upgrades(m *manager) {
-	for i, u := range m.msg.GetUpgradeConfigs() {
-		if len(u.GetFilters()) == 0 {
-			continue
-		}
-		n := at(m.node, "upgrade_configs", i)
-		found := false
-		for _, f := range at(n, "filters").Items {
-			message, fields := extension(at(f, "typed_config"))
-			var other extproc.ExternalProcessor
-			if message == extProcMsg {
-				_, err := decode(fields, &other)
-				found = found || err == nil && c.leadsToEngine(&other)
-			}
-		}
-		if !found {
-			c.found(UpgradeBypass, Error, n, m.in,
-				fmt.Sprintf("%s connections pass without any chain: their own filters do not lead to the engine", strings.ToLower(u.GetUpgradeType())),
-				"put the engine's filter into these filters too, or take them out")
-		}
-	}
 }
 
 // upgradeTypes are the upgrades that are allowed where a route says nothing.

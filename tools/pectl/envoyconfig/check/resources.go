@@ -26,6 +26,12 @@ type resources struct {
 	listeners []strictyaml.Node
 	routes    map[string]strictyaml.Node
 	clusters  map[string]strictyaml.Node
+	// scopes choose among route configurations, hosts are the virtual hosts that
+	// come by themselves, by the route configuration that they belong to, and
+	// extensions are filters' configurations.
+	scopes     map[string]strictyaml.Node
+	hosts      map[string][]strictyaml.Node
+	extensions map[string]strictyaml.Node
 	// dynamic are the kinds of resources of which others may come from
 	// elsewhere. A file without a bootstrap may be any part of the whole.
 	dynamic map[string]bool
@@ -36,6 +42,10 @@ const (
 	listenerMsg = envoyConfig + "listener.v3.Listener"
 	routesMsg   = envoyConfig + "route.v3.RouteConfiguration"
 	clusterMsg  = envoyConfig + "cluster.v3.Cluster"
+
+	scopeMsg     = envoyConfig + "route.v3.ScopedRouteConfiguration"
+	hostMsg      = envoyConfig + "route.v3.VirtualHost"
+	extensionMsg = envoyConfig + "core.v3.TypedExtensionConfig"
 )
 
 // The kinds of resources.
@@ -47,7 +57,10 @@ const (
 
 // gather reads the files' resources. All that is wrong is in the error.
 func gather(files []File) (*resources, error) {
-	r := &resources{routes: map[string]strictyaml.Node{}, clusters: map[string]strictyaml.Node{}, dynamic: map[string]bool{}}
+	r := &resources{
+		routes: map[string]strictyaml.Node{}, clusters: map[string]strictyaml.Node{}, dynamic: map[string]bool{},
+		scopes: map[string]strictyaml.Node{}, hosts: map[string][]strictyaml.Node{}, extensions: map[string]strictyaml.Node{},
+	}
 	var found strictyaml.Diagnostics
 	bootstrap := false
 	for _, f := range files {
@@ -71,7 +84,9 @@ func gather(files []File) (*resources, error) {
 	return r, found.Err()
 }
 
-func (r *resources) count() int { return len(r.listeners) + len(r.routes) + len(r.clusters) }
+func (r *resources) count() int {
+	return len(r.listeners) + len(r.routes) + len(r.clusters) + len(r.scopes) + len(r.hosts) + len(r.extensions)
+}
 
 // document adds what a document has, and reports whether it is a bootstrap
 // configuration or a dump of the whole.
@@ -127,8 +142,9 @@ func (r *resources) static(n strictyaml.Node, withListeners, withClusters bool) 
 // resource adds one resource of a kind that its type, or else its fields, tell.
 func (r *resources) resource(n strictyaml.Node) {
 	// A Resource wraps one.
+	wrapper := ""
 	if there(at(n, "resource")) {
-		n = at(n, "resource")
+		wrapper, n = at(n, "name").Text(), at(n, "resource")
 	}
 	message, n := extension(n)
 	switch {
@@ -137,6 +153,17 @@ func (r *resources) resource(n strictyaml.Node) {
 		r.listeners = append(r.listeners, n)
 	case message == routesMsg, message == "" && there(at(n, "virtual_hosts")):
 		r.routes[at(n, "name").Text()] = n
+	case message == scopeMsg, message == "" && (there(at(n, "route_configuration_name")) || there(at(n, "route_configuration"))):
+		r.scopes[at(n, "name").Text()] = n
+	case message == hostMsg:
+		// VHDS calls it by its route configuration and a domain.
+		routes, _, _ := strings.Cut(at(n, "name").Text(), "/")
+		if wrapper != "" {
+			routes, _, _ = strings.Cut(wrapper, "/")
+		}
+		r.hosts[routes] = append(r.hosts[routes], n)
+	case message == extensionMsg:
+		r.extensions[at(n, "name").Text()] = n
 	case message == clusterMsg, message == "" && (there(at(n, "load_assignment")) || there(at(n, "connect_timeout"))):
 		r.clusters[at(n, "name").Text()] = n
 	}
@@ -155,9 +182,11 @@ func (r *resources) dump(configs strictyaml.Node) {
 		r.bootstrap(at(n, "bootstrap"), kinds["ListenersConfigDump"] == nil, kinds["ClustersConfigDump"] == nil)
 	}
 	for kind, lists := range map[string][][2]string{
-		"ListenersConfigDump": {{"static_listeners", "listener"}, {"dynamic_listeners", "active_state.listener"}},
-		"RoutesConfigDump":    {{"static_route_configs", "route_config"}, {"dynamic_route_configs", "route_config"}},
-		"ClustersConfigDump":  {{"static_clusters", "cluster"}, {"dynamic_active_clusters", "cluster"}},
+		"ListenersConfigDump":    {{"static_listeners", "listener"}, {"dynamic_listeners", "active_state.listener"}},
+		"RoutesConfigDump":       {{"static_route_configs", "route_config"}, {"dynamic_route_configs", "route_config"}},
+		"ScopedRoutesConfigDump": {{"inline_scoped_route_configs", "scoped_route_configs"}, {"dynamic_scoped_route_configs", "scoped_route_configs"}},
+		"EcdsConfigDump":         {{"ecds_filters", "ecds_filter"}},
+		"ClustersConfigDump":     {{"static_clusters", "cluster"}, {"dynamic_active_clusters", "cluster"}},
 	} {
 		for _, n := range kinds[kind] {
 			for _, list := range lists {
@@ -165,7 +194,11 @@ func (r *resources) dump(configs strictyaml.Node) {
 					for step := range strings.SplitSeq(list[1], ".") {
 						item = at(item, step)
 					}
-					if there(item) {
+					if item.Kind() == strictyaml.List {
+						for _, one := range item.Items {
+							r.resource(one)
+						}
+					} else if there(item) {
 						r.resource(item)
 					}
 				}

@@ -15,28 +15,57 @@ import (
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
 
-const (
-	perRouteMsg     = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
-	filterConfigMsg = "envoy.config.route.v3.FilterConfig"
-)
-
 // routesOf looks at the routes of a connection manager.
 func (c *checker) routesOf(m *manager) {
-	if n := at(m.node, "route_config"); there(n) {
-		c.routeConfiguration(n, m, m.in)
+	switch {
+	case there(at(m.node, "route_config")):
+		c.routeConfiguration(at(m.node, "route_config"), m, m.in)
+	case m.msg.GetRds() != nil:
+		c.routesNamed(m.msg.GetRds().GetRouteConfigName(), at(m.node, "rds"), m, m.in)
+	default:
+		c.scopes(m)
+	}
+}
+
+// routesNamed looks at the route configuration of a name, which place refers to.
+func (c *checker) routesNamed(name string, place strictyaml.Node, m *manager, in scope) {
+	if n, ok := c.resources.routes[name]; ok {
+		c.routeConfiguration(n, m, in)
 		return
 	}
-	elsewhere, place := "", at(m.node, "scoped_routes")
-	if m.msg.GetRds() != nil {
-		place, elsewhere = at(m.node, "rds"), m.msg.GetRds().GetRouteConfigName()
-		if n, ok := c.resources.routes[elsewhere]; ok {
-			c.routeConfiguration(n, m, m.in)
-			return
+	c.unseenRoutes(place, m, in, strings.TrimSpace("routes come from elsewhere, and were not looked at "+quoted(name)))
+}
+
+// scopes looks at the routes of a connection manager that chooses among route
+// configurations.
+func (c *checker) scopes(m *manager) {
+	scoped := at(m.node, "scoped_routes")
+	list := at(scoped, "scoped_route_configurations_list", "scoped_route_configurations")
+	var all []strictyaml.Node
+	for _, n := range list.Items {
+		all = append(all, n)
+	}
+	if !there(list) {
+		for _, name := range sortedKeys(c.resources.scopes) {
+			all = append(all, c.resources.scopes[name])
 		}
 	}
+	if len(all) == 0 {
+		c.unseenRoutes(scoped, m, m.in, "routes come from elsewhere, and were not looked at")
+	}
+	for i, n := range all {
+		in := m.in.within("scope", named(n, "name", i))
+		if inline := at(n, "route_configuration"); there(inline) {
+			c.routeConfiguration(inline, m, in)
+			continue
+		}
+		c.routesNamed(at(n, "route_configuration_name").Text(), n, m, in)
+	}
+}
+
+func (c *checker) unseenRoutes(place strictyaml.Node, m *manager, in scope, problem string) {
 	m.unseen, c.complete = true, false
-	c.found(RoutesUnseen, Warning, place, m.in, strings.TrimSpace("routes come from elsewhere, and were not looked at "+quoted(elsewhere)),
-		"give the file that they are in as well, or Envoy's /config_dump")
+	c.found(RoutesUnseen, Warning, place, in, problem, "give the file that they are in as well, or Envoy's /config_dump")
 }
 
 func quoted(s string) string {
@@ -44,21 +73,6 @@ func quoted(s string) string {
 		return ""
 	}
 	return fmt.Sprintf("(%q)", s)
-}
-
-// place is where a route's settings come from: a route configuration, a virtual
-// host, a route, or a weighted cluster.
-type place struct {
-	node strictyaml.Node
-	in   scope
-}
-
-// block is what typed_per_filter_config has for the engine's filter.
-type block struct {
-	node      strictyaml.Node
-	in        scope
-	disabled  bool
-	overrides *extproc.ExtProcOverrides
 }
 
 // router looks at one route configuration. manager is nil where no listener is
@@ -71,38 +85,92 @@ type router struct {
 }
 
 func (c *checker) routeConfiguration(n strictyaml.Node, m *manager, in scope) {
-	var msg routev3.RouteConfiguration
-	if _, err := decode(n, &msg); err != nil {
-		c.unreadable(n, in, "the route configuration", err)
-		c.complete = false
-		if m != nil {
-			m.unseen = true
+	key := n.File() + "\x00" + n.Path()
+	msg := c.decoded[key]
+	if msg == nil {
+		msg = &routev3.RouteConfiguration{}
+		if _, err := decode(n, msg); err != nil {
+			c.unreadable(n, in, "the route configuration", err)
+			c.complete = false
+			if m != nil {
+				m.unseen = true
+			}
+			return
 		}
-		return
+		c.decoded[key] = msg
 	}
 	r := &router{checker: c, manager: m, setups: map[*block]*setup{}}
 	if m == nil || msg.GetName() != "" {
 		in = in.within("route configuration", msg.GetName())
 	}
-	if msg.GetVhds() != nil {
-		r.unseen(at(n, "vhds"), in, "virtual hosts come from elsewhere, and were not looked at")
-	}
 	levels := r.level(nil, place{n, in})
+	more := c.resources.hosts[msg.GetName()]
+	if msg.GetVhds() != nil && len(more) == 0 {
+		r.unseen(at(n, "vhds"), in, levels, "virtual hosts come from elsewhere, and were not looked at", "give the file that they are in as well, or Envoy's /config_dump")
+	}
 	for i, host := range msg.GetVirtualHosts() {
-		p := place{at(n, "virtual_hosts", i), in.within("virtual host", host.GetName())}
-		if there(at(p.node, "matcher")) {
-			r.unseen(at(p.node, "matcher"), p.in, "the routes of a matcher were not looked at")
+		r.virtualHost(place{at(n, "virtual_hosts", i), in}, host, levels)
+	}
+	for _, n := range more {
+		var host routev3.VirtualHost
+		if _, err := decode(n, &host); err != nil {
+			r.unreadable(n, in, "the virtual host", err)
+			r.incomplete()
+			continue
 		}
-		hostLevels := r.level(levels, p)
-		for j, route := range host.GetRoutes() {
-			name := route.GetName()
-			if name == "" {
-				name = fmt.Sprintf("#%d", j)
+		r.virtualHost(place{n, in}, &host, levels)
+	}
+}
+
+func (r *router) virtualHost(p place, host *routev3.VirtualHost, levels []*block) {
+	if r.work++; r.work > maxWork {
+		return
+	}
+	p.in = p.in.within("virtual host", host.GetName())
+	levels = r.level(levels, p)
+	if matcher := at(p.node, "matcher"); there(matcher) {
+		r.matched(p, host, matcher, levels)
+		return // Envoy looks at nothing else then
+	}
+	for j, route := range host.GetRoutes() {
+		name := cmp.Or(route.GetName(), fmt.Sprintf("#%d", j))
+		r.route(place{at(p.node, "routes", j), p.in.within("route", name)}, host, route, levels)
+	}
+}
+
+// matched looks at the routes that a virtual host's matcher chooses among.
+func (r *router) matched(p place, host *routev3.VirtualHost, matcher strictyaml.Node, levels []*block) {
+	actions, _ := decisions(matcher)
+	for _, action := range actions {
+		message, fields := extension(at(action, "typed_config"))
+		var routes []strictyaml.Node
+		switch message {
+		case routeMsg:
+			routes = []strictyaml.Node{fields}
+		case routeListMsg:
+			for _, n := range at(fields, "routes").Items {
+				routes = append(routes, n)
 			}
-			r.route(place{at(p.node, "routes", j), p.in.within("route", name)}, host, route, hostLevels)
+		default:
+			r.unseen(action, p.in, levels, "what this action of the matcher does was not looked at", "have the matcher choose routes")
+		}
+		for j, n := range routes {
+			in := p.in.within("route", named(n, "name", j))
+			var route routev3.Route
+			if _, err := decode(n, &route); err != nil {
+				r.unreadable(n, in, "the route", err)
+				r.incomplete()
+				continue
+			}
+			r.route(place{n, in}, host, &route, levels)
 		}
 	}
 }
+
+const (
+	routeMsg     = "envoy.config.route.v3.Route"
+	routeListMsg = "envoy.config.route.v3.RouteList"
+)
 
 // incomplete notes that there may be other routes than those that are seen.
 func (r *router) incomplete() {
@@ -112,110 +180,56 @@ func (r *router) incomplete() {
 	}
 }
 
-func (r *router) unseen(n strictyaml.Node, in scope, what string) {
+func (r *router) unseen(n strictyaml.Node, in scope, levels []*block, what, remedy string) {
 	r.incomplete()
-	r.found(RoutesUnseen, Warning, n, in, what, "give them as routes of a virtual host")
-}
-
-// level adds the block of a place, where it has one.
-func (r *router) level(levels []*block, p place) []*block {
-	for key, config := range at(p.node, "typed_per_filter_config").Fields {
-		b := r.block(key, place{config, p.in})
-		if b != nil {
-			levels = append(slices.Clip(levels), b)
-		}
-	}
-	return levels
-}
-
-// block decodes what is under one key of typed_per_filter_config, if it is for the
-// engine's filter.
-func (r *router) block(key string, p place) *block {
-	message, fields := extension(p.node)
-	b := &block{node: fields, in: p.in}
-	if message == filterConfigMsg {
-		b.disabled = at(fields, "disabled").Text() == "true"
-		message, fields = extension(at(fields, "config"))
-	}
-	mine := r.manager != nil && r.manager.filter != nil && key == r.manager.filter.name
-	switch {
-	case r.manager != nil && r.manager.filter == nil:
-		return nil // reported as a whole
-	case message == perRouteMsg && r.manager != nil && !mine:
-		if !r.otherFilter(key) {
-			r.found(RouteBlockUnused, Warning, p.node, p.in,
-				fmt.Sprintf("no filter is called %q, so these settings have no effect", key),
-				fmt.Sprintf("call them %q", r.manager.filter.name))
-		}
-		return nil
-	case message != perRouteMsg && !mine:
-		return nil
-	}
-	if message == perRouteMsg {
-		var msg extproc.ExtProcPerRoute
-		unknown, err := decode(fields, &msg)
-		if err != nil {
-			r.unreadable(fields, p.in, "the filter's settings for routes", err)
-			return nil
-		}
-		if unknown != "" {
-			r.found(UnknownField, Warning, fields, p.in, "Envoy v1.36 does not take this: "+unknown, "mend it, or use the Envoy that knows it")
-		}
-		b.node, b.disabled, b.overrides = fields, b.disabled || msg.GetDisabled(), msg.GetOverrides()
-	}
-	if b.disabled {
-		r.found(RouteDisabled, Error, b.node, p.in, "requests pass without any chain: the filter is switched off here", "take the block out, or give the route a chain without policies")
-	}
-	if b.overrides.GetFailureModeAllow().GetValue() {
-		r.found(RouteDisabled, Error, at(b.node, "overrides", "failure_mode_allow"), p.in,
-			"requests pass without any chain when the engine cannot be reached, fails or takes too long", "take failure_mode_allow out, or set it to false")
-	}
-	if n := at(b.node, "overrides", "processing_request_modifier"); there(n) {
-		r.found(RequestModified, Warning, n, p.in, "an extension changes what the engine is shown", "take it out, unless it is known what it does")
-	}
-	return b
-}
-
-// otherFilter reports whether the connection manager has a filter of that name.
-func (r *router) otherFilter(name string) bool {
-	for _, f := range at(r.manager.node, "http_filters").Items {
-		if at(f, "name").Text() == name {
-			return true
-		}
-	}
-	return false
+	r.runs(levels, "")
+	r.found(RoutesUnseen, Warning, n, in, what, remedy)
 }
 
 // route looks at one route.
 func (r *router) route(p place, host *routev3.VirtualHost, route *routev3.Route, levels []*block) {
 	r.looked.Routes++
 	levels = r.level(levels, p)
-	variants := [][]*block{levels}
+	var variants [][]*block
 	for i := range route.GetRoute().GetWeightedClusters().GetClusters() {
 		n := at(p.node, "route", "weighted_clusters", "clusters", i)
 		if there(at(n, "typed_per_filter_config")) {
 			variants = append(variants, r.level(levels, place{n, p.in.within("cluster", at(n, "name").Text())}))
+		} else if len(variants) == 0 || !slices.Equal(variants[0], levels) {
+			variants = append([][]*block{levels}, variants...)
 		}
 	}
+	if variants == nil {
+		variants = [][]*block{levels}
+	}
 	for _, levels := range variants {
-		s := r.setupFor(levels)
-		name, known := r.nameOf(host, route, s)
-		if !known {
-			r.incomplete()
-			continue
-		}
-		r.reached[name] = true
-		if len(levels) > 0 && levels[len(levels)-1].disabled || r.manager != nil && r.manager.filter == nil {
-			continue // reported
-		}
-		chain := r.needs.Chain(name)
-		if chain == nil {
-			r.chainless(p, name)
-			continue
-		}
-		if r.manager != nil {
-			r.chain(p, host, route, s, chain)
-		}
+		r.variant(p, host, route, levels)
+	}
+}
+
+// variant looks at a route with the blocks that are in force for it.
+func (r *router) variant(p place, host *routev3.VirtualHost, route *routev3.Route, levels []*block) {
+	if r.work++; r.work > maxWork {
+		return
+	}
+	s := r.setupFor(levels)
+	name, known := r.nameOf(host, route, s)
+	runs := r.runs(levels, cmp.Or(route.GetName(), name))
+	if !known {
+		r.incomplete()
+		return
+	}
+	r.reached[name] = true
+	if !runs || r.manager != nil && r.manager.filter == nil {
+		return // reported
+	}
+	chain := r.needs.Chain(name)
+	if chain == nil {
+		r.chainless(p, name)
+		return
+	}
+	if r.manager != nil {
+		r.chain(p, host, route, s, chain)
 	}
 }
 
@@ -236,7 +250,7 @@ func (r *router) chain(p place, host *routev3.VirtualHost, route *routev3.Route,
 // setupFor is the setup for blocks, least specific first, or nil where the filter's
 // own settings are in force.
 func (r *router) setupFor(levels []*block) *setup {
-	levels = slices.DeleteFunc(slices.Clone(levels), func(b *block) bool { return b.overrides == nil })
+	levels = slices.DeleteFunc(slices.Clone(levels), func(b *block) bool { return b.settings.GetOverrides() == nil })
 	if r.manager == nil || r.manager.filter == nil || len(levels) == 0 {
 		return nil
 	}
@@ -316,21 +330,24 @@ func (r *router) naming() string {
 // bufferLimits looks whether Envoy can hold what the chain wants held.
 func (r *router) bufferLimits(p place, host *routev3.VirtualHost, route *routev3.Route, chain *needs.Chain) {
 	const buffered = extproc.ProcessingMode_BUFFERED
-	// A route's own limit comes into force behind the filter: too late for a
-	// request, in time for its response, which it can only raise.
-	request, response := r.manager.buffer, r.manager.buffer
-	if response > 0 {
-		response = max(response, cmp.Or(ownLimit(route), ownLimit(host)))
-	}
-	for _, side := range []struct {
-		name, answer string
-		mode         extproc.ProcessingMode_BodySendMode
-		limit        int64
-	}{{"request", "413", chain.Request.Body, request}, {"response", "500", chain.Response.Body, response}} {
-		if side.mode == buffered && side.limit > 0 && side.limit <= chain.BodyLimit {
-			r.found(BufferLimit, Error, p.node, p.in,
-				fmt.Sprintf("chain %q allows bodies of %d bytes, and Envoy answers a %s of %d and more by itself with %s", chain.Name, chain.BodyLimit, side.name, side.limit, side.answer),
-				fmt.Sprintf("set per_connection_buffer_limit_bytes of the listener to %d (for a request, a route's own limit comes too late), or the chain's bodyLimit to %d", chain.BufferLimit(), side.limit-1))
+	own := cmp.Or(ownLimit(route), ownLimit(host))
+	for _, b := range r.manager.buffers() {
+		// A route's own limit comes into force behind the filter: too late for
+		// a request, in time for its response, which it can only raise.
+		request, response := b.limit, b.limit
+		if response > 0 {
+			response = max(response, own)
+		}
+		for _, side := range []struct {
+			name, answer string
+			mode         extproc.ProcessingMode_BodySendMode
+			limit        int64
+		}{{"request", "413", chain.Request.Body, request}, {"response", "500", chain.Response.Body, response}} {
+			if side.mode == buffered && side.limit > 0 && side.limit <= chain.BodyLimit {
+				r.found(BufferLimit, Error, p.node, p.in,
+					fmt.Sprintf("chain %q allows bodies of %d bytes, and Envoy answers a %s of %d and more%s by itself with %s", chain.Name, chain.BodyLimit, side.name, side.limit, b.over, side.answer),
+					fmt.Sprintf("set %s to %d (for a request, a route's own limit comes too late), or the chain's bodyLimit to %d", b.field, chain.BufferLimit(), side.limit-1))
+			}
 		}
 	}
 }

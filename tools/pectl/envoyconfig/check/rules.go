@@ -13,6 +13,8 @@ const (
 	FilterDisabled     = "filter-disabled"
 	FilterOptional     = "filter-optional"
 	FilterConditional  = "filter-conditional"
+	FilterUnseen       = "filter-unseen"
+	FilterUpstream     = "filter-upstream"
 	FilterTwice        = "filter-twice"
 	FilterOrder        = "filter-order"
 	RouteChangedLater  = "route-changed-later"
@@ -64,10 +66,12 @@ const (
 
 // Rules are all rules, in the order of the documentation.
 var Rules = []Rule{
-	{FilterMissing, "A connection manager has no filter that leads to the engine: none of its requests pass a chain."},
-	{FilterDisabled, "The filter is switched off where nothing else is said."},
+	{FilterMissing, "A connection manager has no filter that leads to the engine: none of its requests pass a chain. A note where all it does is redirect."},
+	{FilterDisabled, "The filter is switched off where nothing else is said, and something does not say it."},
 	{FilterOptional, "The filter is left out in silence by an Envoy that does not know it."},
-	{FilterConditional, "The filter is inside another one that decides whether it runs."},
+	{FilterConditional, "The filter is inside another one that decides whether it runs, or something else stands in its place for a time."},
+	{FilterUnseen, "What may be the engine's filter comes from elsewhere, and was not looked at."},
+	{FilterUpstream, "The engine's filter stands behind the router, among the filters of a cluster."},
 	{FilterTwice, "Two filters lead to the engine: each request is charged, limited and changed twice."},
 	{FilterOrder, "A filter in front of the engine's answers requests that no chain has seen: from a cache, or by itself. Or the engine's filter stands behind the router."},
 	{RouteChangedLater, "A filter behind the engine's may have the route chosen anew: the chain that ran is then not that of the route that is taken."},

@@ -9,38 +9,32 @@ import (
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
 
-// shown is what the engine takes Envoy to show of a message.
-type shown struct {
-	headers  bool
-	body     extproc.ProcessingMode_BodySendMode
-	trailers bool
-}
-
-// lacks says what of a side's needs is not shown, as the kernel judges it.
-func (s shown) lacks(direction string, side needs.Side) []string {
-	var lacks []string
-	if side.Headers && !s.headers {
-		lacks = append(lacks, direction+" headers")
+// lacking says what of a side's needs is not shown.
+func lacking(direction string, side, shown needs.Side) []string {
+	var all []string
+	lacks := side.Lacks(shown)
+	if lacks.Headers {
+		all = append(all, direction+" headers")
 	}
-	enough := s.body == side.Body || s.body == extproc.ProcessingMode_FULL_DUPLEX_STREAMED || s.body == extproc.ProcessingMode_BUFFERED
-	if side.Body != extproc.ProcessingMode_NONE && !enough {
-		lacks = append(lacks, fmt.Sprintf("the %s body (%s)", direction, side.Body))
+	if lacks.Body != extproc.ProcessingMode_NONE {
+		all = append(all, fmt.Sprintf("the %s body (%s)", direction, lacks.Body))
 	}
-	if side.Trailers && !s.trailers {
-		lacks = append(lacks, direction+" trailers")
+	if lacks.Trailers {
+		all = append(all, direction+" trailers")
 	}
-	return lacks
+	return all
 }
 
 // serve looks whether the filter shows a chain what it needs, by itself or because
 // the engine asks for it.
 func (c *checker) serve(s *setup, chain *needs.Chain) {
 	const duplex = extproc.ProcessingMode_FULL_DUPLEX_STREAMED
-	request := shown{true, s.mode.GetRequestBodyMode(), s.claimed.RequestTrailers || s.mode.GetRequestBodyMode() == duplex}
-	response := shown{!s.claimed.SkipResponseHeaders, s.mode.GetResponseBodyMode(), s.claimed.ResponseTrailers || s.mode.GetResponseBodyMode() == duplex}
-	lacks := append(request.lacks("request", chain.Request), response.lacks("response", chain.Response)...)
-	vain := request.body != extproc.ProcessingMode_NONE && chain.Request.Body == extproc.ProcessingMode_NONE ||
-		response.body != extproc.ProcessingMode_NONE && chain.Response.Body == extproc.ProcessingMode_NONE
+	// What the engine takes Envoy to show.
+	request := needs.Side{Headers: true, Body: s.mode.GetRequestBodyMode(), Trailers: s.claimed.RequestTrailers || s.mode.GetRequestBodyMode() == duplex}
+	response := needs.Side{Headers: !s.claimed.SkipResponseHeaders, Body: s.mode.GetResponseBodyMode(), Trailers: s.claimed.ResponseTrailers || s.mode.GetResponseBodyMode() == duplex}
+	lacks := append(lacking("request", chain.Request, request), lacking("response", chain.Response, response)...)
+	vain := request.Body != extproc.ProcessingMode_NONE && chain.Request.Body == extproc.ProcessingMode_NONE ||
+		response.Body != extproc.ProcessingMode_NONE && chain.Response.Body == extproc.ProcessingMode_NONE
 
 	engineOverrides := s.claimed.ModeOverride && !s.filter.GetSendBodyWithoutWaitingForHeaderResponse() && !fullDuplex(s.mode)
 	switch {

@@ -19,10 +19,15 @@ type use struct {
 	name         string
 	in           scope
 	msg          *extproc.ExternalProcessor
+	// matched says that a matcher stands around the filter.
+	matched bool
 	// maxHeaders is the connection manager's max_headers_count; 0 is Envoy's
 	// default.
 	maxHeaders int
 }
+
+// disabled reports whether the filter runs only where it is switched on.
+func (u *use) disabled() bool { return at(u.node, "disabled").Text() == "true" }
 
 // setup is what a filter does for the routes that have the same settings.
 type setup struct {
@@ -53,13 +58,13 @@ func (c *checker) setupOf(u *use, levels []*block) *setup {
 	var metadata []*core.HeaderValue
 	for _, b := range levels {
 		s.at, s.in, s.perRoute = at(b.node, "overrides"), b.in, true
-		if b.overrides.GetProcessingMode() != nil {
-			s.mode = b.overrides.GetProcessingMode()
+		if b.settings.GetOverrides().GetProcessingMode() != nil {
+			s.mode = b.settings.GetOverrides().GetProcessingMode()
 		}
-		if b.overrides.GetGrpcService() != nil {
-			s.service = b.overrides.GetGrpcService()
+		if b.settings.GetOverrides().GetGrpcService() != nil {
+			s.service = b.settings.GetOverrides().GetGrpcService()
 		}
-		metadata = append(metadata, b.overrides.GetGrpcInitialMetadata()...)
+		metadata = append(metadata, b.settings.GetOverrides().GetGrpcInitialMetadata()...)
 	}
 	s.actual = actual(u.msg, s.mode)
 	s.actual.MaxHeaders = u.maxHeaders

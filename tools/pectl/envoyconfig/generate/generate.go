@@ -25,6 +25,13 @@ const (
 	DefaultMaxRequests    = 1_000_000
 )
 
+// DefaultStreamWindow is how much Envoy holds of a message over HTTP/2 where nothing
+// is said: its initial_stream_window_size, in bytes. maxStreamWindow is the most.
+const (
+	DefaultStreamWindow = 16 << 20
+	maxStreamWindow     = math.MaxInt32
+)
+
 // Options say how the configuration is to be. The zero value is good, but for
 // engines that Envoy cannot find, or not trust, by engine.yaml alone.
 type Options struct {
@@ -90,6 +97,12 @@ func New(n *needs.Needs, o Options) (*Document, error) {
 		d.root = d.root.with("listener", object{}.with("per_connection_buffer_limit_bytes", limit),
 			"Into the listener: Envoy holds whole bodies for chains that want them, 1 MiB by default. Beyond its limit it\n",
 			"answers by itself, 413 to a request and 500 for a response.")
+	}
+	if limit := g.bufferLimit(); limit > DefaultStreamWindow {
+		d.root = d.root.with("connection_manager", object{}.with("http2_protocol_options", object{}.
+			with("initial_stream_window_size", min(limit, maxStreamWindow))),
+			"Into every HttpConnectionManager that has the filter: over HTTP/2, Envoy holds no more than a stream's window,\n",
+			"16 MiB by default, whatever the listener says.")
 	}
 	if routes := g.routes(); len(routes) > 0 {
 		d.root = d.root.with("routes", routes, "Into the routes that the engine knows by these names.")

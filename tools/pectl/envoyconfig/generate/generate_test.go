@@ -3,14 +3,8 @@ package generate_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"flag"
-	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +44,7 @@ var cases = []struct {
 }{
 	{name: "headers", chains: []string{"headers"}},
 	{name: "responses", chains: []string{"headers", "responses"}},
+	{name: "large-bodies", chains: []string{"decoded"}, engine: func(e *config.Engine) { e.Limits.Body = 64 << 20 }},
 	{name: "bodies", chains: []string{"bodies", "headers", "pieces"}},
 	{name: "full-duplex", chains: []string{"headers", "holding"}},
 	{name: "rerouting", chains: []string{"rerouting"}},
@@ -148,7 +143,7 @@ func TestGolden(t *testing.T) {
 // descriptors, and that the pinned Envoy takes it, certificates included.
 func TestAccepted(t *testing.T) {
 	dir := t.TempDir()
-	writeCertificates(t, dir)
+	sample.WriteCertificate(t, dir)
 	for i, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
 			n, d := document(t, i)
@@ -305,34 +300,5 @@ func TestRefused(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// writeCertificates writes the files that the cases name: one self-signed
-// certificate that serves for everything.
-func writeCertificates(t *testing.T, dir string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificatePEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
-	for name, content := range map[string][]byte{"ca.pem": certificatePEM, "envoy.pem": certificatePEM, "envoy.key": keyPEM} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 }

@@ -16,6 +16,9 @@ import (
 
 	"policyengine.dev/runtime/admin"
 	"policyengine.dev/runtime/config"
+	"policyengine.dev/runtime/kernel/demand"
+	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -61,8 +64,8 @@ type Chain struct {
 	RequestAttributes, ResponseAttributes []string
 }
 
-// Side is what a chain has to be shown of a request or a response. The zero value
-// is nothing.
+// Side is what a chain has to be shown of a request or a response, or what is shown:
+// demand.Side in the words of Envoy's configuration. The zero value is nothing.
 type Side struct {
 	// Headers counts for responses; requests without headers are refused
 	// whatever the chain is.
@@ -119,10 +122,13 @@ func newChain(engine config.Engine, d *admin.ChainDump) (*Chain, error) {
 		}
 		phases = phases.With(p)
 	}
+	request, response := demand.Of(&worker.Needs{
+		Phases:             phases,
+		HoldsRequestChunks: d.HoldsRequestChunks, HoldsResponseChunks: d.HoldsResponseChunks,
+		DecodeRequestBody: d.DecodesRequestBody, DecodeResponseBody: d.DecodesResponseBody,
+	})
 	c := &Chain{
-		Name:      d.Name,
-		Request:   side(phases, policy.RequestHeaders, d.HoldsRequestChunks, d.DecodesRequestBody),
-		Response:  side(phases, policy.ResponseHeaders, d.HoldsResponseChunks, d.DecodesResponseBody),
+		Name: d.Name, Request: sideOf(request), Response: sideOf(response),
 		BodyLimit: d.BodyLimit, Reroute: d.Reroute,
 		RequestAttributes: d.RequestAttributes, ResponseAttributes: d.ResponseAttributes,
 	}
@@ -132,28 +138,15 @@ func newChain(engine config.Engine, d *admin.ChainDump) (*Chain, error) {
 	return c, nil
 }
 
-// side is what the kernel demands of a direction whose headers phase is base.
-func side(phases policy.PhaseSet, base policy.Phase, holds, decodes bool) Side {
-	const (
-		toBody     = policy.RequestBody - policy.RequestHeaders
-		toChunks   = policy.RequestBodyChunks - policy.RequestHeaders
-		toTrailers = policy.RequestTrailers - policy.RequestHeaders
-	)
-	var s Side
-	chunks := phases.Has(base + toChunks)
-	switch {
-	case phases.Has(base + toBody), chunks && decodes:
-		s.Body = extproc.ProcessingMode_BUFFERED
-	case chunks && holds:
-		s.Body = extproc.ProcessingMode_FULL_DUPLEX_STREAMED
-	case chunks:
-		s.Body = extproc.ProcessingMode_STREAMED
-	}
-	// A message may have trailers and no body, and one with both ends in its
-	// trailers: body policies have to see them.
-	s.Trailers = phases.Has(base+toTrailers) || s.Body != extproc.ProcessingMode_NONE
-	s.Headers = phases.Has(base) || s.Trailers
-	return s
+func sideOf(d demand.Side) Side {
+	return Side{Headers: d.Headers, Body: extproc.ProcessingMode_BodySendMode(d.Body), Trailers: d.Trailers}
+}
+
+// Lacks is what a chain needs of a message and is not shown, as the kernel judges it.
+func (s Side) Lacks(shown Side) Side { return sideOf(s.demand().Lacks(shown.demand())) }
+
+func (s Side) demand() demand.Side {
+	return demand.Side{Headers: s.Headers, Body: wire.BodyMode(s.Body), Trailers: s.Trailers}
 }
 
 // Chain returns the chain of an engine's route, or nil.

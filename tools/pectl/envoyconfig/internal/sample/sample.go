@@ -117,6 +117,10 @@ func BootstrapWith(parts Tree, routes []any) Tree {
 			}),
 		}}}},
 	}
+	if fields, ok := parts["connection_manager"].(Tree); ok {
+		manager := listener["filter_chains"].([]any)[0].(Tree)["filters"].([]any)[0].(Tree)["typed_config"].(Tree)
+		maps.Copy(manager, fields)
+	}
 	if fields, ok := parts["listener"].(Tree); ok {
 		maps.Copy(listener, fields)
 	}
