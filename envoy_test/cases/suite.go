@@ -24,7 +24,12 @@ type Suite struct {
 	Engine map[string]any
 	// Chains are the engine's. Where there are none there is no engine, and the
 	// exchanges say what a processor does.
-	Chains    strictyaml.Node
+	Chains strictyaml.Node
+	// Server is how the scripted processor is reached.
+	Server ServerPart
+	// Collector starts a collector of traces, to which the engine sends its
+	// spans. It is Envoy's cluster "collector" too.
+	Collector bool
 	Exchanges []Exchange
 }
 
@@ -41,6 +46,10 @@ type EnvoyPart struct {
 	Listener    map[string]any `yaml:"listener"`
 	Cluster     map[string]any `yaml:"cluster"`
 	VirtualHost map[string]any `yaml:"virtual_host"`
+	// Upstream is merged into the upstream's cluster.
+	Upstream map[string]any `yaml:"upstream"`
+	// Runtime are values of Envoy's runtime.
+	Runtime map[string]any `yaml:"runtime"`
 	// HTTP2 has Envoy talk HTTP/2 to the upstream.
 	HTTP2 bool `yaml:"http2"`
 }
@@ -55,6 +64,10 @@ type Exchange struct {
 	First string `yaml:"first"`
 	// Rehearsals is how often the request is sent before it counts.
 	Rehearsals int `yaml:"rehearsals"`
+	// Together is how often the request is sent at the same time; each of them
+	// has to come out as wanted, but for those that Want.Others names. 0 counts
+	// as 1.
+	Together int `yaml:"together"`
 	// Chains are put into the engine's file before, and waited for.
 	Chains   strictyaml.Node `yaml:"chains"`
 	Request  Request         `yaml:"request"`
@@ -117,6 +130,9 @@ type Upstream struct {
 // counts of what went wrong: see [Counters].
 type Want struct {
 	Status int `yaml:"status,required"`
+	// Others are the statuses of those among requests sent together that come
+	// out otherwise, of which nothing else is looked at.
+	Others []int `yaml:"others"`
 	// Headers are those of the response; a null is a header that is not there.
 	Headers Headers `yaml:"headers"`
 	// Body is the whole body, Contains a part of it, BodySize its length.
@@ -141,6 +157,12 @@ type Want struct {
 	// Counters are how far Envoy's counts rise by the exchange. Each of those
 	// in guarded that is not named must not.
 	Counters map[string]int64 `yaml:"counters"`
+	// Stats are how far others of Envoy's counters rise, by their whole names.
+	Stats map[string]int64 `yaml:"stats"`
+	// Admin is what pages of Envoy's admin interface have in them afterwards.
+	Admin map[string]string `yaml:"admin"`
+	// Spans are all that the engine makes of the exchange.
+	Spans []Span `yaml:"spans"`
 }
 
 // Reached is what the upstream saw of a request.
@@ -221,6 +243,8 @@ type suiteFile struct {
 	Envoy     EnvoyPart       `yaml:"envoy"`
 	Engine    map[string]any  `yaml:"engine"`
 	Chains    strictyaml.Node `yaml:"chains"`
+	Server    ServerPart      `yaml:"server"`
+	Collector bool            `yaml:"collector"`
 	Exchanges []Exchange      `yaml:"exchanges,required"`
 }
 
@@ -252,6 +276,12 @@ func Read(file string) (Suite, error) {
 		if f.Chains.Kind() == strictyaml.Missing && (x.First != "" || x.Chains.Kind() != strictyaml.Missing) {
 			found.Add(n.Problem("there is no engine to do anything with", "give the suite chains"))
 		}
+		if x.Want.Spans != nil && !f.Collector {
+			found.Add(n.At("want", "spans").Problem("nobody collects spans", "give the suite a collector"))
+		}
+		if x.Want.Spans == nil && f.Collector && f.Chains.Kind() != strictyaml.Missing {
+			found.Add(n.At("want").Problem("spans that nobody waits for would be taken for the next exchange's", "say which"))
+		}
 		if f.Chains.Kind() != strictyaml.Missing && x.Processor != nil {
 			found.Add(n.At("processor").Problem("there is an engine already", "leave it out, or the suite's chains"))
 		}
@@ -264,6 +294,6 @@ func Read(file string) (Suite, error) {
 		found.Add(root.Problem("shows nothing", "name the lines of lines.yaml that it or its exchanges show"))
 	}
 	return Suite{
-		File: file, About: f.About, Lines: f.Lines, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains, Exchanges: f.Exchanges,
+		File: file, About: f.About, Lines: f.Lines, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains, Server: f.Server, Collector: f.Collector, Exchanges: f.Exchanges,
 	}, found.Err()
 }
