@@ -155,7 +155,7 @@ func (w Want) log(d *differences, got harness.AccessLogEntry) {
 
 // counters compares what Envoy counted: the guarded ones, and those that are named.
 func (w Want) counters(d *differences, rise harness.Counters) {
-	names := slices.Clone(guarded)
+	names := harness.Guarded()
 	for name := range w.Counters {
 		names = append(names, name)
 	}

@@ -127,7 +127,7 @@ type Upstream struct {
 }
 
 // Want is what is expected. What is not named is not looked at, but for Envoy's
-// counts of what went wrong: see [Counters].
+// counts of what went wrong: see harness.Guarded.
 type Want struct {
 	Status int `yaml:"status,required"`
 	// Others are the statuses of those among requests sent together that come
@@ -155,7 +155,7 @@ type Want struct {
 	Details string `yaml:"details"`
 	Flags   string `yaml:"flags"`
 	// Counters are how far Envoy's counts rise by the exchange. Each of those
-	// in guarded that is not named must not.
+	// in harness.Guarded that is not named must not.
 	Counters map[string]int64 `yaml:"counters"`
 	// Stats are how far others of Envoy's counters rise, by their whole names.
 	Stats map[string]int64 `yaml:"stats"`
@@ -228,13 +228,6 @@ func (h *Headers) UnmarshalNode(n strictyaml.Node) error {
 		*h = append(*h, header)
 	}
 	return found.Err()
-}
-
-// guarded are the counters that have to stay where they are unless a case says so:
-// each counts something that Envoy found wrong or did without the engine.
-var guarded = []string{
-	"spurious_msgs_received", "rejected_header_mutations", "streams_failed", "failure_mode_allowed", "message_timeouts",
-	"override_message_timeout_ignored", "clear_route_cache_ignored", "clear_route_cache_disabled", "clear_route_cache_upstream_ignored",
 }
 
 type suiteFile struct {
