@@ -21,6 +21,7 @@ import (
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/host"
 	"policyengine.dev/runtime/kernel"
+	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/telemetry/tracing"
 	"policyengine.dev/runtime/worker"
@@ -29,18 +30,20 @@ import (
 // Engine is one engine in a process. Make one with [New], which listens already, and
 // [Engine.Run] it, which must be done to free what it holds.
 type Engine struct {
-	static   config.Engine
-	logger   *slog.Logger
-	worker   *worker.Worker
-	tracer   *tracing.Tracer
-	grpc     *grpc.Server
-	health   *health.Server
-	admin    *http.Server
-	pages    net.Listener
-	serving  []*listener
-	ready    atomic.Bool
-	draining atomic.Bool
-	streams  telemetry.Streams
+	static config.Engine
+	// expressions are those of static's mutation rules.
+	expressions filter.Expressions
+	logger      *slog.Logger
+	worker      *worker.Worker
+	tracer      *tracing.Tracer
+	grpc        *grpc.Server
+	health      *health.Server
+	admin       *http.Server
+	pages       net.Listener
+	serving     []*listener
+	ready       atomic.Bool
+	draining    atomic.Bool
+	streams     telemetry.Streams
 	// inForce is closed when the first configuration is in force.
 	inForce chan struct{}
 }
@@ -50,6 +53,11 @@ type Engine struct {
 // problems at once.
 func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (*Engine, error) {
 	e := &Engine{static: static, logger: logger, inForce: make(chan struct{})}
+	var err error
+	rules := static.Filter.MutationRules
+	if e.expressions, err = filter.NewExpressions(rules.AllowExpression, rules.DisallowExpression); err != nil {
+		return nil, err
+	}
 	if err := e.listen(); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,24 @@ const contentLength = "content-length"
 
 // allowed reports whether the header may be changed.
 func (v *visitor) allowed(name string) bool {
-	return !v.st.allowed.settings.NoHeaders && (name == contentLength || policy.CheckHeaderEdit(name) == nil)
+	return (name == contentLength || policy.CheckHeaderEdit(name) == nil) && v.rules(name)
+}
+
+// rules reports whether the filter's mutation rules let the header be changed.
+func (v *visitor) rules(name string) bool {
+	k, s := v.st.kernel, &v.st.allowed.settings
+	if v.st.allowed == k.declared { // a stamp says nothing of expressions
+		if allowed, decided := k.options.FilterExpressions.Decide(name); decided {
+			return allowed
+		}
+	}
+	switch name {
+	case ":method", ":authority":
+		return s.Routing && !s.NoSystem && !s.NoHeaders
+	case ":path", ":status":
+		return !s.NoSystem && !s.NoHeaders
+	}
+	return !s.NoHeaders
 }
 
 // SetHeader implements exchange.ChangeVisitor.
@@ -61,18 +78,9 @@ func (v *visitor) count(total int) {
 	}
 }
 
-// routing sets a pseudo-header that the mutation rules protect by default.
-func (v *visitor) routing(name, value string) {
-	if !v.st.allowed.settings.Routing {
-		v.err = errCannot
-		return
-	}
-	v.system(name, value)
-}
-
 // system sets a pseudo-header.
 func (v *visitor) system(name, value string) {
-	if s := &v.st.allowed.settings; s.NoSystem || s.NoHeaders || !policy.ValidHeaderValue(value) {
+	if !v.rules(name) || !policy.ValidHeaderValue(value) {
 		v.err = errCannot
 		return
 	}
