@@ -10,6 +10,50 @@ import (
 	"policyengine.dev/sdk/policy"
 )
 
+// TestHeaderLimits proves that a result that Envoy would refuse is refused here, and
+// that a connection manager's limit counts for requests alone.
+func TestHeaderLimits(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit             int
+		request, response int // headers that come, of which one is set anew
+		refused           bool
+	}{
+		"a request of as many as by default":          {request: 96, response: 1},
+		"a request of more":                           {request: 97, refused: true},
+		"a request of as many as the limit":           {limit: 20, request: 16, response: 1},
+		"a request over the limit":                    {limit: 20, request: 17, refused: true},
+		"a response of as many as by default":         {request: 1, response: 99},
+		"a response of more":                          {request: 1, response: 100, refused: true},
+		"a response over a limit of requests":         {limit: 20, request: 1, response: 99},
+		"a response below a limit that is raised":     {limit: 200, request: 1, response: 199},
+		"a response over a limit that is raised more": {limit: 200, request: 1, response: 200, refused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := serve(t, oneChain(&chain{steps: map[policy.Phase]step{
+				policy.RequestHeaders: setsRequest("x-0", "new"), policy.ResponseHeaders: setsResponse("x-0", "new"),
+			}}), kernel.Options{Filter: filter.Settings{MaxHeaders: c.limit}})
+			s := e.open(t, "r")
+			r := s.call(requestHeaders(true, numbered(c.request)...))
+			if c.response > 0 {
+				r = s.call(responseHeaders(true, numbered(c.response)...))
+			}
+			if c.refused {
+				immediate(t, r, 500, "policy_engine.FILTER_CANNOT_SERVE_CHAIN")
+			} else if r.GetImmediateResponse() != nil {
+				t.Errorf("the reply is %v", r)
+			}
+		})
+	}
+}
+
+// numbered are n headers.
+func numbered(n int) (pairs []string) {
+	for i := range n {
+		pairs = append(pairs, "x-"+itoa(i), "old")
+	}
+	return pairs
+}
+
 // TestMutationRules proves that a change that the filter's rules forbid is refused,
 // never sent to be dropped.
 func TestMutationRules(t *testing.T) {

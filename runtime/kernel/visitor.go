@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 
+	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -65,15 +66,25 @@ func (v *visitor) RemoveHeader(name string) {
 	v.st.reply.RemoveHeader(name)
 }
 
-// pseudoHeaders is how many pseudo-headers a message has at most that Envoy counts.
-const pseudoHeaders = 4
+// requestPseudo and responsePseudo are how many pseudo-headers a message has that Envoy
+// counts with its headers.
+const (
+	requestPseudo  = 4 // :method, :scheme, :authority, :path
+	responsePseudo = 1 // :status
+)
 
 // count refuses a result that Envoy would refuse, for all that is known of its
 // limits: total is the number of headers that the message has now.
 func (v *visitor) count(total int) {
-	limit := v.st.allowed.settings.HeaderLimit()
+	limit, pseudo := v.st.allowed.settings.HeaderLimit(), requestPseudo
+	if v.st.in.Kind.IsResponse() {
+		// What holds for a response is the upstream's cluster's, of which
+		// nothing is known: a connection manager that takes fewer headers
+		// of a client says nothing of it.
+		limit, pseudo = max(limit, filter.DefaultMaxHeaders), responsePseudo
+	}
 	sets, removes := v.st.reply.Changes()
-	if sets > limit || removes > limit || sets > 0 && total+pseudoHeaders > limit {
+	if sets > limit || removes > limit || sets > 0 && total+pseudo > limit {
 		v.err = errCannot
 	}
 }
