@@ -272,8 +272,11 @@ func values(headers []*corev3.HeaderValue, name string) []string {
 	var all []string
 	for _, h := range headers {
 		if h.GetKey() == name {
-			// As a processor sees it: raw_value, and value beside it.
-			all = append(all, string(h.GetRawValue())+h.GetValue())
+			value := string(h.GetRawValue())
+			if h.GetValue() != "" {
+				value += " and not raw: " + h.GetValue()
+			}
+			all = append(all, value)
 		}
 	}
 	return all
