@@ -47,6 +47,8 @@ type collector struct {
 
 	mu    sync.Mutex
 	spans []span
+	// past is how many of them have been looked at.
+	past int
 }
 
 // span is one that was collected.
@@ -101,19 +103,12 @@ func (c *collector) Export(_ context.Context, r *collectorpb.ExportTraceServiceR
 	return &collectorpb.ExportTraceServiceResponse{}, nil
 }
 
-// collected is how many spans there are.
-func (c *collector) collected() int {
+// compare looks at the spans that have come since the last call of done: those that
+// are wanted have to be there, and no others of the engine.
+func (c *collector) compare(d *differences, want []Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.spans)
-}
-
-// compare looks at the spans that came after the first ones: those that are wanted
-// have to be there, and no others of the engine.
-func (c *collector) compare(d *differences, first int, want []Span) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	fresh := slices.Clone(c.spans[first:])
+	fresh := slices.Clone(c.spans[c.past:])
 	for _, w := range want {
 		if w.Service == "" {
 			w.Service = engineService
@@ -131,6 +126,13 @@ func (c *collector) compare(d *differences, first int, want []Span) {
 			d.add("there is a span %q", s.GetName())
 		}
 	}
+}
+
+// done says that the spans that are there have been looked at.
+func (c *collector) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.past = len(c.spans)
 }
 
 func (c *collector) span(d *differences, got span, want Span) {

@@ -116,17 +116,11 @@ func (r *runner) exchange(t *testing.T, x Exchange) {
 }
 
 // counts is what is looked at before an exchange and after it.
-type counts struct {
-	extProc, stats harness.Counters
-	spans          int
-}
+type counts struct{ extProc, stats harness.Counters }
 
 func (r *runner) counted(t *testing.T, x Exchange) (c counts, err error) {
 	if c.extProc, err = r.stack.Envoy.Counters(t.Context()); err != nil {
 		return c, err
-	}
-	if r.collector != nil {
-		c.spans = r.collector.collected()
 	}
 	if len(x.Want.Stats) > 0 {
 		c.stats, err = r.stack.Envoy.Stats(t.Context(), slices.Collect(maps.Keys(x.Want.Stats))...)
@@ -184,6 +178,9 @@ func (r *runner) settled(t *testing.T, x Exchange, before counts, d *differences
 		}
 	}
 	x.Want.upstream(d, r.stack.Upstream.Received(), x.times()-len(x.Want.Others))
+	if r.collector != nil {
+		defer r.collector.done()
+	}
 	return harnesstest.Within(counting, func() error {
 		now, err := r.counted(t, x)
 		if err != nil {
@@ -196,7 +193,7 @@ func (r *runner) settled(t *testing.T, x Exchange, before counts, d *differences
 			return err
 		}
 		if r.collector != nil {
-			r.collector.compare(&counted, before.spans, x.Want.Spans)
+			r.collector.compare(&counted, x.Want.Spans)
 		}
 		return counted.err()
 	})

@@ -161,7 +161,8 @@ type Want struct {
 	Stats map[string]int64 `yaml:"stats"`
 	// Admin is what pages of Envoy's admin interface have in them afterwards.
 	Admin map[string]string `yaml:"admin"`
-	// Spans are all that the engine makes of the exchange.
+	// Spans are all that the engine makes of the exchange, and those of Envoy's
+	// that are named. One too many fails this exchange or the next.
 	Spans []Span `yaml:"spans"`
 }
 
