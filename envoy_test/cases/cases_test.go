@@ -91,13 +91,13 @@ func TestDocumentation(t *testing.T) {
 
 func TestSuitesThatAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ src, want string }{
-		"a field that nobody knows":   {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, statuss: 1}}]", `unknown field; did you mean "status"?`},
-		"two of a name":               {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200}}, {name: a, want: {status: 200}}]", "a second exchange of this name"},
-		"one that shows nothing":      {"about: x\nchains: {}\nexchanges: [{name: a, want: {status: 200}}]", "shows nothing"},
-		"an unknown first step":       {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, first: dance, want: {status: 200}}]", "not what can be done first"},
-		"spans that nobody collects":  {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, spans: [{name: b}]}}]", "nobody collects spans"},
-		"spans that nobody waits for": {"about: x\ncollector: true\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200}}]", "would be taken for the next exchange's"},
-		"what cannot be reached":      {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, reached: something}}]", "not what an upstream can have seen"},
+		"a field that nobody knows": {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, statuss: 1}}]", `unknown field; did you mean "status"?`},
+		"two of a name":             {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200}}, {name: a, want: {status: 200}}]", "a second exchange of this name"},
+		"one that shows nothing":    {"about: x\nchains: {}\nexchanges: [{name: a, want: {status: 200}}]", "shows nothing"},
+		"an unknown first step":     {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, first: dance, want: {status: 200}}]", "not what can be done first"},
+		"spans nobody collects":     {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, spans: [{name: b}]}}]", "nobody collects spans"},
+		"spans nobody waits for":    {"about: x\ncollector: true\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200}}]", "would be taken for the next exchange's"},
+		"what cannot be reached":    {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, reached: something}}]", "not what an upstream can have seen"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "suite.yaml")

@@ -30,20 +30,20 @@ import (
 // Engine is one engine in a process. Make one with [New], which listens already, and
 // [Engine.Run] it, which must be done to free what it holds.
 type Engine struct {
-	static config.Engine
-	// expressions are those of static's mutation rules.
+	static   config.Engine
+	logger   *slog.Logger
+	worker   *worker.Worker
+	tracer   *tracing.Tracer
+	grpc     *grpc.Server
+	health   *health.Server
+	admin    *http.Server
+	pages    net.Listener
+	serving  []*listener
+	ready    atomic.Bool
+	draining atomic.Bool
+	streams  telemetry.Streams
+	// expressions are those of the filter's mutation rules.
 	expressions filter.Expressions
-	logger      *slog.Logger
-	worker      *worker.Worker
-	tracer      *tracing.Tracer
-	grpc        *grpc.Server
-	health      *health.Server
-	admin       *http.Server
-	pages       net.Listener
-	serving     []*listener
-	ready       atomic.Bool
-	draining    atomic.Bool
-	streams     telemetry.Streams
 	// inForce is closed when the first configuration is in force.
 	inForce chan struct{}
 }
