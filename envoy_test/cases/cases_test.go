@@ -124,6 +124,8 @@ func TestSuitesThatAreRefused(t *testing.T) {
 		"one that shows nothing":    {"about: x\nchains: {}\nexchanges: [{name: a, want: {status: 200}}]", "shows nothing"},
 		"an unknown first step":     {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, first: dance, want: {status: 200}}]", "not what can be done first"},
 		"a refusal alone":           {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 500, reason: NO}}]", "nothing is said about the upstream"},
+		"spans nobody collects":     {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, spans: [{name: b}]}}]", "nobody collects spans"},
+		"spans nobody waits for":    {"about: x\ncollector: true\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200}}]", "would be taken for the next exchange's"},
 		"what cannot be reached":    {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, reached: something}}]", "not what an upstream can have seen"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -172,4 +173,21 @@ func (r Request) send(ctx context.Context, address string) (*seen, error) {
 	s.trailer = response.Trailer
 	_ = response.Body.Close()
 	return s, nil
+}
+
+func (x Exchange) times() int { return max(x.Together, 1) }
+
+// send sends the exchange's request, as often as it says at the same time. It calls
+// answered with each answer.
+func (x Exchange) send(ctx context.Context, address string, answered func()) ([]*seen, error) {
+	all, errs := make([]*seen, x.times()), make([]error, x.times())
+	var sent sync.WaitGroup
+	for i := range all {
+		sent.Go(func() {
+			all[i], errs[i] = x.Request.send(ctx, address)
+			answered()
+		})
+	}
+	sent.Wait()
+	return all, errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -64,6 +65,19 @@ func shown(b []byte) string {
 	return strconv.Quote(string(b))
 }
 
+// others takes those out of what the clients got that come out otherwise.
+func (w Want) others(d *differences, got []*seen) []*seen {
+	for _, status := range w.Others {
+		at := slices.IndexFunc(got, func(s *seen) bool { return s.status == status })
+		if at < 0 {
+			d.add("none of the requests comes to %d", status)
+			continue
+		}
+		got = slices.Delete(got, at, at+1)
+	}
+	return got
+}
+
 func (w Want) client(d *differences, got *seen) {
 	if got.status != w.Status {
 		d.add("the status is %d, want %d; the body is %s", got.status, w.Status, shown(got.body))
@@ -106,7 +120,7 @@ func (w Want) problem(d *differences, got *seen) {
 	}
 }
 
-func (w Want) upstream(d *differences, got []harness.Received) {
+func (w Want) upstream(d *differences, got []harness.Received, times int) {
 	r := w.Reached
 	switch {
 	case !r.Given:
@@ -116,11 +130,15 @@ func (w Want) upstream(d *differences, got []harness.Received) {
 			d.add("the upstream was reached: %s %s", g.Method, g.Target)
 		}
 		return
-	case len(got) != 1:
-		d.add("the upstream saw %d requests, want one", len(got))
-		return
+	case len(got) != times:
+		d.add("the upstream saw %d requests, want %d", len(got), times)
 	}
-	g := got[0]
+	for _, g := range got {
+		r.compare(d, g)
+	}
+}
+
+func (r Reached) compare(d *differences, g harness.Received) {
 	d.text("the upstream's method", g.Method, r.Method)
 	d.text("the upstream's target", g.Target, r.Target)
 	d.text("the upstream's host", g.Host, r.Host)
@@ -143,7 +161,7 @@ func (w Want) log(d *differences, got harness.AccessLogEntry) {
 
 // counters compares what Envoy counted: the guarded ones, and those that are named.
 func (w Want) counters(d *differences, rise harness.Counters) {
-	names := slices.Clone(guarded)
+	names := harness.Guarded()
 	for name := range w.Counters {
 		names = append(names, name)
 	}
@@ -153,6 +171,27 @@ func (w Want) counters(d *differences, rise harness.Counters) {
 			d.add("Envoy's %s rose by %d, want %d", name, rise[name], w.Counters[name])
 		}
 	}
+}
+
+func (w Want) stats(d *differences, rise harness.Counters) {
+	for _, name := range slices.Sorted(maps.Keys(w.Stats)) {
+		if rise[name] != w.Stats[name] {
+			d.add("Envoy's %s rose by %d, want %d", name, rise[name], w.Stats[name])
+		}
+	}
+}
+
+func (w Want) admin(d *differences, get func(page string) ([]byte, error)) error {
+	for _, page := range slices.Sorted(maps.Keys(w.Admin)) {
+		got, err := get(page)
+		if err != nil {
+			return err
+		}
+		if !bytes.Contains(got, []byte(w.Admin[page])) {
+			d.add("Envoy's page %s has no %q in it", page, w.Admin[page])
+		}
+	}
+	return nil
 }
 
 func (d differences) err() error {

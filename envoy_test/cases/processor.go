@@ -1,18 +1,17 @@
 package cases
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -34,8 +33,12 @@ type Step struct {
 	Body        *string `yaml:"body"`
 	BodySize    *int    `yaml:"bodySize"`
 	EndOfStream *bool   `yaml:"endOfStream"`
-	// Attributes are all attributes that have to come with it.
+	// Attributes are all attributes that have to come with it: numbers, truth
+	// values and texts, each of its kind.
 	Attributes map[string]any `yaml:"attributes"`
+	// MetadataContext is all of the dynamic metadata that has to come with it,
+	// by namespace.
+	MetadataContext map[string]any `yaml:"metadataContext"`
 	// Has is a ProcessingRequest in text format, the single fields of which the
 	// message has to have.
 	Has string `yaml:"has"`
@@ -43,6 +46,10 @@ type Step struct {
 	Without []string `yaml:"without"`
 	// Metadata is some of the stream's initial metadata.
 	Metadata Headers `yaml:"metadata"`
+	// Gather waits until so many streams of requests sent together have come to
+	// this step, and UntilAnswered until another of those requests is answered.
+	Gather        int  `yaml:"gather"`
+	UntilAnswered bool `yaml:"untilAnswered"`
 	// Pause is made then.
 	Pause time.Duration `yaml:"pause"`
 	// Send are ProcessingResponse messages in text format.
@@ -62,49 +69,32 @@ type processor struct {
 	extproc.UnimplementedExternalProcessorServer
 	address string
 
-	mu     sync.Mutex
-	script []Step
-	played chan differences // one for each stream of the script
-}
-
-func startProcessor(t *testing.T) *processor {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &processor{address: listener.Addr().String()}
-	server := grpc.NewServer()
-	extproc.RegisterExternalProcessorServer(server, p)
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = server.Serve(listener) }()
-	t.Cleanup(func() { server.Stop(); <-ended })
-	return p
+	mu    sync.Mutex
+	round *round
 }
 
 // play sets the script for the streams that follow.
-func (p *processor) play(script []Step) <-chan differences {
+func (p *processor) play(r *round) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.script, p.played = script, make(chan differences, 10)
-	return p.played
+	p.round = r
 }
 
 // Process implements the service.
 func (p *processor) Process(stream extproc.ExternalProcessor_ProcessServer) error {
 	p.mu.Lock()
-	script, played := p.script, p.played
+	r := p.round
 	p.mu.Unlock()
 	var d differences
-	over := sync.OnceFunc(func() { played <- d })
+	over := sync.OnceFunc(func() { r.played <- d })
 	defer over()
-	return follow(stream, script, &d, over)
+	return r.follow(stream, &d, over)
 }
 
 // follow plays the script. It calls over when what follows does not matter.
-func follow(stream extproc.ExternalProcessor_ProcessServer, script []Step, d *differences, over func()) error {
-	for i, step := range script {
-		if err := step.play(stream, d, i); err != nil {
+func (r *round) follow(stream extproc.ExternalProcessor_ProcessServer, d *differences, over func()) error {
+	for i, step := range r.script {
+		if err := r.step(stream, step, d, i); err != nil {
 			d.add("step %d of the processor: %v", i, err)
 			return err
 		}
@@ -127,7 +117,7 @@ func follow(stream extproc.ExternalProcessor_ProcessServer, script []Step, d *di
 	}
 }
 
-func (s Step) play(stream extproc.ExternalProcessor_ProcessServer, d *differences, i int) error {
+func (r *round) step(stream extproc.ExternalProcessor_ProcessServer, s Step, d *differences, i int) error {
 	if s.Metadata != nil {
 		md, _ := metadata.FromIncomingContext(stream.Context())
 		for _, h := range s.Metadata {
@@ -151,6 +141,9 @@ func (s Step) play(stream extproc.ExternalProcessor_ProcessServer, d *difference
 		if err := s.compare(message, d, i); err != nil {
 			return err
 		}
+	}
+	if err := r.wait(stream.Context(), s); err != nil {
+		return err
 	}
 	time.Sleep(s.Pause)
 	for _, text := range s.Send {
@@ -195,6 +188,9 @@ func (s Step) compare(m *extproc.ProcessingRequest, d *differences, i int) error
 	if s.Attributes != nil {
 		s.attributes(m, d, i)
 	}
+	if s.MetadataContext != nil {
+		s.metadataContext(m, d, i)
+	}
 	for _, name := range s.Without {
 		r := m.ProtoReflect()
 		field := r.Descriptor().Fields().ByName(protoreflect.Name(name))
@@ -220,16 +216,36 @@ func (s Step) compare(m *extproc.ProcessingRequest, d *differences, i int) error
 func (s Step) attributes(m *extproc.ProcessingRequest, d *differences, i int) {
 	got := m.GetAttributes()[filterName].AsMap()
 	for name, want := range s.Attributes {
-		value, there := got[name]
-		if want == nil && there || want != nil && fmt.Sprint(value) != fmt.Sprint(want) {
-			d.add("step %d: the attribute %s is %v, want %v", i, name, value, want)
+		if value := got[name]; !same(value, want) {
+			d.add("step %d: the attribute %s is %#v, want %#v", i, name, value, want)
 		}
 	}
-	for name := range got {
+	for name, value := range got {
 		if _, wanted := s.Attributes[name]; !wanted {
-			d.add("step %d: there is an attribute %s", i, name)
+			d.add("step %d: there is an attribute %s: %#v", i, name, value)
 		}
 	}
+}
+
+func (s Step) metadataContext(m *extproc.ProcessingRequest, d *differences, i int) {
+	got := map[string]any{}
+	for namespace, value := range m.GetMetadataContext().GetFilterMetadata() {
+		got[namespace] = value.AsMap()
+	}
+	if !same(got, s.MetadataContext) {
+		d.add("step %d: the dynamic metadata is %v, want %v", i, got, s.MetadataContext)
+	}
+}
+
+// same compares what came in a protobuf Value with what a file says, in which whole
+// numbers are of another type.
+func same(got, want any) bool {
+	a, err := json.Marshal(got)
+	if err != nil {
+		return false
+	}
+	b, err := json.Marshal(want)
+	return err == nil && bytes.Equal(a, b)
 }
 
 // parts are those of whichever message it is.
@@ -256,8 +272,11 @@ func values(headers []*corev3.HeaderValue, name string) []string {
 	var all []string
 	for _, h := range headers {
 		if h.GetKey() == name {
-			// As a processor sees it: raw_value, and value beside it.
-			all = append(all, string(h.GetRawValue())+h.GetValue())
+			value := string(h.GetRawValue())
+			if h.GetValue() != "" {
+				value += " and not raw: " + h.GetValue()
+			}
+			all = append(all, value)
 		}
 	}
 	return all

@@ -3,8 +3,10 @@ package cases
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,10 +24,14 @@ func (s Suite) Run(t *testing.T, engine func(testing.TB) string) {
 	var r runner
 	o := harness.Options{Envoy: envoy.Binary(t)} // or the test is skipped, before an engine is built
 	if s.Chains.Kind() == strictyaml.Missing {
-		r.processor = startProcessor(t)
+		r.processor = startProcessor(t, s.Server)
 		o.Bootstrap.Engine = r.processor.address
 	} else {
 		o.Engine = harness.EngineOptions{Path: engine(t), Config: s.Engine, Chains: chainsText(s.Chains), Unready: s.Unready}
+	}
+	if s.Collector {
+		r.collector = startCollector(t)
+		r.collector.use(&o)
 	}
 	r.stack = s.start(t, o)
 	for _, x := range s.Exchanges {
@@ -46,6 +52,7 @@ func (s Suite) start(t *testing.T, o harness.Options) *harness.Stack {
 	o.Bootstrap.ExtProc, o.Bootstrap.Connection = s.Envoy.ExtProc, s.Envoy.Connection
 	o.Bootstrap.Listener, o.Bootstrap.Cluster = s.Envoy.Listener, s.Envoy.Cluster
 	o.Bootstrap.VirtualHost, o.Bootstrap.UpstreamHTTP2 = s.Envoy.VirtualHost, s.Envoy.HTTP2
+	o.Bootstrap.UpstreamCluster, o.Bootstrap.Runtime = s.Envoy.Upstream, s.Envoy.Runtime
 	return harnesstest.Start(t, o)
 }
 
@@ -67,6 +74,8 @@ type runner struct {
 	stack *harness.Stack
 	// processor is nil where there is an engine.
 	processor *processor
+	// collector is nil where nobody collects spans.
+	collector *collector
 	// logged is how many entries of the access log have been looked at.
 	logged int
 }
@@ -74,31 +83,49 @@ type runner struct {
 func (r *runner) exchange(t *testing.T, x Exchange) {
 	r.prepare(t, x)
 	r.rehearse(t, x)
-	before, err := r.stack.Envoy.Counters(t.Context())
+	before, err := r.counted(t, x)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.stack.Upstream.Forget()
 	r.stack.Upstream.Answer(x.Upstream.answer())
-	var played <-chan differences
+	played := newRound(x.Processor, x.times())
 	if r.processor != nil {
-		played = r.processor.play(x.Processor)
+		r.processor.play(played)
 	}
-	got, err := x.Request.send(harnesstest.Context(t), r.stack.Address())
+	got, err := x.send(harnesstest.Context(t), r.stack.Address(), played.answer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var d differences
-	x.Want.client(&d, got)
+	got = x.Want.others(&d, got)
+	for _, s := range got {
+		x.Want.client(&d, s)
+	}
 	if err := r.settled(t, x, before, &d); err != nil {
 		d.add("%v", err)
 	}
 	if len(x.Processor) > 0 {
-		d.wait(played)
+		for range got {
+			d.wait(played.played)
+		}
 	}
 	if err := d.err(); err != nil {
 		t.Error(err)
 	}
+}
+
+// counts is what is looked at before an exchange and after it.
+type counts struct{ extProc, stats harness.Counters }
+
+func (r *runner) counted(t *testing.T, x Exchange) (c counts, err error) {
+	if c.extProc, err = r.stack.Envoy.Counters(t.Context()); err != nil {
+		return c, err
+	}
+	if len(x.Want.Stats) > 0 {
+		c.stats, err = r.stack.Envoy.Stats(t.Context(), slices.Collect(maps.Keys(x.Want.Stats))...)
+	}
+	return c, err
 }
 
 // rehearse sends the request without a look at what becomes of it.
@@ -132,28 +159,42 @@ func (d *differences) wait(played <-chan differences) {
 
 // settled waits until Envoy is done with the exchange and has counted what it was
 // to count, and looks at what it has written.
-func (r *runner) settled(t *testing.T, x Exchange, before harness.Counters, d *differences) error {
-	var entry harness.AccessLogEntry
+func (r *runner) settled(t *testing.T, x Exchange, before counts, d *differences) error {
+	var entries []harness.AccessLogEntry
 	harnesstest.Eventually(t, func() error {
 		log, err := r.stack.Envoy.AccessLog()
-		if err == nil && len(log) <= r.logged {
-			return fmt.Errorf("Envoy has %d entries in its access log, want one more", len(log))
+		if err == nil && len(log) < r.logged+x.times() {
+			return fmt.Errorf("Envoy has %d entries in its access log, want %d more", len(log), x.times())
 		}
 		if err == nil {
-			entry = log[r.logged]
+			entries = log[r.logged : r.logged+x.times()]
 		}
 		return err
 	})
-	r.logged++
-	x.Want.log(d, entry)
-	x.Want.upstream(d, r.stack.Upstream.Received())
+	r.logged += x.times()
+	for _, entry := range entries {
+		if !slices.Contains(x.Want.Others, entry.Status) {
+			x.Want.log(d, entry)
+		}
+	}
+	x.Want.upstream(d, r.stack.Upstream.Received(), x.times()-len(x.Want.Others))
+	if r.collector != nil {
+		defer r.collector.done()
+	}
 	return harnesstest.Within(counting, func() error {
-		now, err := r.stack.Envoy.Counters(t.Context())
+		now, err := r.counted(t, x)
 		if err != nil {
 			return err
 		}
 		var counted differences
-		x.Want.counters(&counted, now.Since(before))
+		x.Want.counters(&counted, now.extProc.Since(before.extProc))
+		x.Want.stats(&counted, now.stats.Since(before.stats))
+		if err := x.Want.admin(&counted, func(page string) ([]byte, error) { return r.stack.Envoy.Admin(t.Context(), page) }); err != nil {
+			return err
+		}
+		if r.collector != nil {
+			r.collector.compare(&counted, x.Want.Spans)
+		}
 		return counted.err()
 	})
 }

@@ -26,7 +26,12 @@ type Suite struct {
 	// exchanges say what a processor does.
 	Chains strictyaml.Node
 	// Unready says that the engine waits for other chains at first.
-	Unready   bool
+	Unready bool
+	// Server is how the scripted processor is reached.
+	Server ServerPart
+	// Collector starts a collector of traces, to which the engine sends its
+	// spans. It is Envoy's cluster "collector" too.
+	Collector bool
 	Exchanges []Exchange
 }
 
@@ -43,6 +48,10 @@ type EnvoyPart struct {
 	Listener    map[string]any `yaml:"listener"`
 	Cluster     map[string]any `yaml:"cluster"`
 	VirtualHost map[string]any `yaml:"virtual_host"`
+	// Upstream is merged into the upstream's cluster.
+	Upstream map[string]any `yaml:"upstream"`
+	// Runtime are values of Envoy's runtime.
+	Runtime map[string]any `yaml:"runtime"`
 	// HTTP2 has Envoy talk HTTP/2 to the upstream.
 	HTTP2 bool `yaml:"http2"`
 }
@@ -57,6 +66,10 @@ type Exchange struct {
 	First string `yaml:"first"`
 	// Rehearsals is how often the request is sent before it counts.
 	Rehearsals int `yaml:"rehearsals"`
+	// Together is how often the request is sent at the same time; each of them
+	// has to come out as wanted, but for those that Want.Others names. 0 counts
+	// as 1.
+	Together int `yaml:"together"`
 	// Chains are put into the engine's file before, and waited for.
 	Chains   strictyaml.Node `yaml:"chains"`
 	Request  Request         `yaml:"request"`
@@ -116,9 +129,12 @@ type Upstream struct {
 }
 
 // Want is what is expected. What is not named is not looked at, but for Envoy's
-// counts of what went wrong: see [Counters].
+// counts of what went wrong: see harness.Guarded.
 type Want struct {
 	Status int `yaml:"status,required"`
+	// Others are the statuses of those among requests sent together that come
+	// out otherwise, of which nothing else is looked at.
+	Others []int `yaml:"others"`
 	// Headers are those of the response; a null is a header that is not there.
 	Headers Headers `yaml:"headers"`
 	// Body is the whole body, Contains a part of it, BodySize its length.
@@ -142,8 +158,15 @@ type Want struct {
 	Details string `yaml:"details"`
 	Flags   string `yaml:"flags"`
 	// Counters are how far Envoy's counts rise by the exchange. Each of those
-	// in guarded that is not named must not.
+	// in harness.Guarded that is not named must not.
 	Counters map[string]int64 `yaml:"counters"`
+	// Stats are how far others of Envoy's counters rise, by their whole names.
+	Stats map[string]int64 `yaml:"stats"`
+	// Admin is what pages of Envoy's admin interface have in them afterwards.
+	Admin map[string]string `yaml:"admin"`
+	// Spans are all that the engine makes of the exchange, and those of Envoy's
+	// that are named. One too many fails this exchange or the next.
+	Spans []Span `yaml:"spans"`
 }
 
 // Reached is what the upstream saw of a request.
@@ -211,13 +234,6 @@ func (h *Headers) UnmarshalNode(n strictyaml.Node) error {
 	return found.Err()
 }
 
-// guarded are the counters that have to stay where they are unless a case says so:
-// each counts something that Envoy found wrong or did without the engine.
-var guarded = []string{
-	"spurious_msgs_received", "rejected_header_mutations", "streams_failed", "failure_mode_allowed", "message_timeouts",
-	"override_message_timeout_ignored", "clear_route_cache_ignored", "clear_route_cache_disabled", "clear_route_cache_upstream_ignored",
-}
-
 type suiteFile struct {
 	About     string          `yaml:"about,required"`
 	Lines     []string        `yaml:"lines"`
@@ -225,6 +241,8 @@ type suiteFile struct {
 	Engine    map[string]any  `yaml:"engine"`
 	Chains    strictyaml.Node `yaml:"chains"`
 	Unready   bool            `yaml:"unready"`
+	Server    ServerPart      `yaml:"server"`
+	Collector bool            `yaml:"collector"`
 	Exchanges []Exchange      `yaml:"exchanges,required"`
 }
 
@@ -259,6 +277,12 @@ func Read(file string) (Suite, error) {
 		if f.Chains.Kind() == strictyaml.Missing && (x.First != "" || x.Chains.Kind() != strictyaml.Missing) {
 			found.Add(n.Problem("there is no engine to do anything with", "give the suite chains"))
 		}
+		if x.Want.Spans != nil && !f.Collector {
+			found.Add(n.At("want", "spans").Problem("nobody collects spans", "give the suite a collector"))
+		}
+		if x.Want.Spans == nil && f.Collector && f.Chains.Kind() != strictyaml.Missing {
+			found.Add(n.At("want").Problem("spans that nobody waits for would be taken for the next exchange's", "say which"))
+		}
 		if f.Chains.Kind() != strictyaml.Missing && x.Processor != nil {
 			found.Add(n.At("processor").Problem("there is an engine already", "leave it out, or the suite's chains"))
 		}
@@ -272,6 +296,6 @@ func Read(file string) (Suite, error) {
 	}
 	return Suite{
 		File: file, About: f.About, Lines: f.Lines, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains,
-		Unready: f.Unready, Exchanges: f.Exchanges,
+		Unready: f.Unready, Server: f.Server, Collector: f.Collector, Exchanges: f.Exchanges,
 	}, found.Err()
 }

@@ -3,8 +3,11 @@
 package engines
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,6 +80,9 @@ func build(name, file, bundle string) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if err := see(root); err != nil {
+		return "", err
+	}
 	main, err := generate(root, file, bundle)
 	if err != nil {
 		return "", err
@@ -85,7 +91,9 @@ func build(name, file, bundle string) (_ string, err error) {
 	if err != nil {
 		cache = os.TempDir()
 	}
-	dir := filepath.Join(cache, "policy-engine", "test-engines", name)
+	// One for each checkout: another's tests may be running.
+	checkout := sha256.Sum256([]byte(root))
+	dir := filepath.Join(cache, "policy-engine", "test-engines", name+"-"+hex.EncodeToString(checkout[:4]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
@@ -95,6 +103,19 @@ func build(name, file, bundle string) (_ string, err error) {
 	}
 	defer unlock()
 	return link(root, dir, name, main)
+}
+
+// see looks at every directory that an engine is built from. `go test` keeps a result
+// for as long as the files are the same that the test has looked at, and does not
+// know what another `go build` reads.
+func see(root string) error {
+	for _, dir := range []string{"sdk", "runtime", "policies", "envoy_test/policies"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(_ string, _ fs.DirEntry, err error) error { return err })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // link builds main as if it were a package of the repository.

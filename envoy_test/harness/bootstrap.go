@@ -3,7 +3,9 @@ package harness
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -40,6 +42,13 @@ type Bootstrap struct {
 	// mapping into a mapping, any other value in the place of what is there. A
 	// null takes a field out.
 	ExtProc, Connection, Cluster, Listener map[string]any
+	// UpstreamCluster is merged into the upstream's cluster.
+	UpstreamCluster map[string]any
+	// Clusters are more clusters, as host:port of what talks HTTP/2 there, by
+	// their names.
+	Clusters map[string]string
+	// Runtime are values of Envoy's runtime, by their keys.
+	Runtime map[string]any
 	// VirtualHost is merged into the virtual host of all routes.
 	VirtualHost map[string]any
 }
@@ -61,15 +70,23 @@ func (b Bootstrap) JSON() ([]byte, error) {
 				"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", b.connection()),
 		}}},
 	}
+	clusters := []any{
+		cluster(UpstreamCluster, upstream, b.UpstreamHTTP2, b.UpstreamCluster),
+		cluster(EngineCluster, engine, true, b.Cluster),
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Clusters)) {
+		at, err := address(b.Clusters[name])
+		if err != nil {
+			return nil, fmt.Errorf("the address of the cluster %s: %w", name, err)
+		}
+		clusters = append(clusters, cluster(name, at, true, nil))
+	}
 	bootstrap := map[string]any{
-		"admin": map[string]any{"address": socket("127.0.0.1", 0)},
-		"static_resources": map[string]any{
-			"listeners": []any{merged(listener, b.Listener)},
-			"clusters": []any{
-				cluster(UpstreamCluster, upstream, b.UpstreamHTTP2, nil),
-				cluster(EngineCluster, engine, true, b.Cluster),
-			},
-		},
+		"admin":            map[string]any{"address": socket("127.0.0.1", 0)},
+		"static_resources": map[string]any{"listeners": []any{merged(listener, b.Listener)}, "clusters": clusters},
+	}
+	if len(b.Runtime) > 0 {
+		bootstrap["layered_runtime"] = map[string]any{"layers": []any{map[string]any{"name": "static", "static_layer": b.Runtime}}}
 	}
 	return json.MarshalIndent(bootstrap, "", "  ")
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -157,32 +158,64 @@ func (e *Envoy) readListeners(ctx context.Context) error {
 // their names after "ext_proc.", such as streams_started.
 type Counters map[string]int64
 
-// Counters reads them, summed over all listeners.
+// Counters reads them, summed over all listeners and, for a filter that is among the
+// upstream's, over all clusters.
 func (e *Envoy) Counters(ctx context.Context) (Counters, error) {
-	const infix = ".ext_proc."
-	body, err := e.Admin(ctx, "/stats?format=json&filter="+url.QueryEscape(`^http\..*\.ext_proc\.`))
+	const infix = "ext_proc." // of an upstream's filter it does not follow a dot
+	body, err := e.Admin(ctx, "/stats?format=json&filter="+url.QueryEscape(`^(http|cluster)\..*ext_proc\.`))
 	if err != nil {
 		return nil, err
 	}
-	var page struct {
+	return counters(body, func(name string) (string, bool) {
+		_, name, ok := strings.Cut(name, infix)
+		return name, ok
+	})
+}
+
+// Stats reads counters by their whole names, such as
+// "cluster.upstream.upstream_cx_total". One that Envoy does not have is left out.
+func (e *Envoy) Stats(ctx context.Context, names ...string) (Counters, error) {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = regexp.QuoteMeta(name)
+	}
+	body, err := e.Admin(ctx, "/stats?format=json&filter="+url.QueryEscape("^("+strings.Join(quoted, "|")+")$"))
+	if err != nil {
+		return nil, err
+	}
+	return counters(body, func(name string) (string, bool) { return name, true })
+}
+
+// counters adds up Envoy's statistics under the names that called gives them.
+func counters(page []byte, called func(string) (string, bool)) (Counters, error) {
+	var p struct {
 		Stats []struct {
 			Name  string          `json:"name"`
 			Value json.RawMessage `json:"value"`
 		} `json:"stats"`
 	}
-	if err := json.Unmarshal(body, &page); err != nil {
+	if err := json.Unmarshal(page, &p); err != nil {
 		return nil, fmt.Errorf("decoding Envoy's counters: %w", err)
 	}
 	all := Counters{}
-	for _, s := range page.Stats {
-		at := strings.Index(s.Name, infix)
+	for _, s := range p.Stats {
+		name, ok := called(s.Name)
 		var value int64
-		if at < 0 || json.Unmarshal(s.Value, &value) != nil {
+		if !ok || json.Unmarshal(s.Value, &value) != nil {
 			continue // a histogram
 		}
-		all[s.Name[at+len(infix):]] += value
+		all[name] += value
 	}
 	return all, nil
+}
+
+// Guarded are the counters that have to stay where they are unless a test says so:
+// each counts something that Envoy found wrong or did without the engine.
+func Guarded() []string {
+	return []string{
+		"spurious_msgs_received", "rejected_header_mutations", "streams_failed", "failure_mode_allowed", "message_timeouts",
+		"override_message_timeout_ignored", "clear_route_cache_ignored", "clear_route_cache_disabled", "clear_route_cache_upstream_ignored",
+	}
 }
 
 // Since is how far each has risen since before. Those that have not are left out.

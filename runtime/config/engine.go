@@ -144,7 +144,9 @@ type Limits struct {
 	Body int64
 	// ConcurrentStreams bounds the HTTP requests in flight on one connection
 	// of Envoy's. 0, the default, is no bound: Envoy has its own
-	// (max_requests of the cluster's circuit breakers).
+	// (max_requests of the cluster's circuit breakers). Envoy needs the same
+	// bound in the cluster's http2_protocol_options: streams on a connection
+	// that has not told it yet are refused, and fail their requests.
 	ConcurrentStreams uint32
 }
 

@@ -21,6 +21,7 @@ import (
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/host"
 	"policyengine.dev/runtime/kernel"
+	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/telemetry/tracing"
 	"policyengine.dev/runtime/worker"
@@ -43,6 +44,8 @@ type Engine struct {
 	ready    atomic.Bool
 	draining atomic.Bool
 	streams  telemetry.Streams
+	// expressions are those of the filter's mutation rules.
+	expressions filter.Expressions
 	// inForce is closed when the first configuration is in force.
 	inForce chan struct{}
 	// leaving ends when connections are asked to go away; leave ends it.
@@ -59,6 +62,11 @@ type Engine struct {
 func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (*Engine, error) {
 	e := &Engine{static: static, logger: logger, inForce: make(chan struct{})}
 	e.leaving, e.leave = context.WithCancel(context.Background())
+	var err error
+	rules := static.Filter.MutationRules
+	if e.expressions, err = filter.NewExpressions(rules.AllowExpression, rules.DisallowExpression); err != nil {
+		return nil, err
+	}
 	if err := e.listen(); err != nil {
 		return nil, err
 	}

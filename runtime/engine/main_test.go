@@ -161,7 +161,7 @@ func TestASecondSignalCutsTheEndShort(t *testing.T) {
 	kill, cancel := context.WithCancel(context.Background())
 	cancel()
 	var err error
-	bounded(kill, func(ctx context.Context) {
+	bounded(kill, closing, func(ctx context.Context) {
 		<-ctx.Done()
 		err = ctx.Err()
 	})

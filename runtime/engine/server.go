@@ -64,7 +64,9 @@ func (e *Engine) newServer() {
 		options = append(options, grpc.MaxConcurrentStreams(n))
 	}
 	e.grpc = grpc.NewServer(options...)
-	kernel.New(source{e.worker}, kernelOptions(e.static, e.logger, &e.streams)).Register(e.grpc)
+	k := kernelOptions(e.static, e.logger, &e.streams)
+	k.FilterExpressions = e.expressions
+	kernel.New(source{e.worker}, k).Register(e.grpc)
 	e.health = health.NewServer()
 	e.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	e.health.SetServingStatus(kernel.ServiceName, healthpb.HealthCheckResponse_NOT_SERVING)

@@ -329,10 +329,10 @@ func (st *stream) mutateHeaders(s *side) error {
 		return nil
 	}
 	if x.Request.MethodChanged() {
-		v.routing(":method", x.Request.Method)
+		v.system(":method", x.Request.Method)
 	}
 	if x.Request.AuthorityChanged() {
-		v.routing(":authority", x.Request.Authority)
+		v.system(":authority", x.Request.Authority)
 	}
 	if x.Request.PathChanged() {
 		v.system(":path", x.Request.Path)

@@ -17,6 +17,8 @@ import (
 type Options struct {
 	// Filter is what filters allow that carry no stamp.
 	Filter filter.Settings
+	// FilterExpressions are what such filters say of single headers.
+	FilterExpressions filter.Expressions
 	// RouteAttribute is the attribute that holds the route's name; empty
 	// counts as [DefaultRouteAttribute].
 	RouteAttribute string

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 
+	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -27,7 +28,24 @@ const contentLength = "content-length"
 
 // allowed reports whether the header may be changed.
 func (v *visitor) allowed(name string) bool {
-	return !v.st.allowed.settings.NoHeaders && (name == contentLength || policy.CheckHeaderEdit(name) == nil)
+	return (name == contentLength || policy.CheckHeaderEdit(name) == nil) && v.rules(name)
+}
+
+// rules reports whether the filter's mutation rules let the header be changed.
+func (v *visitor) rules(name string) bool {
+	k, s := v.st.kernel, &v.st.allowed.settings
+	if v.st.allowed == k.declared { // a stamp says nothing of expressions
+		if allowed, decided := k.options.FilterExpressions.Decide(name); decided {
+			return allowed
+		}
+	}
+	switch name {
+	case ":method", ":authority":
+		return s.Routing && !s.NoSystem && !s.NoHeaders
+	case ":path", ":status":
+		return !s.NoSystem && !s.NoHeaders
+	}
+	return !s.NoHeaders
 }
 
 // SetHeader implements exchange.ChangeVisitor.
@@ -48,31 +66,32 @@ func (v *visitor) RemoveHeader(name string) {
 	v.st.reply.RemoveHeader(name)
 }
 
-// pseudoHeaders is how many pseudo-headers a message has at most that Envoy counts.
-const pseudoHeaders = 4
+// requestPseudo and responsePseudo are how many pseudo-headers a message has that Envoy
+// counts with its headers.
+const (
+	requestPseudo  = 4 // :method, :scheme, :authority, :path
+	responsePseudo = 1 // :status
+)
 
 // count refuses a result that Envoy would refuse, for all that is known of its
 // limits: total is the number of headers that the message has now.
 func (v *visitor) count(total int) {
-	limit := v.st.allowed.settings.HeaderLimit()
+	limit, pseudo := v.st.allowed.settings.HeaderLimit(), requestPseudo
+	if v.st.in.Kind.IsResponse() {
+		// What holds for a response is the upstream's cluster's, of which
+		// nothing is known: a connection manager that takes fewer headers
+		// of a client says nothing of it.
+		limit, pseudo = max(limit, filter.DefaultMaxHeaders), responsePseudo
+	}
 	sets, removes := v.st.reply.Changes()
-	if sets > limit || removes > limit || sets > 0 && total+pseudoHeaders > limit {
+	if sets > limit || removes > limit || sets > 0 && total+pseudo > limit {
 		v.err = errCannot
 	}
-}
-
-// routing sets a pseudo-header that the mutation rules protect by default.
-func (v *visitor) routing(name, value string) {
-	if !v.st.allowed.settings.Routing {
-		v.err = errCannot
-		return
-	}
-	v.system(name, value)
 }
 
 // system sets a pseudo-header.
 func (v *visitor) system(name, value string) {
-	if s := &v.st.allowed.settings; s.NoSystem || s.NoHeaders || !policy.ValidHeaderValue(value) {
+	if !v.rules(name) || !policy.ValidHeaderValue(value) {
 		v.err = errCannot
 		return
 	}

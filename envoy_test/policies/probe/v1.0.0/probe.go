@@ -5,6 +5,7 @@ package probe
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -70,10 +71,12 @@ type Edits struct {
 	OverwriteIfExists []Field  `json:"overwriteIfExists"`
 }
 
-// Field is one header.
+// Field is one header. Hex is its value in hexadecimal digits, where it has bytes that
+// JSON cannot hold.
 type Field struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+	Hex   string `json:"hex"`
 }
 
 // Respond is an immediate response.
@@ -338,7 +341,12 @@ func (e Edits) mutation() policy.HeaderMutation {
 func fields(all []Field) []policy.Header {
 	var headers []policy.Header
 	for _, f := range all {
-		headers = append(headers, policy.Header{Name: f.Name, Value: f.Value})
+		value := f.Value
+		if f.Hex != "" {
+			raw, _ := hex.DecodeString(f.Hex) // the schema lets nothing else pass
+			value = string(raw)
+		}
+		headers = append(headers, policy.Header{Name: f.Name, Value: value})
 	}
 	return headers
 }
