@@ -48,11 +48,11 @@ func TestTheOperatorsPageHasEveryReason(t *testing.T) {
 	}
 }
 
-// TestTheOperatorsPageNamesMetricsThatThereAre compares it with their reference, which
-// is written from the code.
+// TestTheOperatorsPageNamesMetricsThatThereAre compares it with those of telemetry.md,
+// which are written from the code.
 func TestTheOperatorsPageNamesMetricsThatThereAre(t *testing.T) {
 	name := regexp.MustCompile(`policy_engine_[a-z_]+`)
-	all := name.FindAllString(readPage(t, "reference/metrics.md"), -1)
+	all := name.FindAllString(readPage(t, "telemetry.md"), -1)
 	named := name.FindAllString(readPage(t, "operator.md"), -1)
 	if len(named) == 0 {
 		t.Error("it names none")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -119,16 +120,8 @@ var canaries = map[string]string{
 // pages, nor an answer to a client.
 func TestSecretsStayInside(t *testing.T) {
 	collector := &spans{}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer()
-	collectorpb.RegisterTraceServiceServer(server, collector)
-	served := make(chan struct{})
-	go func() { defer close(served); _ = server.Serve(l) }()
-	defer func() { server.Stop(); <-served }()
-
+	endpoint, stopCollector := collect(t, collector)
+	defer stopCollector()
 	routes := []struct{ name, act, when, reply string }{
 		{"passes", "", "", "headers"},
 		{"copies", "header", "", "headers"},
@@ -157,7 +150,7 @@ func TestSecretsStayInside(t *testing.T) {
 	static.Chains = filepath.Join(dir, "chains.yaml")
 	static.Listeners = []config.Listener{{Address: config.Address{Network: "unix", Address: filepath.Join(dir, "s")}, Mode: 0o600}}
 	static.Admin = config.Address{Network: "tcp", Address: "127.0.0.1:0"}
-	static.Telemetry.Tracing = config.Tracing{Endpoint: l.Addr().String(), Insecure: true, SampleRatio: 1}
+	static.Telemetry.Tracing = config.Tracing{Endpoint: endpoint, Insecure: true, SampleRatio: 1}
 	registry, err := worker.NewRegistry(worker.Entry{
 		Definition: `{"apiVersion":"policyengine/v1","name":"careless","version":"v1.0.0","description":"Is careless.","phases":["request_headers"],
 "parameters":{"type":"object","additionalProperties":false,"properties":{"key":{"type":"string","x-secret":true,"maxLength":30},"act":{"type":"string"}}}}`,
@@ -263,4 +256,64 @@ func askWithSecrets(t *testing.T, conn *grpc.ClientConn, route string) *extprocv
 		t.Fatal(err)
 	}
 	return reply
+}
+
+// holding is a collector that takes spans and never answers.
+type holding struct {
+	collectorpb.UnimplementedTraceServiceServer
+	called chan struct{}
+}
+
+func (h holding) Export(ctx context.Context, _ *collectorpb.ExportTraceServiceRequest) (*collectorpb.ExportTraceServiceResponse, error) {
+	select {
+	case h.called <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestCollectorThatHangs proves that an engine whose collector hangs serves, says so in
+// its metrics, and ends as if nothing were wrong.
+func TestCollectorThatHangs(t *testing.T) {
+	h := holding{called: make(chan struct{}, 1)}
+	endpoint, stop := collect(t, h)
+	defer stop()
+	r := start(t, chains("{value: hello}"), func(e *config.Engine) {
+		e.Telemetry.Tracing = config.Tracing{Endpoint: endpoint, Insecure: true, SampleRatio: 1}
+	})
+	r.waitReady()
+	conn := r.dial(nil)
+	for range 3 {
+		if reply, err := ask(t, conn); err != nil || greeting(reply) != "hello" {
+			t.Fatalf("%v, %v", reply, err)
+		}
+	}
+	conn.Close() // which ends the streams
+	select {
+	case <-h.called:
+	case <-time.After(patience):
+		t.Error("the collector got nothing")
+	}
+	if _, page := r.page("/metrics"); !strings.Contains(page, "policy_engine_traces_sent_total 0\n") {
+		t.Errorf("nothing about traces in %s", page)
+	}
+	r.stop()
+	if err := r.ended(); err != nil {
+		t.Errorf("the engine ends with %v", err)
+	}
+}
+
+// collect runs a collector until stop is called.
+func collect(t *testing.T, c collectorpb.TraceServiceServer) (endpoint string, stop func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	collectorpb.RegisterTraceServiceServer(server, c)
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(l) }()
+	return l.Addr().String(), func() { server.Stop(); <-served }
 }
