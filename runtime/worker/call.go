@@ -30,9 +30,12 @@ func (e *panicError) Error() string { return fmt.Sprintf("the policy panicked: %
 
 // call calls the policy in the run's phase and contains its panics.
 func (in *instance) call(r *run, ctx *stepContext, s *step) (a answer, err error) {
+	returned := false
 	defer func() {
 		if v := recover(); v != nil {
 			err = &panicError{value: v, stack: debug.Stack()}
+		} else if !returned {
+			r.exit(s)
 		}
 	}()
 	request, response := &r.request, &r.response
@@ -59,6 +62,7 @@ func (in *instance) call(r *run, ctx *stepContext, s *step) (a answer, err error
 		a.piece = r.piece(s)
 		a.chunk, err = in.responseChunks.OnResponseBodyChunk(ctx, response, a.piece)
 	}
+	returned = true
 	return a, err
 }
 
