@@ -290,12 +290,13 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 
 // failCall tells apart in what way a call has failed.
 func (r *run) failCall(s *step, err error, late bool, took time.Duration) Outcome {
-	var p *panicError
-	switch {
-	case errors.As(err, &p):
+	switch e := err.(type) {
+	case *panicError:
 		return r.fail(s, PolicyPanic, telemetry.Panicked, err, took)
-	case late && errors.Is(err, context.DeadlineExceeded):
-		return r.fail(s, PolicyTimeout, telemetry.TimedOut, err, took)
+	case *callError:
+		if late && e.deadline {
+			return r.fail(s, PolicyTimeout, telemetry.TimedOut, err, took)
+		}
 	}
 	return r.fail(s, PolicyError, telemetry.Errored, err, took)
 }

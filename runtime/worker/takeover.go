@@ -2,7 +2,6 @@ package worker
 
 import (
 	"errors"
-	"runtime/debug"
 	"time"
 
 	"policyengine.dev/runtime/telemetry"
@@ -25,7 +24,7 @@ func (r *run) takeOver() {
 // It is a panic by another name, and the stream goes on elsewhere as if the call had
 // been abandoned.
 func (r *run) exit(s *step) {
-	err := &panicError{value: "the policy has called runtime.Goexit", stack: debug.Stack()}
+	err := newPanicError("it has called runtime.Goexit")
 	r.stepCtx.end()
 	if !r.watch.drop() {
 		r.part(s)
