@@ -51,10 +51,15 @@ func (c *compilation) err() error {
 	return c.problems
 }
 
-// discard closes what was made for a configuration that does not take effect.
+// discard closes what was made for a configuration that does not take effect. What has
+// not started may not have come back from it either, and is not waited for.
 func (c *compilation) discard() {
 	for _, in := range c.fresh {
-		in.close()
+		if in.stop == nil {
+			in.close()
+			continue
+		}
+		c.worker.closing.Go(in.close)
 	}
 }
 
@@ -249,13 +254,18 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 		return old
 	}
 	host := b.worker.hostFor(key.chain, key.id, v)
-	var value any
-	err = contained(func() (err error) { value, err = v.factory.Build(params, host); return err })
+	var in *instance
+	err = contained(func() error {
+		value, err := v.factory.Build(params, host)
+		if err == nil {
+			in = newInstance(key, v, string(params), value, host)
+		}
+		return err
+	})
 	if err != nil {
 		b.problem(path+".params", fmt.Sprintf("%s cannot be made from these parameters: %v", v, err), "")
 		return nil
 	}
-	in := newInstance(key, v, string(params), value, host)
 	b.fresh = append(b.fresh, in)
 	b.snapshot.instances = append(b.snapshot.instances, in)
 	b.places[in] = path

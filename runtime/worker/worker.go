@@ -159,9 +159,7 @@ func (w *Worker) Update(ctx context.Context, spec Spec) (warnings Problems, err 
 		c.start(ctx, w.options.StartTimeout)
 	}
 	if err := c.err(); err != nil {
-		for _, in := range c.fresh {
-			in.close()
-		}
+		c.discard()
 		w.Refuse(spec.Version, err)
 		w.options.Host.Logger.Error("configuration refused; the last good one stays in force",
 			slog.String("version", spec.Version), slog.Any("error", err))

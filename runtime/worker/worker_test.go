@@ -37,6 +37,8 @@ type script struct {
 	start    func(context.Context) error
 	adopt    func(old any)
 	close    func()
+	// asked is called when the policy is asked for its phases.
+	asked func()
 }
 
 var scripts sync.Map
@@ -57,8 +59,13 @@ func newScripted(p scriptParams, _ policy.Host) (*scripted, error) {
 	return &scripted{s.(*script), p.Script}, nil
 }
 
-func (s *scripted) ActivePhases() policy.PhaseSet { return s.phases }
-func (s *scripted) HoldsChunks() bool             { return s.holds }
+func (s *scripted) ActivePhases() policy.PhaseSet {
+	if s.asked != nil {
+		s.asked()
+	}
+	return s.phases
+}
+func (s *scripted) HoldsChunks() bool { return s.holds }
 func (s *scripted) Start(ctx context.Context) error {
 	if s.start == nil {
 		return nil
@@ -192,13 +199,20 @@ func (r *recorder) Record(d *telemetry.Decision) {
 
 func newHarness(t testing.TB, recorded bool) *harness {
 	t.Helper()
-	h := &harness{t: t, log: &syncBuffer{}, records: &recorder{}}
-	o := worker.Options{Host: policy.Host{
-		Logger: slog.New(slog.NewTextHandler(h.log, nil)), Clock: systemClock{},
-	}}
+	records := &recorder{}
+	o := worker.Options{}
 	if recorded {
-		o.Recorder = h.records
+		o.Recorder = records
 	}
+	h := newHarnessWith(t, o)
+	h.records = records
+	return h
+}
+
+func newHarnessWith(t testing.TB, o worker.Options) *harness {
+	t.Helper()
+	h := &harness{t: t, log: &syncBuffer{}}
+	o.Host = policy.Host{Logger: slog.New(slog.NewTextHandler(h.log, nil)), Clock: systemClock{}}
 	h.Worker = worker.New(registry(t), o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
