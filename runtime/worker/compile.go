@@ -54,13 +54,16 @@ func (c *compilation) err() error {
 // discard closes what was made for a configuration that does not take effect. What has
 // not started may not have come back from it either, and is not waited for.
 func (c *compilation) discard() {
+	fresh := make(map[*instance]bool, len(c.fresh))
 	for _, in := range c.fresh {
+		fresh[in] = true
 		if in.stop == nil {
 			in.close()
 			continue
 		}
 		c.worker.closing.Go(in.close)
 	}
+	c.worker.letGo(slices.DeleteFunc(c.snapshot.instances, func(in *instance) bool { return fresh[in] }))
 }
 
 // compile checks all of a Spec and makes a snapshot of it, without I/O.
@@ -243,13 +246,7 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 		b.paramProblems(path+".params", err)
 		return nil
 	}
-	b.worker.mu.Lock()
-	old := b.worker.instances[key]
-	b.worker.mu.Unlock()
-	if old != nil && old.version == v && old.params == string(params) {
-		if _, there := b.places[old]; !there {
-			b.snapshot.instances = append(b.snapshot.instances, old)
-		}
+	if old := b.share(key, v, string(params)); old != nil {
 		b.places[old] = path
 		return old
 	}
@@ -266,9 +263,27 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 		b.problem(path+".params", fmt.Sprintf("%s cannot be made from these parameters: %v", v, err), "")
 		return nil
 	}
+	in.snapshots = 1
 	b.fresh = append(b.fresh, in)
 	b.snapshot.instances = append(b.snapshot.instances, in)
 	b.places[in] = path
+	return in
+}
+
+// share returns the instance that is in force at a place in a chain, where it is of this
+// version and has these parameters. It is the snapshot's from here on: the configuration
+// that has it now may be replaced before this one is complete.
+func (b *chainBuilder) share(key identity, v *Version, params string) *instance {
+	b.worker.mu.Lock()
+	defer b.worker.mu.Unlock()
+	in := b.worker.instances[key]
+	if in == nil || in.version != v || in.params != params {
+		return nil
+	}
+	if _, there := b.places[in]; !there {
+		in.snapshots++
+		b.snapshot.instances = append(b.snapshot.instances, in)
+	}
 	return in
 }
 

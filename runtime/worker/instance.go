@@ -44,7 +44,8 @@ type instance struct {
 	responseTrailers policy.ResponseTrailersPolicy
 	holdsChunks      bool
 
-	// snapshots counts those that use the instance; guarded by Worker.mu.
+	// snapshots counts those that have the instance, one in the making included;
+	// guarded by Worker.mu.
 	snapshots int
 
 	// state is what available looks at; it says fine nearly always.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -243,6 +244,57 @@ func TestRefusedUpdateClosesWhatItMade(t *testing.T) {
 	}
 	if closed.Load() != 1 {
 		t.Errorf("%d closed, want 1", closed.Load())
+	}
+}
+
+// TestPreviewsBesideUpdates proves that an instance that a preview shares with the
+// configuration in force is closed once, when neither has it any more.
+func TestPreviewsBesideUpdates(t *testing.T) {
+	h := newHarness(t, false)
+	var built, closed, twice atomic.Int64
+	spec := func(i int) worker.Spec {
+		var mine atomic.Int64
+		s := setHeader("x", fmt.Sprint(i))
+		s.asked = func() { built.Add(1); mine.Add(1) }
+		s.close = func() {
+			closed.Add(1)
+			if mine.Add(-1) < 0 {
+				twice.Add(1)
+			}
+		}
+		ps := h.use(s)
+		ps.ID = "same"
+		return specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{ps}})
+	}
+	now := spec(0)
+	if _, err := h.Update(context.Background(), now); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		next := spec(i + 1)
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				s, _, err := h.Preview(now)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				s.Release()
+			})
+		}
+		all.Go(func() {
+			if _, err := h.Update(context.Background(), next); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Wait()
+		now = next
+	}
+	h.load()
+	waitFor(t, "the instances to be closed", func() bool { return closed.Load() >= built.Load() })
+	if n := twice.Load(); n > 0 {
+		t.Errorf("%d instances were closed twice", n)
 	}
 }
 

@@ -139,11 +139,6 @@ func (w *Worker) Preview(spec Spec) (s *Snapshot, warnings Problems, err error) 
 		return nil, c.warnings, err
 	}
 	c.snapshot.refs.Store(1)
-	w.mu.Lock()
-	for _, in := range c.snapshot.instances {
-		in.snapshots++
-	}
-	w.mu.Unlock()
 	return c.snapshot, c.warnings, nil
 }
 
@@ -190,7 +185,6 @@ func (w *Worker) swap(c *compilation) {
 	w.mu.Lock()
 	w.instances = map[identity]*instance{}
 	for _, in := range s.instances {
-		in.snapshots++
 		w.instances[in.identity] = in
 	}
 	w.status.Version, w.status.Loaded, w.status.Warnings = s.version, s.loaded, c.warnings
@@ -202,12 +196,15 @@ func (w *Worker) swap(c *compilation) {
 	}
 }
 
-// retire lets go of the instances of a snapshot that nothing uses any more. It is
-// called on a stream's goroutine, so that what may take long is done elsewhere.
-func (w *Worker) retire(s *Snapshot) {
+// retire lets go of the instances of a snapshot that nothing uses any more.
+func (w *Worker) retire(s *Snapshot) { w.letGo(s.instances) }
+
+// letGo closes those instances that no other snapshot has. It is called on a stream's
+// goroutine, so that what may take long is done elsewhere.
+func (w *Worker) letGo(instances []*instance) {
 	w.mu.Lock()
 	var ended []*instance
-	for _, in := range s.instances {
+	for _, in := range instances {
 		if in.snapshots--; in.snapshots == 0 {
 			ended = append(ended, in)
 		}
@@ -233,6 +230,9 @@ func (w *Worker) retire(s *Snapshot) {
 func (w *Worker) Close(ctx context.Context) error {
 	w.updating.Lock()
 	defer w.updating.Unlock()
+	w.mu.Lock()
+	w.instances = nil
+	w.mu.Unlock()
 	if s := w.current.Swap(nil); s != nil {
 		s.Release()
 	}
