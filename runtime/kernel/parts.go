@@ -214,6 +214,7 @@ func (st *stream) wholeBody(s *side, b []byte) verdict {
 	}
 	_, body := st.bodyOf(s.base)
 	*body = exchange.Body{Bytes: b, Present: true}
+	s.seen = true
 	st.run(s, s.base+toBody)
 	st.run(s, s.base+toChunks)
 	return proceed
@@ -241,6 +242,10 @@ func (st *stream) decode(s *side, b []byte) (plain []byte, err error) {
 // body handles a piece of the body of side s, or all of it.
 func (st *stream) body(s *side) verdict {
 	m := &st.in
+	if s.seen {
+		// It was not the whole body, then, on which policies have decided.
+		return st.refuse(worker.FilterCannotServeChain)
+	}
 	last := s.at == atEnd
 	if last {
 		s.pending &^= policy.Phases(s.base + toTrailers)

@@ -18,8 +18,9 @@ type side struct {
 	// pending are the chain's phases that have not run and may still.
 	pending policy.PhaseSet
 	at      progress
-	// whole says that the body phases run once, on the whole body.
-	whole bool
+	// whole says that the body phases run once, on the whole body, and seen that
+	// they have.
+	whole, seen bool
 	// gathering says that the pieces of the body are put together here, and
 	// that the answer to the headers waits for the end. gathered is the body so
 	// far.
