@@ -26,9 +26,11 @@ type side struct {
 	// far.
 	gathering bool
 	gathered  []byte
-	// codings are those that were undone for the policies, and are to be done
-	// again to a body that they have changed.
-	codings coding.Codings
+	// codings are those in which the body comes, or codingErr says why that
+	// cannot be told; decoded says that they were undone for the policies.
+	codings   coding.Codings
+	codingErr error
+	decoded   bool
 }
 
 // progress is how far a message has come.
