@@ -157,14 +157,18 @@ func (st *stream) dropLength(s *side) error {
 	return v.err
 }
 
-// mayHaveBody reports whether the message can have a body at all (RFC 9110, section
-// 6.4.1).
+// mayHaveBody reports whether the message can have a body at all (RFC 9110, sections
+// 6.4.1 and 15.3.6).
 func (st *stream) mayHaveBody(s *side) bool {
 	if !s.base.IsResponse() {
 		return true
 	}
 	x := st.x.Exchange()
-	return x.Request.Method != "HEAD" && x.Response.Status != 204 && x.Response.Status != 304
+	switch x.Response.Status {
+	case 204, 205, 304:
+		return false
+	}
+	return x.Request.Method != "HEAD"
 }
 
 // answerBody answers a piece of the body of side s, or all of it.

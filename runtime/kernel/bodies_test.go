@@ -167,6 +167,26 @@ func TestHeadHasNoBodyToRead(t *testing.T) {
 	s.ended()
 }
 
+// TestBodiesThatShouldNotBe proves that what comes as the body of a response that has
+// none, by its status or by one that a policy gave it, is plain to policies as any.
+func TestBodiesThatShouldNotBe(t *testing.T) {
+	for _, chain := range []string{"response_body=see decode", "response_headers=status(204) response_body=see decode"} {
+		for _, status := range []string{"204", "205", "304"} {
+			e := serve(t, oneChain(parseChain(t, chain)), kernel.Options{})
+			e.stamp = buffered
+			s := e.open(t, "r").withModes(none, wholeBody)
+			s.call(requestHeaders(true))
+			m := responseHeaders(false, "content-encoding", "gzip")
+			m.GetResponseHeaders().GetHeaders().GetHeaders()[0].RawValue = []byte(status)
+			s.call(m)
+			r := s.call(responseBody(zipped(t, "hello"), true))
+			if got := setHeaders(r.GetResponseBody().GetResponse().GetHeaderMutation()); got["x-seen"] != "hello (true)" {
+				t.Errorf("%s, %s: the policy saw %q", chain, status, got["x-seen"])
+			}
+		}
+	}
+}
+
 // TestLargeBodiesInPieces proves that no piece of a body in full duplex is larger
 // than Envoy likes, and that nothing is lost.
 func TestLargeBodiesInPieces(t *testing.T) {

@@ -30,7 +30,8 @@ func (st *stream) decodes(s *side) bool {
 
 // decode undoes the codings of a whole body.
 func (st *stream) decode(s *side, b []byte) (plain []byte, err error) {
-	if !st.mayHaveBody(s) {
+	if len(b) == 0 && !st.mayHaveBody(s) {
+		// The headers tell of a body that does not come.
 		return b, nil
 	}
 	if s.codingErr != nil {
