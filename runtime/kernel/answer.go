@@ -135,7 +135,7 @@ func (st *stream) answerHeaders(s *side) error {
 		}
 	}
 	if body.Changed && len(body.Bytes) > 0 && s.at == atEnd && !s.gathering && st.mayHaveBody(s) {
-		data, err := s.codings.Encode(body.Bytes)
+		data, _, err := st.encode(s, body)
 		if err != nil {
 			return err
 		}
@@ -157,14 +157,18 @@ func (st *stream) dropLength(s *side) error {
 	return v.err
 }
 
-// mayHaveBody reports whether the message can have a body at all (RFC 9110, section
-// 6.4.1).
+// mayHaveBody reports whether the message can have a body at all (RFC 9110, sections
+// 6.4.1 and 15.3.6).
 func (st *stream) mayHaveBody(s *side) bool {
 	if !s.base.IsResponse() {
 		return true
 	}
 	x := st.x.Exchange()
-	return x.Request.Method != "HEAD" && x.Response.Status != 204 && x.Response.Status != 304
+	switch x.Response.Status {
+	case 204, 205, 304:
+		return false
+	}
+	return x.Request.Method != "HEAD"
 }
 
 // answerBody answers a piece of the body of side s, or all of it.
@@ -191,11 +195,11 @@ func (st *stream) answerBody(s *side) error {
 		st.reply.Reset(kind)
 	case s.whole:
 		st.reply.Reset(kind)
-		if body.Changed {
-			data, err := s.codings.Encode(body.Bytes)
-			if err != nil {
-				return err
-			}
+		data, changed, err := st.encode(s, body)
+		if err != nil {
+			return err
+		}
+		if changed {
 			if h := st.headersOf(s); h.Count(contentLength) > 0 {
 				h.Set(contentLength, strconv.Itoa(len(data)))
 			}
@@ -216,15 +220,16 @@ func (st *stream) answerBody(s *side) error {
 
 // release answers the headers that waited for the body, and sends the body.
 func (st *stream) release(s *side) error {
-	if err := st.answerHeaders(s); err != nil {
+	_, body := st.bodyOf(s.base)
+	data, changed, err := st.encode(s, body)
+	if err != nil {
 		return err
 	}
-	data := s.gathered
-	if _, body := st.bodyOf(s.base); body.Changed {
-		var err error
-		if data, err = s.codings.Encode(body.Bytes); err != nil {
-			return err
-		}
+	if !changed {
+		data = s.gathered
+	}
+	if err := st.answerHeaders(s); err != nil {
+		return err
 	}
 	kind := wire.RequestBody
 	if s.base.IsResponse() {

@@ -77,6 +77,38 @@ func TestPlainBodies(t *testing.T) {
 			t.Errorf("the reply is %v", r)
 		}
 	})
+	t.Run("its coding taken away", func(t *testing.T) {
+		for _, chain := range []string{
+			"request_body=remove(content-encoding) decode",
+			"request_headers=remove(content-encoding) request_body=see decode",
+		} {
+			r := bodyExchange(t, chain, kernel.Options{}, "gzip", zipped(t, "hello")).receive()
+			common := r.GetRequestBody().GetResponse()
+			got := setHeaders(common.GetHeaderMutation())
+			if sent := common.GetBodyMutation().GetBody(); string(sent) != "hello" || got["content-length"] != "5" {
+				t.Errorf("%s: the body went on as %q, with %v", chain, sent, got)
+			}
+			if seen := got["x-seen"]; seen != "" && seen != "hello (true)" {
+				t.Errorf("%s: the policy saw %q", chain, seen)
+			}
+		}
+	})
+	t.Run("another coding", func(t *testing.T) {
+		r := bodyExchange(t, "request_body=twice+set(content-encoding,gzip) decode", kernel.Options{}, "identity", "hello").receive()
+		if sent := r.GetRequestBody().GetResponse().GetBodyMutation().GetBody(); unzipped(t, sent) != "hellohello" {
+			t.Errorf("the body went on as %q", sent)
+		}
+	})
+	t.Run("a coding that is not known", func(t *testing.T) {
+		s := bodyExchange(t, "request_body=set(content-encoding,secret) decode", kernel.Options{}, "gzip", zipped(t, "hello"))
+		immediate(t, s.receive(), 500, "policy_engine.FILTER_CANNOT_SERVE_CHAIN")
+	})
+	t.Run("an empty body has none", func(t *testing.T) {
+		r := bodyExchange(t, "request_body=remove(content-encoding) decode", kernel.Options{}, "gzip", "").receive()
+		if common := r.GetRequestBody().GetResponse(); common.GetBodyMutation() != nil {
+			t.Errorf("the reply is %v", r)
+		}
+	})
 	t.Run("not wanted", func(t *testing.T) {
 		body := zipped(t, "hello")
 		r := bodyExchange(t, "request_body=twice", kernel.Options{}, "gzip", body).receive()
@@ -133,6 +165,26 @@ func TestHeadHasNoBodyToRead(t *testing.T) {
 		t.Errorf("the reply is %v", r)
 	}
 	s.ended()
+}
+
+// TestBodiesThatShouldNotBe proves that what comes as the body of a response that has
+// none, by its status or by one that a policy gave it, is plain to policies as any.
+func TestBodiesThatShouldNotBe(t *testing.T) {
+	for _, chain := range []string{"response_body=see decode", "response_headers=status(204) response_body=see decode"} {
+		for _, status := range []string{"204", "205", "304"} {
+			e := serve(t, oneChain(parseChain(t, chain)), kernel.Options{})
+			e.stamp = buffered
+			s := e.open(t, "r").withModes(none, wholeBody)
+			s.call(requestHeaders(true))
+			m := responseHeaders(false, "content-encoding", "gzip")
+			m.GetResponseHeaders().GetHeaders().GetHeaders()[0].RawValue = []byte(status)
+			s.call(m)
+			r := s.call(responseBody(zipped(t, "hello"), true))
+			if got := setHeaders(r.GetResponseBody().GetResponse().GetHeaderMutation()); got["x-seen"] != "hello (true)" {
+				t.Errorf("%s, %s: the policy saw %q", chain, status, got["x-seen"])
+			}
+		}
+	}
 }
 
 // TestLargeBodiesInPieces proves that no piece of a body in full duplex is larger

@@ -2,6 +2,7 @@ package kernel_test
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +51,8 @@ type chain struct {
 	// abandoned returns when release is closed.
 	stuck   map[policy.Phase]bool
 	release chan struct{}
+	// exits are phases whose call ends its goroutine.
+	exits map[policy.Phase]bool
 
 	// ruledOut are phases in which no step runs any more once one has run.
 	ruledOut policy.PhaseSet
@@ -116,7 +119,7 @@ func (e *executor) Run(ctx context.Context, p policy.Phase, budget time.Duration
 	e.note(p)
 	given := append(append([]time.Duration(nil), e.chain.budgets()...), budget)
 	e.chain.given.Store(&given)
-	if e.chain.stuck[p] {
+	if e.chain.stuck[p] || e.chain.exits[p] {
 		return e.abandon(ctx, p, t)
 	}
 	return e.run(ctx, p)
@@ -143,6 +146,9 @@ func (e *executor) abandon(ctx context.Context, p policy.Phase, t worker.Resumer
 	other := &executor{chain: e.chain, x: e.x.Clone()}
 	e.ended = true
 	go func() { t.Resume(other, other.run(ctx, p)) }()
+	if e.chain.exits[p] {
+		runtime.Goexit()
+	}
 	<-e.chain.release
 	return worker.Outcome{Kind: worker.TakenOver}
 }

@@ -131,6 +131,7 @@ func FuzzStream(f *testing.F) {
 			t.Fatalf("acquired %d, released %d, began %d, ended %d", s.acquired.Load(), s.released.Load(), c.begun.Load(), c.ended.Load())
 		}
 		checkReplies(t, d)
+		checkKinds(t, d)
 		if spec.denies && !local {
 			checkDenied(t, d, err, spec.whole)
 		}
@@ -146,6 +147,32 @@ func checkReplies(t *testing.T, d *direct) {
 		}
 		if r.GetImmediateResponse() != nil && i != len(d.replies)-1 {
 			t.Fatalf("something was said after an immediate response: %v", d.replies[i+1])
+		}
+	}
+}
+
+// checkKinds checks that each message was answered once and by its own kind, which
+// holds wherever there is no full duplex.
+func checkKinds(t *testing.T, d *direct) {
+	t.Helper()
+	var m wire.Message
+	for i, r := range d.replies {
+		if wire.Decode(d.messages[i], &m) != nil {
+			t.Fatalf("message %d cannot be read, and was answered", i)
+		}
+		if i == 0 && (m.Observability || m.Protocol.RequestBody == wire.BodyFullDuplex || m.Protocol.ResponseBody == wire.BodyFullDuplex) {
+			return
+		}
+		if r.GetImmediateResponse() != nil {
+			continue
+		}
+		got := r.ProtoReflect().WhichOneof(r.ProtoReflect().Descriptor().Oneofs().ByName("response")).Name()
+		if string(got) != m.Kind.String() {
+			t.Fatalf("message %d is %s and was answered by %s", i, m.Kind, got)
+		}
+		o := r.GetModeOverride()
+		if o.GetRequestBodyMode() == fullDuplex || o.GetResponseBodyMode() == fullDuplex {
+			return
 		}
 	}
 }

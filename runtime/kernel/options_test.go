@@ -225,6 +225,29 @@ func TestCancelledAnywhere(t *testing.T) {
 	}
 }
 
+// TestHandlersThatArePulledAway proves that streams whose handler a policy has ended
+// go on to their end, one after the other, and leave the server able to stop.
+func TestHandlersThatArePulledAway(t *testing.T) {
+	c := parseChain(t, "request_headers=exit+set(x-a,1) response_headers=exit+set(x-b,2)")
+	e := serve(t, oneChain(c), kernel.Options{})
+	for range 100 {
+		s := e.open(t, "r")
+		if got := setHeaders(requestMutation(s.call(requestHeaders(true)))); got["x-a"] != "1" {
+			t.Fatalf("the reply sets %v", got)
+		}
+		r := s.call(responseHeaders(true))
+		if got := setHeaders(r.GetResponseHeaders().GetResponse().GetHeaderMutation()); got["x-b"] != "2" {
+			t.Fatalf("the reply sets %v", got)
+		}
+		s.cancel()
+	}
+	for deadline := time.Now().Add(patience); c.ended.Load() != c.begun.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d exchanges have ended", c.ended.Load(), c.begun.Load())
+		}
+	}
+}
+
 // TestTakenOverIsCounted proves that a stream whose policy never comes back is counted
 // while it hangs.
 func TestTakenOverIsCounted(t *testing.T) {

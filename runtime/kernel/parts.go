@@ -184,6 +184,7 @@ func handOver(h *exchange.Headers, m *wire.Message) {
 
 // headers handles the headers of side s.
 func (st *stream) headers(s *side) verdict {
+	st.readCodings(s)
 	st.run(s, s.base)
 	if s.at == atEnd {
 		// What there is of the message is here, body phases included.
@@ -211,37 +212,23 @@ func (st *stream) wholeBody(s *side, b []byte) verdict {
 		case err != nil:
 			return st.refuse(undecodable(s))
 		}
-		b = plain
+		b, s.decoded = plain, true
 	}
 	_, body := st.bodyOf(s.base)
 	*body = exchange.Body{Bytes: b, Present: true}
+	s.seen = true
 	st.run(s, s.base+toBody)
 	st.run(s, s.base+toChunks)
 	return proceed
 }
 
-// decodes reports whether policies want the side's body plain.
-func (st *stream) decodes(s *side) bool {
-	if s.base.IsResponse() {
-		return st.needs.DecodeResponseBody
-	}
-	return st.needs.DecodeRequestBody
-}
-
-// decode undoes the codings of a whole body.
-func (st *stream) decode(s *side, b []byte) (plain []byte, err error) {
-	if !st.mayHaveBody(s) {
-		return b, nil
-	}
-	if s.codings, err = coding.Parse(st.headersOf(s).Values("content-encoding")); err != nil {
-		return nil, err
-	}
-	return s.codings.Decode(b, st.bodyLimit())
-}
-
 // body handles a piece of the body of side s, or all of it.
 func (st *stream) body(s *side) verdict {
 	m := &st.in
+	if s.seen {
+		// It was not the whole body, then, on which policies have decided.
+		return st.refuse(worker.FilterCannotServeChain)
+	}
 	last := s.at == atEnd
 	if last {
 		s.pending &^= policy.Phases(s.base + toTrailers)

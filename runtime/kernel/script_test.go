@@ -24,7 +24,7 @@ var action = regexp.MustCompile(`^([a-z_]+)(?:\(([^()]*)\))?$`)
 // out, as the first phase shows.
 func parseChain(t testing.TB, text string) *chain {
 	t.Helper()
-	c := &chain{steps: map[policy.Phase]step{}, release: make(chan struct{}), stuck: map[policy.Phase]bool{}}
+	c := &chain{steps: map[policy.Phase]step{}, release: make(chan struct{}), stuck: map[policy.Phase]bool{}, exits: map[policy.Phase]bool{}}
 	chunks := map[policy.Phase]func(worker.Chunk) (worker.Chunk, *policy.ImmediateResponse){}
 	for _, word := range strings.Fields(text) {
 		name, value, _ := strings.Cut(word, "=")
@@ -118,6 +118,10 @@ func actions(t testing.TB, c *chain, p policy.Phase, text string) step {
 		}
 		if m[1] == "stuck" {
 			c.stuck[p] = true
+			continue
+		}
+		if m[1] == "exit" {
+			c.exits[p] = true
 			continue
 		}
 		c.panics = c.panics || m[1] == "panic"

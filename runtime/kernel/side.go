@@ -19,16 +19,19 @@ type side struct {
 	// pending are the chain's phases that have not run and may still.
 	pending policy.PhaseSet
 	at      progress
-	// whole says that the body phases run once, on the whole body.
-	whole bool
+	// whole says that the body phases run once, on the whole body, and seen that
+	// they have.
+	whole, seen bool
 	// gathering says that the pieces of the body are put together here, and
 	// that the answer to the headers waits for the end. gathered is the body so
 	// far.
 	gathering bool
 	gathered  []byte
-	// codings are those that were undone for the policies, and are to be done
-	// again to a body that they have changed.
-	codings coding.Codings
+	// codings are those in which the body comes, or codingErr says why that
+	// cannot be told; decoded says that they were undone for the policies.
+	codings   coding.Codings
+	codingErr error
+	decoded   bool
 }
 
 // progress is how far a message has come.

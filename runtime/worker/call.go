@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -22,17 +23,37 @@ type answer struct {
 
 // panicError is a panic of a policy, with its stack.
 type panicError struct {
-	value any
+	text  string
 	stack []byte
 }
 
-func (e *panicError) Error() string { return fmt.Sprintf("the policy panicked: %v", e.value) }
+// newPanicError is called where the panic is contained: what it was called with may
+// have a method of the policy's that says what it is.
+func newPanicError(value any) *panicError {
+	return &panicError{text: fmt.Sprintf("the policy panicked: %v", value), stack: debug.Stack()}
+}
 
-// call calls the policy in the run's phase and contains its panics.
+func (e *panicError) Error() string { return e.text }
+
+// callError is what a policy's error says. The error itself is left alone once the call
+// is over: its methods are the policy's code, and may panic or hang.
+type callError struct {
+	text string
+	// deadline says that it is, or wraps, context.DeadlineExceeded.
+	deadline bool
+}
+
+func (e *callError) Error() string { return e.text }
+
+// call calls the policy in the run's phase and contains its panics. An error is a
+// *callError or a *panicError.
 func (in *instance) call(r *run, ctx *stepContext, s *step) (a answer, err error) {
+	returned := false
 	defer func() {
 		if v := recover(); v != nil {
-			err = &panicError{value: v, stack: debug.Stack()}
+			err = newPanicError(v)
+		} else if !returned {
+			r.exit(s)
 		}
 	}()
 	request, response := &r.request, &r.response
@@ -59,6 +80,10 @@ func (in *instance) call(r *run, ctx *stepContext, s *step) (a answer, err error
 		a.piece = r.piece(s)
 		a.chunk, err = in.responseChunks.OnResponseBodyChunk(ctx, response, a.piece)
 	}
+	if err != nil {
+		err = &callError{text: err.Error(), deadline: errors.Is(err, context.DeadlineExceeded)}
+	}
+	returned = true
 	return a, err
 }
 

@@ -1,13 +1,10 @@
 package worker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"sync"
-	"time"
 
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/sdk/definition"
@@ -81,11 +78,19 @@ func (c *compilation) err() error {
 	return c.problems
 }
 
-// discard closes what was made for a configuration that does not take effect.
+// discard closes what was made for a configuration that does not take effect. What has
+// not started may not have come back from it either, and is not waited for.
 func (c *compilation) discard() {
+	fresh := make(map[*instance]bool, len(c.fresh))
 	for _, in := range c.fresh {
-		in.close()
+		fresh[in] = true
+		if in.stop == nil {
+			in.close()
+			continue
+		}
+		c.worker.closing.Go(in.close)
 	}
+	c.worker.letGo(slices.DeleteFunc(c.snapshot.instances, func(in *instance) bool { return fresh[in] }))
 }
 
 // compile checks all of a Spec and makes a snapshot of it, without I/O.
@@ -274,27 +279,44 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 		b.paramProblems(path+".params", err)
 		return nil
 	}
-	b.worker.mu.Lock()
-	old := b.worker.instances[key]
-	b.worker.mu.Unlock()
-	if old != nil && old.version == v && old.params == string(params) {
-		if _, there := b.places[old]; !there {
-			b.snapshot.instances = append(b.snapshot.instances, old)
-		}
+	if old := b.share(key, v, string(params)); old != nil {
 		b.places[old] = path
 		return old
 	}
 	host := b.worker.hostFor(key.chain, key.id, v)
-	var value any
-	err = contained(func() (err error) { value, err = v.factory.Build(params, host); return err })
+	var in *instance
+	err = contained(func() error {
+		value, err := v.factory.Build(params, host)
+		if err == nil {
+			in = newInstance(key, v, string(params), value, host)
+		}
+		return err
+	})
 	if err != nil {
 		b.problem(path+".params", fmt.Sprintf("%s cannot be made from these parameters: %v", v, err), "")
 		return nil
 	}
-	in := newInstance(key, v, string(params), value, host)
+	in.snapshots = 1
 	b.fresh = append(b.fresh, in)
 	b.snapshot.instances = append(b.snapshot.instances, in)
 	b.places[in] = path
+	return in
+}
+
+// share returns the instance that is in force at a place in a chain, where it is of this
+// version and has these parameters. It is the snapshot's from here on: the configuration
+// that has it now may be replaced before this one is complete.
+func (b *chainBuilder) share(key identity, v *Version, params string) *instance {
+	b.worker.mu.Lock()
+	defer b.worker.mu.Unlock()
+	in := b.worker.instances[key]
+	if in == nil || in.version != v || in.params != params {
+		return nil
+	}
+	if _, there := b.places[in]; !there {
+		in.snapshots++
+		b.snapshot.instances = append(b.snapshot.instances, in)
+	}
 	return in
 }
 
@@ -379,42 +401,6 @@ func (b *chainBuilder) warnOrder() {
 		}
 		if phases.Has(policy.RequestBody) && body == nil {
 			body = s
-		}
-	}
-}
-
-// adopt lets new instances take over from those that they follow.
-func (c *compilation) adopt() {
-	for _, in := range c.fresh {
-		c.worker.mu.Lock()
-		old := c.worker.instances[in.identity]
-		c.worker.mu.Unlock()
-		if old == nil || old.version.Name != in.version.Name {
-			continue
-		}
-		if err := in.adopt(old); err != nil {
-			c.problem(c.places[in], fmt.Sprintf("adopting the state of the instance before: %v", err), "")
-		}
-	}
-}
-
-// start starts the new instances, all at once.
-func (c *compilation) start(ctx context.Context, timeout time.Duration) {
-	errs := make([]error, len(c.fresh))
-	var all sync.WaitGroup
-	for i, in := range c.fresh {
-		all.Go(func() { errs[i] = in.start(ctx, timeout) })
-	}
-	all.Wait()
-	for i, err := range errs {
-		in := c.fresh[i]
-		switch {
-		case err == nil:
-		case c.required[in]:
-			c.problem(c.places[in], fmt.Sprintf("%s is required and has not started: %v", in.version, err), "")
-		default:
-			c.warn(c.places[in], fmt.Sprintf("%s has not started yet: %v", in.version, err),
-				"its requests are treated as its errors until it has; it is tried again")
 		}
 	}
 }

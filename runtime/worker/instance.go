@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -45,7 +44,8 @@ type instance struct {
 	responseTrailers policy.ResponseTrailersPolicy
 	holdsChunks      bool
 
-	// snapshots counts those that use the instance; guarded by Worker.mu.
+	// snapshots counts those that have the instance, one in the making included;
+	// guarded by Worker.mu.
 	snapshots int
 
 	// state is what available looks at; it says fine nearly always.
@@ -56,6 +56,9 @@ type instance struct {
 	// stop ends the retries of Start; stopped is closed when they have ended.
 	stop    context.CancelFunc
 	stopped chan struct{}
+	// starting gives the result of a Start that has not come back. It belongs to
+	// whoever tries to start the instance.
+	starting chan error
 }
 
 const (
@@ -152,10 +155,40 @@ func (in *instance) start(ctx context.Context, timeout time.Duration) error {
 	return err
 }
 
+// startGrace is how long a Start may take to come back once its context has ended.
+const startGrace = time.Second
+
+var errStartHangs = errors.New("Start has not come back although its context has ended")
+
+// tryStart runs Start on a goroutine of its own: a policy that does not heed its
+// context must not hold up every later configuration.
 func (in *instance) tryStart(ctx context.Context, starter policy.Starter, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := contained(func() error { return starter.Start(ctx) })
+	result := make(chan error, 1)
+	go func() {
+		err := errors.New("Start has ended its goroutine")
+		defer func() { result <- err }()
+		err = contained(func() error { return starter.Start(ctx) })
+	}()
+	select {
+	case err := <-result:
+		return in.startEnded(err)
+	case <-ctx.Done():
+	}
+	timer := in.host.Clock.NewTimer(startGrace)
+	defer timer.Stop()
+	select {
+	case err := <-result:
+		return in.startEnded(err)
+	case <-timer.C():
+		in.starting = result
+		return in.startEnded(errStartHangs)
+	}
+}
+
+// startEnded notes what has become of an attempt to start.
+func (in *instance) startEnded(err error) error {
 	if err != nil {
 		in.startErr.Store(&err)
 		return err
@@ -164,9 +197,19 @@ func (in *instance) tryStart(ctx context.Context, starter policy.Starter, timeou
 	return nil
 }
 
+// keepStarting tries again until the instance has started or is closed. Start is never
+// called twice at a time.
 func (in *instance) keepStarting(ctx context.Context, starter policy.Starter, timeout time.Duration) {
 	defer close(in.stopped)
 	for pause := startPause; ; pause = min(2*pause, maxStartPause) {
+		if in.starting != nil {
+			err := in.startEnded(<-in.starting)
+			in.starting = nil
+			if err == nil {
+				in.host.Logger.Info("policy has started")
+				return
+			}
+		}
 		timer := in.host.Clock.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -211,7 +254,7 @@ func (in *instance) close() {
 func contained(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &panicError{value: v, stack: debug.Stack()}
+			err = newPanicError(v)
 		}
 	}()
 	return f()

@@ -295,12 +295,13 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 
 // failCall tells apart in what way a call has failed.
 func (r *run) failCall(s *step, err error, late bool, took time.Duration) Outcome {
-	var p *panicError
-	switch {
-	case errors.As(err, &p):
+	switch e := err.(type) {
+	case *panicError:
 		return r.fail(s, PolicyPanic, telemetry.Panicked, err, took)
-	case late && errors.Is(err, context.DeadlineExceeded):
-		return r.fail(s, PolicyTimeout, telemetry.TimedOut, err, took)
+	case *callError:
+		if late && e.deadline {
+			return r.fail(s, PolicyTimeout, telemetry.TimedOut, err, took)
+		}
 	}
 	return r.fail(s, PolicyError, telemetry.Errored, err, took)
 }
@@ -324,67 +325,7 @@ func (r *run) fail(s *step, reason Reason, outcome telemetry.StepOutcome, err er
 	return Outcome{Kind: Respond, Response: reason.Response(), Details: s.details[reason]}
 }
 
-// takeOver is called by the watchdog, on a goroutine of its own, when a step is
-// overdue: it goes on with a copy of the run. The run itself stays with the policy
-// that has not come back.
-func (r *run) takeOver() {
-	s := r.steps[r.at]
-	snapshot := r.chain.snapshot
-	// For the call that has not come back; the stream's own use goes on.
-	snapshot.refs.Add(1)
-	s.instance.abandon(s.metrics)
-	r.part(s)
-
-	n := snapshot.worker.newRun()
-	n.chain, n.began, n.shadow, n.answered = r.chain, r.began, r.shadow, r.answered
-	n.x = *r.x.Clone()
-	n.verdicts = append([]verdict(nil), r.verdicts...)
-	n.chunks = append([]chunkState(nil), r.chunks...)
-	n.chunk, n.rejection, n.decision = r.chunk, r.rejection, r.decision
-	n.ctx, n.phase, n.steps, n.resumer, n.budgetEnd = r.ctx, r.phase, r.steps, r.resumer, r.budgetEnd
-
-	if n.chunkPhase() {
-		// The call that hangs may still write to what the step keeps.
-		n.chunkState(s).lost = true
-	}
-	snapshot.worker.watchdog.enter(&n.watch)
-	took := time.Duration(nanotime() - r.watch.deadline.Load() + s.timeout)
-	out := n.fail(s, PolicyTimeout, telemetry.TimedOut, errAbandoned, took)
-	switch {
-	case n.rejection != nil && out.Kind == Continue:
-		out = n.shapeFrom(r.at + 1)
-	case n.rejection != nil:
-		n.deny(out)
-	case out.Kind == Continue:
-		if out = n.from(r.at+1, nanotime()); out.Kind == Respond {
-			out = n.shape(out)
-		}
-	default:
-		out = n.shape(out)
-	}
-	if out.Kind == Continue {
-		out.Chunk, n.chunk = n.chunk, Chunk{}
-	}
-	if n.leave(out).Kind == TakenOver {
-		// It happened again, and that takeover resumes the stream.
-		return
-	}
-	n.resumer.Resume(n, out)
-}
-
-// part is called twice on a run of which a call was abandoned: when takeOver has
-// counted the call, and when the call has come back, which may be first. Whoever
-// comes second takes the call out of the count.
-func (r *run) part(s *step) {
-	if r.parted.Swap(true) {
-		s.instance.cameBack(r.chain.snapshot, s.metrics)
-	}
-}
-
-var (
-	errBudgetSpent = errors.New("nothing is left of the chain's time budget")
-	errAbandoned   = errors.New("the policy did not come back in time; the call was abandoned")
-)
+var errBudgetSpent = errors.New("nothing is left of the chain's time budget")
 
 type conditionError struct{ err error }
 

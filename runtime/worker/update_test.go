@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -246,6 +247,69 @@ func TestRefusedUpdateClosesWhatItMade(t *testing.T) {
 	}
 }
 
+// TestPreviewsBesideUpdates proves that an instance that a preview shares with the
+// configuration in force is closed once, when neither has it any more.
+func TestPreviewsBesideUpdates(t *testing.T) {
+	h := newHarness(t, false)
+	var built, closed, twice atomic.Int64
+	spec := func(i int) worker.Spec {
+		var mine atomic.Int64
+		s := setHeader("x", fmt.Sprint(i))
+		s.asked = func() { built.Add(1); mine.Add(1) }
+		s.close = func() {
+			closed.Add(1)
+			if mine.Add(-1) < 0 {
+				twice.Add(1)
+			}
+		}
+		ps := h.use(s)
+		ps.ID = "same"
+		return specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{ps}})
+	}
+	now := spec(0)
+	if _, err := h.Update(context.Background(), now); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		next := spec(i + 1)
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				s, _, err := h.Preview(now)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				s.Release()
+			})
+		}
+		all.Go(func() {
+			if _, err := h.Update(context.Background(), next); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Wait()
+		now = next
+	}
+	h.load()
+	waitFor(t, "the instances to be closed", func() bool { return closed.Load() >= built.Load() })
+	if n := twice.Load(); n > 0 {
+		t.Errorf("%d instances were closed twice", n)
+	}
+}
+
+// TestPanicWhenAsked proves that a policy that panics when it is asked what it does is
+// a problem of the configuration.
+func TestPanicWhenAsked(t *testing.T) {
+	h := newHarness(t, false)
+	s := setHeader("x", "1")
+	s.asked = func() { panic("boom") }
+	_, err := h.Update(context.Background(), specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{h.use(s)}}))
+	if err == nil || !strings.Contains(err.Error(), "chains[0].policies[0].params") || !strings.Contains(err.Error(), "boom") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestStart(t *testing.T) {
 	t.Run("failing is a warning, and its steps err until it succeeds", func(t *testing.T) {
 		h := newHarness(t, false)
@@ -288,6 +352,53 @@ func TestStart(t *testing.T) {
 			t.Error("the refused configuration is in force")
 		}
 	})
+	for _, required := range []bool{false, true} {
+		t.Run(fmt.Sprintf("one that does not heed its context holds up nothing (required: %v)", required), func(t *testing.T) {
+			h := newHarnessWith(t, worker.Options{StartTimeout: time.Millisecond})
+			release := make(chan struct{})
+			var closed, running atomic.Int64
+			s := setHeader("x", "1")
+			s.start = func(context.Context) error {
+				if running.Add(1) > 1 {
+					t.Error("Start was called while it was running")
+				}
+				defer running.Add(-1)
+				<-release
+				return nil
+			}
+			s.close = func() {
+				closed.Add(1)
+				if running.Load() > 0 {
+					t.Error("the instance was closed under its Start")
+				}
+			}
+			ps := h.use(s)
+			ps.Required = required
+			_, err := h.Update(context.Background(), specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{ps}}))
+			if (err != nil) != required {
+				t.Fatal(err)
+			}
+			if !required {
+				snapshot := h.Acquire()
+				c, _ := snapshot.Chain("r")
+				x, out := h.runRequest(c)
+				wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_ERROR")
+				x.End()
+				close(release)
+				waitFor(t, "the policy to start", func() bool {
+					x, out := h.runRequest(c)
+					defer x.End()
+					return out.Kind == worker.Continue
+				})
+				snapshot.Release()
+			}
+			h.load()
+			if required {
+				close(release)
+			}
+			waitFor(t, "the instance to be closed", func() bool { return closed.Load() == 1 })
+		})
+	}
 	t.Run("a panic is contained", func(t *testing.T) {
 		h := newHarness(t, false)
 		s := setHeader("x", "1")

@@ -58,6 +58,12 @@ func (w *watched) disarm(armed uint64) bool {
 	return w.state.CompareAndSwap(armed, armed&^stepRunning) // stepIdle is zero
 }
 
+// drop is disarm for a step of which nobody has the number any more.
+func (w *watched) drop() bool {
+	s := w.state.Load()
+	return s&(1<<stepStateBits-1) == stepRunning && w.disarm(s)
+}
+
 // abandon takes an overdue step away from its goroutine.
 func (w *watched) abandon(now int64) bool {
 	s := w.state.Load()

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -115,6 +116,54 @@ func TestOverdueCallsAreAbandoned(t *testing.T) {
 				x.End()
 			})
 		}
+	}
+}
+
+// TestGoexitIsAPanic proves that a policy that ends the goroutine it is called on is
+// treated as one that panics, at once, and leaves nothing behind.
+func TestGoexitIsAPanic(t *testing.T) {
+	for _, onError := range []worker.OnError{worker.DenyOnError, worker.ContinueOnError} {
+		t.Run(fmt.Sprint(onError), func(t *testing.T) {
+			h := newHarness(t, true)
+			var closed atomic.Bool
+			s := onRequestHeaders(func(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
+				runtime.Goexit()
+				return nil, nil
+			})
+			s.close = func() { closed.Store(true) }
+			ps := h.use(s)
+			ps.Timeout, ps.OnError = budget, onError
+			if _, err := h.Update(context.Background(), specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{ps, h.use(setHeader("x-after", "1"))}})); err != nil {
+				t.Fatal(err)
+			}
+			snapshot := h.Acquire()
+			c, _ := snapshot.Chain("r")
+			for range 2 * worker.MaxAbandoned {
+				res := make(resumed, 1)
+				go func() {
+					begin(c).Run(context.Background(), policy.RequestHeaders, budget, res)
+					t.Error("Run has returned")
+				}()
+				r := <-res
+				if onError == worker.DenyOnError {
+					wantDenied(t, r.out, 500, "policy_engine.script@v1.0.0.POLICY_PANIC")
+				} else {
+					wantContinue(t, r.out)
+					if _, ok := r.x.Exchange().Request.Headers.Get("x-after"); !ok {
+						t.Error("the policy after it did not run")
+					}
+				}
+				r.x.End()
+			}
+			for s := range c.Steps {
+				if n := s.Metrics.Abandoned.Load(); n != 0 {
+					t.Errorf("%d abandoned calls counted", n)
+				}
+			}
+			snapshot.Release()
+			h.load()
+			waitFor(t, "the instance to be closed", closed.Load)
+		})
 	}
 }
 

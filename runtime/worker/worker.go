@@ -143,11 +143,6 @@ func (w *Worker) Preview(spec Spec) (s *Snapshot, warnings Problems, err error) 
 		return nil, c.warnings, err
 	}
 	c.snapshot.refs.Store(1)
-	w.mu.Lock()
-	for _, in := range c.snapshot.instances {
-		in.snapshots++
-	}
-	w.mu.Unlock()
 	return c.snapshot, c.warnings, nil
 }
 
@@ -163,9 +158,7 @@ func (w *Worker) Update(ctx context.Context, spec Spec) (warnings Problems, err 
 		c.start(ctx, w.options.StartTimeout)
 	}
 	if err := c.err(); err != nil {
-		for _, in := range c.fresh {
-			in.close()
-		}
+		c.discard()
 		w.Refuse(spec.Version, err)
 		return c.warnings, err
 	}
@@ -194,7 +187,6 @@ func (w *Worker) swap(c *compilation) {
 	w.mu.Lock()
 	w.instances = map[identity]*instance{}
 	for _, in := range s.instances {
-		in.snapshots++
 		w.instances[in.identity] = in
 	}
 	w.metrics, w.requests = c.metrics, c.requests
@@ -207,12 +199,15 @@ func (w *Worker) swap(c *compilation) {
 	}
 }
 
-// retire lets go of the instances of a snapshot that nothing uses any more. It is
-// called on a stream's goroutine, so that what may take long is done elsewhere.
-func (w *Worker) retire(s *Snapshot) {
+// retire lets go of the instances of a snapshot that nothing uses any more.
+func (w *Worker) retire(s *Snapshot) { w.letGo(s.instances) }
+
+// letGo closes those instances that no other snapshot has. It is called on a stream's
+// goroutine, so that what may take long is done elsewhere.
+func (w *Worker) letGo(instances []*instance) {
 	w.mu.Lock()
 	var ended []*instance
-	for _, in := range s.instances {
+	for _, in := range instances {
 		if in.snapshots--; in.snapshots == 0 {
 			ended = append(ended, in)
 		}
@@ -238,6 +233,9 @@ func (w *Worker) retire(s *Snapshot) {
 func (w *Worker) Close(ctx context.Context) error {
 	w.updating.Lock()
 	defer w.updating.Unlock()
+	w.mu.Lock()
+	w.instances = nil
+	w.mu.Unlock()
 	if s := w.current.Swap(nil); s != nil {
 		s.Release()
 	}

@@ -37,6 +37,8 @@ type script struct {
 	start    func(context.Context) error
 	adopt    func(old any)
 	close    func()
+	// asked is called when the policy is asked for its phases.
+	asked func()
 }
 
 var scripts sync.Map
@@ -57,8 +59,13 @@ func newScripted(p scriptParams, _ policy.Host) (*scripted, error) {
 	return &scripted{s.(*script), p.Script}, nil
 }
 
-func (s *scripted) ActivePhases() policy.PhaseSet { return s.phases }
-func (s *scripted) HoldsChunks() bool             { return s.holds }
+func (s *scripted) ActivePhases() policy.PhaseSet {
+	if s.asked != nil {
+		s.asked()
+	}
+	return s.phases
+}
+func (s *scripted) HoldsChunks() bool { return s.holds }
 func (s *scripted) Start(ctx context.Context) error {
 	if s.start == nil {
 		return nil
@@ -192,13 +199,20 @@ func (r *recorder) Record(d *telemetry.Decision) {
 
 func newHarness(t testing.TB, recorded bool) *harness {
 	t.Helper()
-	h := &harness{t: t, log: &syncBuffer{}, records: &recorder{}}
-	o := worker.Options{Host: policy.Host{
-		Logger: slog.New(slog.NewTextHandler(h.log, nil)), Clock: systemClock{},
-	}}
+	records := &recorder{}
+	o := worker.Options{}
 	if recorded {
-		o.Recorder = h.records
+		o.Recorder = records
 	}
+	h := newHarnessWith(t, o)
+	h.records = records
+	return h
+}
+
+func newHarnessWith(t testing.TB, o worker.Options) *harness {
+	t.Helper()
+	h := &harness{t: t, log: &syncBuffer{}}
+	o.Host = policy.Host{Logger: slog.New(slog.NewTextHandler(h.log, nil)), Clock: systemClock{}}
 	h.Worker = worker.New(registry(t), o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -465,6 +479,75 @@ func TestFailures(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// hostileError is an error of which one method misbehaves.
+type hostileError struct{ text, is, as func() }
+
+func (e hostileError) Error() string {
+	if e.text != nil {
+		e.text()
+	}
+	return "hostile"
+}
+
+func (e hostileError) Is(error) bool {
+	if e.is != nil {
+		e.is()
+	}
+	return false
+}
+
+func (e hostileError) As(any) bool {
+	if e.as != nil {
+		e.as()
+	}
+	return false
+}
+
+// TestHostileErrors proves that the methods of a policy's error are the policy's code:
+// they are called under its deadline, and their panics are contained.
+func TestHostileErrors(t *testing.T) {
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	boom, hang := func() { panic("boom") }, func() { <-release }
+	for name, tc := range map[string]struct {
+		err     error
+		details string
+	}{
+		"its text panics":         {hostileError{text: boom}, "POLICY_PANIC"},
+		"its comparison panics":   {hostileError{is: boom}, "POLICY_PANIC"},
+		"its conversion panics":   {hostileError{as: boom}, "POLICY_ERROR"},
+		"its text hangs":          {hostileError{text: hang}, "POLICY_TIMEOUT"},
+		"its comparison hangs":    {hostileError{is: hang}, "POLICY_TIMEOUT"},
+		"its conversion hangs":    {hostileError{as: hang}, "POLICY_ERROR"},
+		"all is well":             {hostileError{}, "POLICY_ERROR"},
+		"it is a nil of its type": {(*hostileError)(nil), "POLICY_PANIC"}, // its methods are not for pointers
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, false)
+			ps := h.use(onRequestHeaders(func(context.Context, *policy.RequestContext) (policy.RequestAction, error) { return nil, tc.err }))
+			ps.Timeout = 50 * time.Millisecond
+			res := make(resumed, 1)
+			answered := make(chan struct{})
+			go func() {
+				x := begin(h.load(ps))
+				if out := x.Run(context.Background(), policy.RequestHeaders, budget, res); out.Kind != worker.TakenOver {
+					res.Resume(x, out)
+				}
+				close(answered)
+			}()
+			select {
+			case r := <-res:
+				if r.out.Details != "policy_engine.script@v1.0.0."+tc.details {
+					t.Errorf("answered %s, want %s", r.out.Details, tc.details)
+				}
+				r.x.End()
+			case <-time.After(30 * time.Second):
+				t.Error("nothing was answered")
+			}
+		})
 	}
 }
 

@@ -37,6 +37,10 @@
 // them may be kept for ever, bytes must not be modified. A policy sees the message
 // as earlier policies of the chain have left it.
 //
+// The context.Context is over when the method returns, and must not be kept either, nor
+// one that context.WithValue or context.WithoutCancel has made of it. A goroutine that
+// goes on afterwards gets a context of its own.
+//
 // # Actions and errors
 //
 // A method returns a nil action to let the message pass as it is, a mutation, or

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
@@ -437,4 +438,35 @@ func FuzzRequest(f *testing.F) {
 			t.Errorf("the parameter %q reads %q in %q", param, got, r.Path)
 		}
 	})
+}
+
+// TestEndlessMetadata proves that a value that holds itself, or one value again and
+// again, is refused, and soon: what would be sent of the latter is 2^30 values.
+func TestEndlessMetadata(t *testing.T) {
+	circle := map[string]any{}
+	circle["a"], circle["b"] = circle, circle
+	list := make([]any, 2)
+	list[0], list[1] = list, list
+	var doubled any = "x"
+	for range 30 {
+		doubled = []any{doubled, doubled}
+	}
+	wide := []any{make([]any, 20_000)}
+	for name, v := range map[string]any{"a map": circle, "a list": list, "one that doubles": doubled, "a large one": wide} {
+		m := &policy.RequestMutation{DynamicMetadata: []policy.Entry{{Key: "k", Value: v}}}
+		done := make(chan error, 1)
+		go func() { done <- apply.CheckRequest(policy.RequestHeaders, m) }()
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Errorf("%s was accepted", name)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s is still being checked", name)
+		}
+	}
+	m := &policy.RequestMutation{DynamicMetadata: []policy.Entry{{Key: "k", Value: make([]any, 5000)}}}
+	if err := apply.CheckRequest(policy.RequestHeaders, m); err != nil {
+		t.Error(err)
+	}
 }

@@ -18,6 +18,9 @@ const (
 	maxQuoted = 64
 	// maxDepth bounds the nesting of a dynamic metadata value.
 	maxDepth = 32
+	// maxValues bounds how many values a dynamic metadata value holds, itself
+	// included. One that holds itself would have no end of them.
+	maxValues = 10_000
 	// maxReason bounds the length of a reason.
 	maxReason = 64
 )
@@ -53,7 +56,8 @@ func quote(s string) string {
 // (RFC 9110, section 9.1; RFC 3986, sections 3.2 and 3.3); a body outside of
 // the body phase; trailers outside of the trailers phase, and anything that
 // belongs to the headers within it; metadata without a key; dynamic metadata whose
-// value is not in JSON's Go types, deeper than 32 levels, or not valid UTF-8.
+// value is not in JSON's Go types, deeper than 32 levels, of more than 10,000 values, or
+// not valid UTF-8.
 func CheckRequest(phase policy.Phase, m *policy.RequestMutation) error {
 	var p problems
 	if phase.IsResponse() || phase == policy.RequestBodyChunks {
@@ -266,16 +270,21 @@ func (p *problems) entries(metadata, dynamic []policy.Entry) {
 			p.add("dynamic metadata[%d]: the key is empty or not UTF-8", i)
 			continue
 		}
-		if err := checkValue(dynamic[i].Value, maxDepth); err != nil {
+		left := maxValues
+		if err := checkValue(dynamic[i].Value, maxDepth, &left); err != nil {
 			p.add("dynamic metadata %s: %w", quote(key), err)
 		}
 	}
 }
 
-// checkValue says why v cannot become a google.protobuf.Value.
-func checkValue(v any, depth int) error {
+// checkValue says why v cannot become a google.protobuf.Value. left is how many more
+// values there may be.
+func checkValue(v any, depth int, left *int) error {
 	if depth == 0 {
 		return fmt.Errorf("it is nested deeper than %d levels", maxDepth)
+	}
+	if *left--; *left < 0 {
+		return fmt.Errorf("it holds more than %d values", maxValues)
 	}
 	switch v := v.(type) {
 	case nil, bool:
@@ -289,7 +298,7 @@ func checkValue(v any, depth int) error {
 		}
 	case []any:
 		for _, e := range v {
-			if err := checkValue(e, depth-1); err != nil {
+			if err := checkValue(e, depth-1, left); err != nil {
 				return err
 			}
 		}
@@ -298,7 +307,7 @@ func checkValue(v any, depth int) error {
 			if !utf8.ValidString(k) {
 				return errors.New("it holds a key that is not UTF-8")
 			}
-			if err := checkValue(e, depth-1); err != nil {
+			if err := checkValue(e, depth-1, left); err != nil {
 				return err
 			}
 		}

@@ -1,0 +1,87 @@
+package worker
+
+import (
+	"errors"
+	"time"
+
+	"policyengine.dev/runtime/telemetry"
+)
+
+// takeOver is called by the watchdog, on a goroutine of its own, when a step is
+// overdue: it goes on with a copy of the run. The run itself stays with the policy
+// that has not come back.
+func (r *run) takeOver() {
+	s := r.steps[r.at]
+	// For the call that has not come back; the stream's own use goes on.
+	r.chain.snapshot.refs.Add(1)
+	s.instance.abandon(s.metrics)
+	r.part(s)
+	r.goOn(PolicyTimeout, telemetry.TimedOut, errAbandoned)
+}
+
+// exit is called when a policy ends the goroutine that it was called on
+// (runtime.Goexit), which nothing can keep: what is left of it are deferred functions.
+// It is a panic by another name, and the stream goes on elsewhere as if the call had
+// been abandoned.
+func (r *run) exit(s *step) {
+	err := newPanicError("it has called runtime.Goexit")
+	r.stepCtx.end()
+	if !r.watch.drop() {
+		r.part(s)
+		return
+	}
+	r.chain.snapshot.worker.watchdog.leave(&r.watch)
+	go r.goOn(PolicyPanic, telemetry.Panicked, err)
+}
+
+// goOn goes on with a copy of a run whose step will not come back in time, or at all.
+func (r *run) goOn(reason Reason, outcome telemetry.StepOutcome, err error) {
+	s := r.steps[r.at]
+	w := r.chain.snapshot.worker
+	n := w.newRun()
+	n.chain, n.began, n.shadow, n.answered = r.chain, r.began, r.shadow, r.answered
+	n.x = *r.x.Clone()
+	n.verdicts = append([]verdict(nil), r.verdicts...)
+	n.chunks = append([]chunkState(nil), r.chunks...)
+	n.chunk, n.rejection, n.decision = r.chunk, r.rejection, r.decision
+	n.ctx, n.phase, n.steps, n.resumer, n.budgetEnd = r.ctx, r.phase, r.steps, r.resumer, r.budgetEnd
+
+	if n.chunkPhase() {
+		// The call that hangs may still write to what the step keeps.
+		n.chunkState(s).lost = true
+	}
+	w.watchdog.enter(&n.watch)
+	took := time.Duration(nanotime() - r.watch.deadline.Load() + s.timeout)
+	out := n.fail(s, reason, outcome, err, took)
+	switch {
+	case n.rejection != nil && out.Kind == Continue:
+		out = n.shapeFrom(r.at + 1)
+	case n.rejection != nil:
+		n.deny(out)
+	case out.Kind == Continue:
+		if out = n.from(r.at+1, nanotime()); out.Kind == Respond {
+			out = n.shape(out)
+		}
+	default:
+		out = n.shape(out)
+	}
+	if out.Kind == Continue {
+		out.Chunk, n.chunk = n.chunk, Chunk{}
+	}
+	if n.leave(out).Kind == TakenOver {
+		// It happened again, and that takeover resumes the stream.
+		return
+	}
+	n.resumer.Resume(n, out)
+}
+
+// part is called twice on a run of which a call was abandoned: when takeOver has
+// counted the call, and when the call has come back, which may be first. Whoever
+// comes second takes the call out of the count.
+func (r *run) part(s *step) {
+	if r.parted.Swap(true) {
+		s.instance.cameBack(r.chain.snapshot, s.metrics)
+	}
+}
+
+var errAbandoned = errors.New("the policy did not come back in time; the call was abandoned")
