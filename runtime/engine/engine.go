@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -214,7 +215,7 @@ func (e *Engine) close(kill context.Context) {
 	e.leave()
 	bounded(kill, e.stop)
 	bounded(kill, func(ctx context.Context) {
-		err = e.worker.Close(ctx)
+		err = e.closeWorker(ctx)
 		if e.tracer != nil {
 			err = errors.Join(err, e.tracer.Shutdown(ctx))
 		}
@@ -225,6 +226,19 @@ func (e *Engine) close(kill context.Context) {
 	e.closeListeners()
 	if err != nil {
 		e.logger.Warn("the end was not clean", slog.Any("error", err))
+	}
+}
+
+// closeWorker lets go of the policies, and waits for that until ctx ends: a
+// configuration that is just being applied may be held up in a policy that starts.
+func (e *Engine) closeWorker(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- e.worker.Close(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("closing policies: %w", ctx.Err())
 	}
 }
 

@@ -41,9 +41,21 @@ type greeter struct{ p greeterParams }
 type greeterParams struct {
 	Value string `json:"value"`
 	Deny  bool   `json:"deny"`
+	Hang  bool   `json:"hang"`
 }
 
 func newGreeter(p greeterParams, _ policy.Host) (*greeter, error) { return &greeter{p}, nil }
+
+// hanging is received from by greeters that hang in their start.
+var hanging = make(chan struct{})
+
+// Start hangs where it is told to, and minds no context.
+func (g *greeter) Start(context.Context) error {
+	if g.p.Hang {
+		<-hanging
+	}
+	return nil
+}
 
 func (g *greeter) OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
 	if g.p.Deny {
@@ -59,7 +71,7 @@ func (g *greeter) OnResponseHeaders(context.Context, *policy.ResponseContext) (p
 func entries() []worker.Entry {
 	return []worker.Entry{{
 		Definition: `{"apiVersion":"policyengine/v1","name":"greeter","version":"v1.0.0","description":"Greets.","phases":["request_headers","response_headers"],
-"parameters":{"type":"object","additionalProperties":false,"properties":{"value":{"type":"string"},"deny":{"type":"boolean"}}}}`,
+"parameters":{"type":"object","additionalProperties":false,"properties":{"value":{"type":"string"},"deny":{"type":"boolean"},"hang":{"type":"boolean"}}}}`,
 		Factory: policy.Define(newGreeter),
 	}}
 }
@@ -430,6 +442,25 @@ func TestDrainEnds(t *testing.T) {
 			if m, err := s.Recv(); err == nil {
 				t.Errorf("the stream goes on with %v", m)
 			}
+		})
+	}
+}
+
+// TestEndsWhileAPolicyStarts proves that a configuration which is held up in a policy
+// does not keep the process.
+func TestEndsWhileAPolicyStarts(t *testing.T) {
+	for name, kill := range map[string]bool{"in time": false, "at once": true} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, chains("{hang: true}"), nil)
+			until(t, "the engine to answer", func() bool { status, _ := r.page("/readyz"); return status == 503 })
+			r.stop()
+			if kill {
+				r.kill()
+			}
+			if err := r.ended(); err != nil {
+				t.Error(err)
+			}
+			hanging <- struct{}{} // or the start would outlive the test
 		})
 	}
 }
