@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -462,6 +463,38 @@ func TestEndsWhileAPolicyStarts(t *testing.T) {
 			}
 			hanging <- struct{}{} // or the start would outlive the test
 		})
+	}
+}
+
+// TestACollectorThatIsGoneDoesNotFailTheEnd proves that spans which nobody takes any
+// more do not make a failure of an end that was asked for.
+func TestACollectorThatIsGoneDoesNotFailTheEnd(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	r := start(t, chains("{value: hello}"), func(c *config.Engine) {
+		c.Telemetry.Tracing = config.Tracing{Endpoint: gone.Addr().String(), Insecure: true, SampleRatio: 1}
+	})
+	r.waitReady()
+	s, err := extprocv3.NewExternalProcessorClient(r.dial(nil)).Process(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send(requestHeaders("r")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.CloseSend() // the exchange is over, and has a span
+	if _, err := s.Recv(); err == nil {
+		t.Error("the stream goes on")
+	}
+	r.stop()
+	if err := r.ended(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -39,6 +39,8 @@ type Options struct {
 type Tracer struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
+	// exporter is what the provider sends with; nil in tests.
+	exporter sdktrace.SpanExporter
 }
 
 // New returns a tracer to an OTLP collector. It does not wait for the collector:
@@ -55,7 +57,9 @@ func New(ctx context.Context, o Options) (*Tracer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up tracing: %w", err)
 	}
-	return NewWith(sdktrace.NewBatchSpanProcessor(exporter), o), nil
+	t := NewWith(sdktrace.NewBatchSpanProcessor(exporter), o)
+	t.exporter = exporter
+	return t, nil
 }
 
 // NewWith returns a tracer whose spans go to a processor, for tests. Of o it uses
@@ -72,12 +76,17 @@ func NewWith(processor sdktrace.SpanProcessor, o Options) *Tracer {
 	return &Tracer{provider: p, tracer: p.Tracer("policyengine.dev/runtime")}
 }
 
-// Shutdown sends what is left.
+// Shutdown sends what is left, until ctx ends.
 func (t *Tracer) Shutdown(ctx context.Context) error {
-	if err := t.provider.Shutdown(ctx); err != nil {
-		return errors.Join(errors.New("shutting down tracing"), err)
+	err := t.provider.Shutdown(ctx)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if t.exporter != nil {
+		// The provider leaves it trying to send.
+		_ = t.exporter.Shutdown(ctx)
+	}
+	return errors.Join(errors.New("shutting down tracing"), err)
 }
 
 var propagator propagation.TraceContext
