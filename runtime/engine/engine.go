@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -225,7 +226,7 @@ func (e *Engine) close(kill context.Context) {
 	var err error
 	e.leave()
 	bounded(kill, closing, e.stop)
-	bounded(kill, closing, func(ctx context.Context) { err = e.worker.Close(ctx) })
+	bounded(kill, closing, func(ctx context.Context) { err = e.closeWorker(ctx) })
 	if e.tracer != nil {
 		bounded(kill, tracingEnd, func(ctx context.Context) { err = errors.Join(err, e.tracer.Shutdown(ctx)) })
 	}
@@ -235,6 +236,19 @@ func (e *Engine) close(kill context.Context) {
 	e.closeListeners()
 	if err != nil {
 		e.logger.Warn("the end was not clean", slog.Any("error", err))
+	}
+}
+
+// closeWorker lets go of the policies, and waits for that until ctx ends: a
+// configuration that is just being applied may be held up in a policy that starts.
+func (e *Engine) closeWorker(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- e.worker.Close(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("closing policies: %w", ctx.Err())
 	}
 }
 

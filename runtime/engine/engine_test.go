@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,11 +16,9 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"policyengine.dev/runtime/config"
@@ -41,11 +38,23 @@ type greeter struct{ p greeterParams }
 type greeterParams struct {
 	Value string `json:"value"`
 	Deny  bool   `json:"deny"`
+	Hang  bool   `json:"hang"`
 }
 
 func newGreeter(p greeterParams, h policy.Host) (*greeter, error) {
 	h.Metrics.Gauge("made", "Whether it is made.").Set(1)
 	return &greeter{p}, nil
+}
+
+// hanging is received from by greeters that hang in their start.
+var hanging = make(chan struct{})
+
+// Start hangs where it is told to, and minds no context.
+func (g *greeter) Start(context.Context) error {
+	if g.p.Hang {
+		<-hanging
+	}
+	return nil
 }
 
 func (g *greeter) OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
@@ -62,7 +71,7 @@ func (g *greeter) OnResponseHeaders(context.Context, *policy.ResponseContext) (p
 func entries() []worker.Entry {
 	return []worker.Entry{{
 		Definition: `{"apiVersion":"policyengine/v1","name":"greeter","version":"v1.0.0","description":"Greets.","phases":["request_headers","response_headers"],
-"parameters":{"type":"object","additionalProperties":false,"properties":{"value":{"type":"string"},"deny":{"type":"boolean"}}}}`,
+"parameters":{"type":"object","additionalProperties":false,"properties":{"value":{"type":"string"},"deny":{"type":"boolean"},"hang":{"type":"boolean"}}}}`,
 		Factory: policy.Define(newGreeter),
 	}}
 }
@@ -266,174 +275,6 @@ func TestServes(t *testing.T) {
 	until(t, "the refusal is told", func() bool { _, body := r.page("/config_dump"); return strings.Contains(body, "vallue") })
 	if reply, err := ask(t, conn); err != nil || greeting(reply) != "bonjour" {
 		t.Errorf("after a broken file the reply is %v, %v", reply, err)
-	}
-}
-
-func TestFirstConfigurationHasToBeGood(t *testing.T) {
-	for name, content := range map[string]string{
-		"not decodable": "chains: 7\n",
-		"not valid":     chains("{vallue: hola}"),
-		"body limit":    strings.Replace(chains("{}"), "- name: c\n", "- name: c\n  bodyLimit: 2GiB\n", 1),
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := start(t, content, nil)
-			if err := r.ended(); err == nil || !strings.Contains(err.Error(), "chains.yaml:") {
-				t.Errorf("Run ended with %v", err)
-			}
-		})
-	}
-}
-
-// TestWaitsForAValidStart proves that an engine which is told to stays up without a
-// valid configuration, says so wherever it is asked, lets nothing pass, and serves as
-// soon as there is one.
-func TestWaitsForAValidStart(t *testing.T) {
-	for name, content := range map[string]string{
-		"not decodable": "chains: 7\n",
-		"not valid":     chains("{vallue: hola}"),
-		"not there":     "",
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := start(t, content, func(c *config.Engine) {
-				c.OnInvalidStart = config.WaitOnInvalidStart
-				if content == "" {
-					os.Remove(c.Chains)
-				}
-			})
-			until(t, "the refusal is told", func() bool {
-				status, body := r.page("/readyz")
-				return status == 503 && strings.HasPrefix(body, "no valid configuration yet; what there is was refused:\n") && strings.Contains(body, "chains.yaml")
-			})
-			var dump struct {
-				Ready    bool
-				Config   any
-				Rejected struct{ Problems []any }
-			}
-			_, page := r.page("/config_dump")
-			if err := json.Unmarshal([]byte(page), &dump); err != nil || dump.Ready || dump.Config != nil || len(dump.Rejected.Problems) == 0 {
-				t.Errorf("the dump is %s, %v", page, err)
-			}
-			if _, page := r.page("/metrics"); !strings.Contains(page, "policy_engine_config_stale 1\n") || !strings.Contains(page, "policy_engine_config_rejections_total 1\n") {
-				t.Error("the metrics do not tell of the refusal")
-			}
-			conn := r.dial(nil)
-			if s := health(t, conn); s != healthpb.HealthCheckResponse_NOT_SERVING {
-				t.Errorf("health is %s", s)
-			}
-			reply, err := ask(t, conn)
-			if im := reply.GetImmediateResponse(); err != nil || im.GetStatus().GetCode() != 503 || im.GetDetails() != "policy_engine.NOT_READY" {
-				t.Errorf("the reply is %v, %v", reply, err)
-			}
-			r.write(chains("{value: hello}"))
-			r.waitReady()
-			if reply, err := ask(t, conn); err != nil || greeting(reply) != "hello" {
-				t.Errorf("the reply is %v, %v", reply, err)
-			}
-			if s := health(t, conn); s != healthpb.HealthCheckResponse_SERVING {
-				t.Errorf("health is %s", s)
-			}
-			if status, body := r.page("/readyz"); status != 200 || body != "ready\n" {
-				t.Errorf("/readyz: %d %s", status, body)
-			}
-		})
-	}
-}
-
-// TestEndsWhileItWaits proves that an engine that was never ready ends like any other.
-func TestEndsWhileItWaits(t *testing.T) {
-	r := start(t, "chains: 7\n", func(c *config.Engine) { c.OnInvalidStart = config.WaitOnInvalidStart })
-	until(t, "the engine to answer", func() bool { status, _ := r.page("/readyz"); return status == 503 })
-	r.stop()
-	if err := r.ended(); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestDrain proves that health turns first, that a stream in flight ends in its own
-// time, and that new ones are not taken.
-func TestDrain(t *testing.T) {
-	r := start(t, chains("{value: hello}"), func(c *config.Engine) { c.Drain.Deadline = time.Hour })
-	r.waitReady()
-	conn := r.dial(nil)
-	s, err := extprocv3.NewExternalProcessorClient(conn).Process(bounded(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Send(requestHeaders("r")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Recv(); err != nil {
-		t.Fatal(err)
-	}
-	watch, err := healthpb.NewHealthClient(conn).Watch(bounded(t), &healthpb.HealthCheckRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m, err := watch.Recv(); err != nil || m.GetStatus() != healthpb.HealthCheckResponse_SERVING {
-		t.Fatalf("health is %v, %v", m, err)
-	}
-	r.stop()
-	if m, err := watch.Recv(); err != nil || m.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
-		t.Fatalf("health is %v, %v", m, err)
-	}
-	if code, body := r.page("/readyz"); code != 503 || body != "draining\n" {
-		t.Errorf("/readyz: %d %s", code, body)
-	}
-	select {
-	case err := <-r.result:
-		t.Fatalf("the engine ended with a stream open: %v", err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	// The response comes, and with it the end of the stream.
-	if err := s.Send(&extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &extprocv3.HttpHeaders{}}}); err != nil {
-		t.Fatal(err)
-	}
-	if m, err := s.Recv(); err != nil || m.GetResponseHeaders() == nil {
-		t.Fatalf("the reply is %v, %v", m, err)
-	}
-	// The watch is a stream too, and ends by itself.
-	if m, err := watch.Recv(); status.Code(err) != codes.Unavailable {
-		t.Errorf("the watch goes on with %v, %v", m, err)
-	}
-	if err := r.ended(); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestDrainEnds proves that streams which do not end do not keep the process: for
-// longer than the deadline, or at all once it is to end at once.
-func TestDrainEnds(t *testing.T) {
-	for name, tt := range map[string]struct {
-		deadline time.Duration
-		kill     bool
-	}{
-		"at the deadline":   {time.Millisecond, false},
-		"by another signal": {time.Hour, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := start(t, chains("{value: hello}"), func(c *config.Engine) { c.Drain.Deadline = tt.deadline })
-			r.waitReady()
-			s, err := extprocv3.NewExternalProcessorClient(r.dial(nil)).Process(bounded(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Send(requestHeaders("r")); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.Recv(); err != nil {
-				t.Fatal(err)
-			}
-			r.stop()
-			if tt.kill {
-				r.kill()
-			}
-			if err := r.ended(); err != nil {
-				t.Error(err)
-			}
-			if m, err := s.Recv(); err == nil {
-				t.Errorf("the stream goes on with %v", m)
-			}
-		})
 	}
 }
 
