@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -181,4 +182,26 @@ func TestNothingCanBeChanged(t *testing.T) {
 	p.want("/nothing", 404)
 	p.want("/debug/pprof/", 404)
 	newPage(t, true).want("/debug/pprof/", 200, "goroutine")
+}
+
+// TestAMetricThatTwoMake proves that a policy's metric that has the name of one of the
+// engine's, or that cannot be shown, costs no metric of another name, and is told.
+func TestAMetricThatTwoMake(t *testing.T) {
+	p := newPage(t, false)
+	if err := p.update(`{"starts":true}`, "one"); err != nil {
+		t.Fatal(err)
+	}
+	own := host.NewMetrics(slog.New(slog.DiscardHandler))
+	own.For(host.Place{Chain: "c", ID: "i", Policy: "streams", Version: "v1.0.0"}).Gauge("open", "").Set(1)
+	clash := own.For(host.Place{Chain: "c", ID: "i", Policy: "calls", Version: "v1.0.0"})
+	clash.Gauge("total", "A gauge.").Set(1)
+	clash.Gauge("odd", "", policy.Label{Name: "l", Value: "\xff"}).Set(1)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(p.metrics, own)
+	var log bytes.Buffer
+	p.handler = admin.NewHandler(admin.Options{Worker: p.worker, Metrics: metrics, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	p.want("/metrics", 200, "policy_engine_streams_total 0", `policy_engine_config_info{version="one"} 1`, "policy_engine_policy_streams_open")
+	if !strings.Contains(log.String(), "policy_engine_policy_calls_total") || !strings.Contains(log.String(), "not valid UTF-8") {
+		t.Errorf("the log is %s", log.String())
+	}
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/pprof"
 
@@ -22,6 +23,8 @@ type Options struct {
 	Pprof bool
 	// Build says what the engine was built as.
 	Build Build
+	// Logger is told of metrics that cannot be shown; nil drops it.
+	Logger *slog.Logger
 }
 
 // Build says what an engine was built as.
@@ -44,6 +47,9 @@ func NewHandler(o Options) http.Handler {
 	if o.Draining == nil {
 		o.Draining = func() bool { return false }
 	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -54,7 +60,11 @@ func NewHandler(o Options) http.Handler {
 		text(w, status, why+"\n")
 	})
 	mux.HandleFunc("/config_dump", o.dump)
-	mux.Handle("/metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	// A metric that is none, or that two make, must not take all others along.
+	mux.Handle("/metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError,
+		ErrorLog:      slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+	}))
 	mux.HandleFunc("/{$}", o.console)
 	if o.Pprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)

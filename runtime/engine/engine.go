@@ -84,7 +84,8 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
 			Worker: e.worker, Metrics: registered, Draining: e.draining.Load, Pprof: static.Pprof,
-			Build: admin.Build{Engine: Version(), Go: runtime.Version()},
+			Build:  admin.Build{Engine: Version(), Go: runtime.Version()},
+			Logger: logger,
 		}),
 		ReadTimeout: 10 * time.Second,
 		// Long enough for a slow reader of a large dump.

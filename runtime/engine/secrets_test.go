@@ -201,6 +201,10 @@ func TestSecretsStayInside(t *testing.T) {
 			noCanary(t, path+" after a refused update", page)
 		}
 	}
+	until(t, "the spans to be sent", func() bool {
+		_, page := r.page("/metrics")
+		return strings.Contains(page, fmt.Sprintf("policy_engine_traces_sent_total %d\n", len(routes)))
+	})
 	for _, path := range []string{"/config_dump", "/", "/metrics"} {
 		status, page := r.page(path)
 		if status != 200 || !strings.Contains(page, "careless") {

@@ -208,6 +208,17 @@ func TestMetrics(t *testing.T) {
 	if got := gather(t, m); strings.Contains(got, "v2.0.0") {
 		t.Error("the metrics of a place that is gone are still there")
 	}
+	// Two policies may share a name; it lasts as long as either.
+	shared := func(name string) policy.Metrics {
+		return m.For(host.Place{Chain: "c", ID: name, Policy: name, Version: "v1.0.0"})
+	}
+	shared("a").Counter("b_c", "").Add(1)
+	shared("a-b").Counter("c", "").Add(1)
+	m.Keep(func(p host.Place) bool { return p.ID == "a-b" })
+	shared("a").Gauge("b_c", "").Set(1)
+	if got := gather(t, m); strings.Count(got, "policy_engine_policy_a_b_c") != 1 {
+		t.Errorf("a name of two kinds: %s", got)
+	}
 	// Of a policy that is gone not even the name is left, so that another version
 	// may make it anew.
 	m.Keep(func(host.Place) bool { return false })

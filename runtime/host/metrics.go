@@ -2,6 +2,7 @@ package host
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +21,7 @@ type Metrics struct {
 	// families are kept over reloads, so that all handles of a name agree.
 	families map[string]family
 	// handles belong to a place in a chain, and go when it does.
-	handles map[Place]map[string]prometheus.Metric
+	handles map[Place]map[string]exposed
 	// full are the places that wanted more of them than there may be.
 	full map[Place]bool
 }
@@ -32,12 +33,17 @@ type Place struct{ Chain, ID, Policy, Version string }
 type family struct {
 	kind, help string
 	labels     string
-	policy     string
+}
+
+// exposed is a metric, and the name that it has with others.
+type exposed struct {
+	metric prometheus.Metric
+	family string
 }
 
 // NewMetrics returns metrics without any. What policies do wrong goes to logger.
 func NewMetrics(logger *slog.Logger) *Metrics {
-	return &Metrics{logger: logger, families: map[string]family{}, handles: map[Place]map[string]prometheus.Metric{}, full: map[Place]bool{}}
+	return &Metrics{logger: logger, families: map[string]family{}, handles: map[Place]map[string]exposed{}, full: map[Place]bool{}}
 }
 
 // For returns the metrics of one policy at its place.
@@ -48,20 +54,18 @@ func (m *Metrics) For(p Place) policy.Metrics { return placed{m, p} }
 func (m *Metrics) Keep(keep func(Place) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	policies := map[string]bool{}
-	for p := range m.handles {
-		if keep(p) {
-			policies[p.Policy] = true
-		} else {
+	used := map[string]bool{}
+	for p, handles := range m.handles {
+		if !keep(p) {
 			delete(m.handles, p)
 			delete(m.full, p)
+			continue
+		}
+		for _, h := range handles {
+			used[h.family] = true
 		}
 	}
-	for name, f := range m.families {
-		if !policies[f.policy] {
-			delete(m.families, name)
-		}
-	}
+	maps.DeleteFunc(m.families, func(name string, _ family) bool { return !used[name] })
 }
 
 // maxHandles bounds the metrics of one policy at its place: a policy could make up a
@@ -78,7 +82,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	defer m.mu.Unlock()
 	for _, handles := range m.handles {
 		for _, h := range handles {
-			to <- h
+			to <- h.metric
 		}
 	}
 }
@@ -125,10 +129,10 @@ func handle[M prometheus.Metric](p placed, kind, name, help string, labels []pol
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if h, ok := p.handles[p.place][key].(M); ok {
+	if h, ok := p.handles[p.place][key].metric.(M); ok {
 		return h
 	}
-	want := family{kind, help, strings.Join(names, ","), p.place.Policy}
+	want := family{kind, help, strings.Join(names, ",")}
 	if n := len(p.handles[p.place]); n >= maxHandles {
 		if !p.full[p.place] {
 			p.full[p.place] = true
@@ -152,9 +156,9 @@ func handle[M prometheus.Metric](p placed, kind, name, help string, labels []pol
 	// allows one text per name.
 	h := create(fq, have.help, all)
 	if p.handles[p.place] == nil {
-		p.handles[p.place] = map[string]prometheus.Metric{}
+		p.handles[p.place] = map[string]exposed{}
 	}
-	p.handles[p.place][key] = h
+	p.handles[p.place][key] = exposed{h, fq}
 	return h
 }
 

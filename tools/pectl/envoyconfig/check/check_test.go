@@ -334,6 +334,41 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// TestVirtualHostsFromElsewhere proves that virtual hosts that VHDS brings are looked at
+// where their file is there, each with the route configuration that it belongs to.
+func TestVirtualHostsFromElsewhere(t *testing.T) {
+	tree, n := (&example{}).tree(t, false)
+	set(t, tree, "routes.vhds", "{config_source: {ads: {}}}")
+	host := get(t, tree, stepsOf("host")).(sample.Tree)
+	set(t, tree, "routes.virtual_hosts", "[]")
+	for _, tt := range []struct {
+		name, key string
+		found     []string
+	}{
+		{"its own", "routes/example.org", []string{}},
+		{"another's", "others/example.org", []string{"warning routes-unseen"}},
+	} {
+		for _, disabled := range []bool{false, true} {
+			delete(host, "typed_per_filter_config")
+			want := tt.found
+			if disabled {
+				host["typed_per_filter_config"] = sample.Tree{generate.DefaultFilterName: sample.Parse(t, []byte(turnedOff))}
+				if tt.name == "its own" {
+					want = []string{"error route-disabled"}
+				}
+			}
+			resource := sample.Tree{"resources": []any{sample.Tree{"name": tt.key, "resource": sample.Any("envoy.config.route.v3.VirtualHost", host)}}}
+			r, err := check.Check([]check.File{{Name: "a.json", Src: encode(t, tree)}, {Name: "b.json", Src: encode(t, resource)}}, n, check.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := summary(r); !slices.Equal(got, want) {
+				t.Errorf("%s, disabled %v: found %s", tt.name, disabled, encode(t, r.Findings))
+			}
+		}
+	}
+}
+
 // TestRoutesAlone proves that routes and clusters are looked at where no listener is
 // there.
 func TestRoutesAlone(t *testing.T) {

@@ -48,8 +48,7 @@ func decisionsWithin(matcher strictyaml.Node, depth int) (actions []strictyaml.N
 // onMatch is what follows a match: an action, or a further matcher.
 func onMatch(n strictyaml.Node, depth int) (actions []strictyaml.Node, all bool) {
 	if action := at(n, "action"); there(action) {
-		// With keep_matching the action counts, and the search goes on.
-		return []strictyaml.Node{action}, at(n, "keep_matching").Text() != "true"
+		return []strictyaml.Node{action}, true // keep_matching is not supported here
 	}
 	return decisionsWithin(at(n, "matcher"), depth+1)
 }
