@@ -22,11 +22,13 @@ type sequence struct {
 	body, http2 bool
 	// request and response are the headers that client and upstream send.
 	request, response message
+	// requestTrailers and responseTrailers come after a body; nil are none.
+	requestTrailers, responseTrailers message
 }
 
 // policy is what a policy of the chain does in each phase.
 type policy struct {
-	requestHeaders, requestBody, responseHeaders, responseBody *probe.Edits
+	requestHeaders, requestBody, requestTrailers, responseHeaders, responseBody, responseTrailers *probe.Edits
 }
 
 // message are headers that are sent: each name once, in any case.
@@ -40,10 +42,18 @@ var (
 	lists         = map[string]string{"cookie": "; ", "accept": ",", "authorization": ",", "vary": ",", "cache-control": ",", "etag": ","}
 )
 
-func generate(seed uint64) sequence {
+// trailerNames are those of trailers.
+var trailerNames = []string{"x-t", "x-tt", "x_ttt"}
+
+// generate makes the sequence of a seed. Trailers take HTTP/2 on both legs.
+func generate(seed uint64, trailers bool) sequence {
 	r := rand.New(rand.NewPCG(seed, 1))
 	s := sequence{seed: seed, body: r.IntN(2) == 0, http2: r.IntN(3) == 0}
 	s.request, s.response = someMessage(r, requestNames), someMessage(r, responseNames)
+	if trailers {
+		s.body, s.http2 = true, true
+		s.requestTrailers, s.responseTrailers = someMessage(r, trailerNames), someMessage(r, trailerNames)
+	}
 	ofRequest, ofResponse := some(r, requestNames, 4), some(r, responseNames, 4)
 	for range 1 + r.IntN(5) {
 		p := policy{requestHeaders: someEdits(r, ofRequest), responseHeaders: someEdits(r, ofResponse)}
@@ -61,6 +71,9 @@ func generate(seed uint64) sequence {
 			p.requestHeaders, p.requestBody = nil, nil
 		case 2:
 			p = policy{requestBody: p.requestHeaders, responseBody: p.responseHeaders}
+		}
+		if trailers {
+			p.requestTrailers, p.responseTrailers = someEdits(r, trailerNames), someEdits(r, trailerNames)
 		}
 		s.chain = append(s.chain, p)
 	}
@@ -147,10 +160,15 @@ func (s sequence) config() map[string]any {
 	for i, p := range s.chain {
 		params := map[string]any{}
 		for phase, edits := range map[string]*probe.Edits{
-			"requestHeaders": p.requestHeaders, "requestBody": p.requestBody, "responseHeaders": p.responseHeaders, "responseBody": p.responseBody,
+			"requestHeaders": p.requestHeaders, "requestBody": p.requestBody, "requestTrailers": p.requestTrailers,
+			"responseHeaders": p.responseHeaders, "responseBody": p.responseBody, "responseTrailers": p.responseTrailers,
 		} {
+			what := "headers"
+			if strings.HasSuffix(phase, "Trailers") {
+				what = "trailers"
+			}
 			if edits != nil {
-				params[phase] = map[string]any{"headers": parts(edits)}
+				params[phase] = map[string]any{what: parts(edits)}
 			}
 		}
 		policies = append(policies, map[string]any{"name": "probe", "version": "v1.0.0", "id": fmt.Sprintf("p%d", i), "params": params})
@@ -184,7 +202,8 @@ func (s sequence) String() string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("body %t, http2 %t\nthe client sends %q\nthe upstream sends %q\n%s", s.body, s.http2, s.request, s.response, chain)
+	return fmt.Sprintf("body %t, http2 %t\nthe client sends %q and %q\nthe upstream sends %q and %q\n%s",
+		s.body, s.http2, s.request, s.requestTrailers, s.response, s.responseTrailers, chain)
 }
 
 // atUpstream is what the model leaves of the request's headers: those phases that
@@ -208,6 +227,29 @@ func (s sequence) atClient() message {
 	}
 	for _, p := range slices.Backward(s.chain) {
 		m.apply(p.responseBody)
+	}
+	return m
+}
+
+// trailersAtUpstream is what is left of the request's trailers. Where there are none
+// no policy is asked.
+func (s sequence) trailersAtUpstream() message {
+	m := s.requestTrailers.clone()
+	for _, p := range s.chain {
+		if len(s.requestTrailers) > 0 {
+			m.apply(p.requestTrailers)
+		}
+	}
+	return m
+}
+
+// trailersAtClient is what is left of the response's.
+func (s sequence) trailersAtClient() message {
+	m := s.responseTrailers.clone()
+	for _, p := range slices.Backward(s.chain) {
+		if len(s.responseTrailers) > 0 {
+			m.apply(p.responseTrailers)
+		}
 	}
 	return m
 }

@@ -26,7 +26,7 @@ import (
 
 var (
 	firstSeed = flag.Uint64("seed", 1, "the seed of the first sequence")
-	sequences = flag.Uint64("sequences", 200, "how many there are, each with the seed after the one before")
+	sequences = flag.Uint64("sequences", 200, "how many there are, each with the seed after the one before; some 700 fit into the file of chains")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,16 +34,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestHeadersArriveAsTheModelSays sends an exchange through each of many random
 // chains. Upstream and client have to see what the model leaves of every name, and
 // Envoy must have found nothing wrong with what it was told.
-func TestHeadersArriveAsTheModelSays(t *testing.T) {
+func TestHeadersArriveAsTheModelSays(t *testing.T) { arrive(t, false) }
+
+// TestTrailersArriveAsTheModelSays does so with trailers beside the headers.
+func TestTrailersArriveAsTheModelSays(t *testing.T) { arrive(t, true) }
+
+func arrive(t *testing.T, trailers bool) {
 	binary := envoy.Binary(t) // or the test is skipped, before an engine is built
 	var all []sequence
 	for seed := *firstSeed; seed < *firstSeed+*sequences; seed++ {
-		all = append(all, generate(seed))
+		all = append(all, generate(seed, trailers))
 	}
 	stack := harnesstest.Start(t, harness.Options{
 		Envoy:     binary,
 		Engine:    harness.EngineOptions{Path: engines.Binary(t, engines.Cases), Chains: chains(t, all)},
-		Bootstrap: harness.Bootstrap{Routes: routes(all)},
+		Bootstrap: harness.Bootstrap{Routes: routes(all), UpstreamHTTP2: trailers},
 	})
 	for _, s := range all {
 		if differences := exchange(t, stack, s); len(differences) > 0 {
@@ -84,10 +89,7 @@ func exchange(t *testing.T, stack *harness.Stack, s sequence) (differences []str
 		t.Fatal(err)
 	}
 	stack.Upstream.Forget()
-	answer := harness.Answer{Header: http.Header{}}
-	for name, values := range s.response {
-		answer.Header[http.CanonicalHeaderKey(name)] = values
-	}
+	answer := harness.Answer{Header: canonical(s.response), Trailer: canonical(s.responseTrailers)}
 	if s.body {
 		answer.Chunks = [][]byte{[]byte("there")}
 	}
@@ -109,6 +111,12 @@ func exchange(t *testing.T, stack *harness.Stack, s sequence) (differences []str
 	for _, d := range s.atClient().compare(response.Header, responseNames) {
 		differences = append(differences, "the client's "+d)
 	}
+	for _, d := range s.trailersAtUpstream().compare(received[0].Trailer, trailerNames) {
+		differences = append(differences, "the upstream's trailer "+d)
+	}
+	for _, d := range s.trailersAtClient().compare(response.Trailer, trailerNames) {
+		differences = append(differences, "the client's trailer "+d)
+	}
 	after, err := stack.Envoy.Counters(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -120,6 +128,14 @@ func exchange(t *testing.T, stack *harness.Stack, s sequence) (differences []str
 		}
 	}
 	return differences
+}
+
+func canonical(m message) http.Header {
+	h := http.Header{}
+	for name, values := range m {
+		h[http.CanonicalHeaderKey(name)] = values
+	}
+	return h
 }
 
 // send sends the request on a connection of its own.
@@ -136,6 +152,15 @@ func send(ctx context.Context, address string, s sequence) (*http.Response, erro
 	for _, name := range requestNames {
 		if values, ok := s.request[name]; ok {
 			request.Header[someCase(r, name)] = values // as it is on HTTP/1.1's wire
+		}
+	}
+	if s.requestTrailers != nil {
+		request.Trailer = canonical(s.requestTrailers)
+		for _, name := range trailerNames {
+			// net/http's server takes only trailers that were announced.
+			if name = http.CanonicalHeaderKey(name); request.Trailer[name] == nil {
+				request.Trailer[name] = nil
+			}
 		}
 	}
 	protocols := new(http.Protocols)
