@@ -31,6 +31,8 @@ type pieces struct {
 	chunks [][]byte
 	pause  time.Duration
 	begun  bool
+	// trailed says that something comes after the last piece, which waits too.
+	trailed bool
 }
 
 func (p *pieces) Read(b []byte) (int, error) {
@@ -38,6 +40,9 @@ func (p *pieces) Read(b []byte) (int, error) {
 		p.chunks, p.begun = p.chunks[1:], true
 	}
 	if len(p.chunks) == 0 {
+		if p.trailed {
+			time.Sleep(p.pause)
+		}
 		return 0, io.EOF
 	}
 	if p.begun {
@@ -68,7 +73,7 @@ func (r Request) payload() (body io.Reader, length int64) {
 		if r.BodySize > 0 {
 			chunks = append(chunks, filler(r.BodySize))
 		}
-		return &pieces{chunks: chunks, pause: r.Pause}, -1
+		return &pieces{chunks: chunks, pause: r.Pause, trailed: len(r.Trailers) > 0}, -1
 	case r.BodySize > 0:
 		return bytes.NewReader(filler(r.BodySize)), int64(r.BodySize)
 	case r.Body != "":
@@ -94,7 +99,7 @@ func (r Request) build(ctx context.Context, address string) (*http.Request, erro
 	if len(r.Trailers) > 0 {
 		length = -1 // HTTP/1.1 has trailers only after a chunked body
 		if body == nil {
-			body = &pieces{}
+			body = &pieces{pause: r.Pause, trailed: true}
 		}
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, body)
@@ -127,6 +132,10 @@ func (r Request) build(ctx context.Context, address string) (*http.Request, erro
 	return request, nil
 }
 
+// waitForContinue is how long the client of a request with an Expect header waits to
+// be told to go on. It is longer than any case takes.
+const waitForContinue = 60 * time.Second
+
 // errCanceled is why a request ends that the case cancels.
 var errCanceled = errors.New("the case cancels the request")
 
@@ -150,7 +159,7 @@ func (r Request) send(ctx context.Context, address string) (*seen, error) {
 	protocols.SetUnencryptedHTTP2(r.HTTP2)
 	transport := &http.Transport{
 		Protocols: protocols, DisableCompression: true, DialContext: (&net.Dialer{}).DialContext,
-		MaxResponseHeaderBytes: 1 << 20,
+		MaxResponseHeaderBytes: 1 << 20, ExpectContinueTimeout: waitForContinue,
 	}
 	defer transport.CloseIdleConnections()
 	if r.Cancel > 0 {

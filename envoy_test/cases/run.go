@@ -96,6 +96,9 @@ func (r *runner) exchange(t *testing.T, x Exchange) {
 	if len(x.Processor) > 0 {
 		d.wait(played)
 	}
+	if err := r.released(t); err != nil {
+		d.add("%v", err)
+	}
 	if err := d.err(); err != nil {
 		t.Error(err)
 	}
@@ -146,7 +149,14 @@ func (r *runner) settled(t *testing.T, x Exchange, before harness.Counters, d *d
 	})
 	r.logged++
 	x.Want.log(d, entry)
-	x.Want.upstream(d, r.stack.Upstream.Received())
+	if err := harnesstest.Within(counting, func() error {
+		// The upstream may learn later than Envoy that a request has broken off.
+		var reached differences
+		x.Want.upstream(&reached, r.stack.Upstream.Received())
+		return reached.err()
+	}); err != nil {
+		d.add("%v", err)
+	}
 	return harnesstest.Within(counting, func() error {
 		now, err := r.stack.Envoy.Counters(t.Context())
 		if err != nil {
@@ -155,6 +165,33 @@ func (r *runner) settled(t *testing.T, x Exchange, before harness.Counters, d *d
 		var counted differences
 		x.Want.counters(&counted, now.Since(before))
 		return counted.err()
+	})
+}
+
+// releasing is how long an engine may take to let go of an exchange that is over. It
+// is longer than any policy in the cases holds a call up.
+const releasing = 20 * time.Second
+
+// released waits until the engine, where there is one, has no stream left. None may
+// have failed: whatever becomes of an exchange, no engine is to err about it.
+func (r *runner) released(t *testing.T) error {
+	if r.stack.Engine == nil {
+		return nil
+	}
+	select {
+	case <-r.stack.Engine.Ended():
+		return nil
+	default:
+	}
+	return harnesstest.Within(releasing, func() error {
+		for _, name := range []string{"streams_open", "streams_failed_total", "panics_total"} {
+			if n, err := r.stack.Engine.Metric(t.Context(), name); err != nil {
+				return err
+			} else if n != 0 {
+				return fmt.Errorf("the engine's %s is %g after the exchange, want 0", name, n)
+			}
+		}
+		return nil
 	})
 }
 
@@ -183,7 +220,7 @@ func (r *runner) prepare(t *testing.T, x Exchange) {
 func (u Upstream) answer() harness.Answer {
 	a := harness.Answer{
 		Status: u.Status, Informational: u.Informational, Header: http.Header{}, Delay: u.Delay, Pause: u.Pause,
-		Early: u.Early, Abort: u.Abort, Trailer: http.Header{},
+		Early: u.Early, Unread: u.Unread, Abort: u.Abort, Trailer: http.Header{},
 	}
 	for _, c := range u.Chunks {
 		a.Chunks = append(a.Chunks, []byte(c))

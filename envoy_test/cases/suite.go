@@ -77,7 +77,7 @@ type Request struct {
 	BodySize int `yaml:"bodySize"`
 	// Chunks are sent one by one, without a declared length.
 	Chunks []string `yaml:"chunks"`
-	// Pause lies between chunks.
+	// Pause lies between chunks, and before trailers.
 	Pause    time.Duration `yaml:"pause"`
 	Trailers Headers       `yaml:"trailers"`
 	// Encoding compresses the body (gzip, deflate, br or zstd) and says so in
@@ -100,15 +100,18 @@ type Upstream struct {
 	Body          string  `yaml:"body"`
 	BodySize      int     `yaml:"bodySize"`
 	// Chunks are sent one by one, without a declared length.
-	Chunks   []string      `yaml:"chunks"`
+	Chunks []string `yaml:"chunks"`
+	// Pause lies between chunks, and before trailers.
 	Pause    time.Duration `yaml:"pause"`
 	Trailers Headers       `yaml:"trailers"`
 	// Delay lies before the answer.
 	Delay time.Duration `yaml:"delay"`
 	// Encoding is as a request's.
 	Encoding string `yaml:"encoding"`
-	// Early answers before the request's body was read.
+	// Early sends headers before the request's body was read.
 	Early bool `yaml:"early"`
+	// Unread sends the whole answer without a look at the request's body.
+	Unread bool `yaml:"unread"`
 	// Abort breaks the connection off.
 	Abort bool `yaml:"abort"`
 }

@@ -52,13 +52,16 @@ type Answer struct {
 	Chunked bool
 	// Delay lies between the request's end and the answer.
 	Delay time.Duration
-	// Pause lies between two chunks.
+	// Pause lies between two chunks, and before trailers.
 	Pause   time.Duration
 	Trailer http.Header
 	// Echo answers with the request as it came, in text, as the body.
 	Echo bool
 	// Early sends headers before the request's body was read.
 	Early bool
+	// Unread sends all of the answer without reading the request's body, which
+	// is not kept.
+	Unread bool
 	// Abort breaks the connection: before the headers, or after the chunks
 	// where there are any.
 	Abort bool
@@ -137,7 +140,11 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status(a))
 		_ = control.Flush()
 	}
-	body, err := io.ReadAll(r.Body)
+	var body []byte
+	var err error
+	if !a.Unread {
+		body, err = io.ReadAll(r.Body)
+	}
 	u.keep(Received{
 		Method: r.Method, Target: r.RequestURI, Host: r.Host, Proto: r.Proto,
 		Header: r.Header.Clone(), Body: body, Trailer: r.Trailer.Clone(), Broken: err != nil,
@@ -178,6 +185,7 @@ func (u *Upstream) respond(w http.ResponseWriter, control *http.ResponseControll
 	}
 	if len(a.Trailer) > 0 {
 		_ = control.Flush() // HTTP/1.1 has trailers only after a chunked body
+		time.Sleep(a.Pause)
 	}
 	for name, values := range a.Trailer {
 		w.Header()[http.TrailerPrefix+http.CanonicalHeaderKey(name)] = values
