@@ -1,11 +1,14 @@
 package cases
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,7 +87,7 @@ func (r *runner) exchange(t *testing.T, x Exchange) {
 	if r.processor != nil {
 		played = r.processor.play(x.Processor)
 	}
-	got, err := x.Request.send(harnesstest.Context(t), r.stack.Address())
+	got, err := r.send(t, x, before)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,12 +107,27 @@ func (r *runner) exchange(t *testing.T, x Exchange) {
 	}
 }
 
+// send sends the request, and goes away when the case says so.
+func (r *runner) send(t *testing.T, x Exchange, before harness.Counters) (*seen, error) {
+	ctx, cancel := context.WithCancelCause(harnesstest.Context(t))
+	var received atomic.Int64
+	var watching sync.WaitGroup
+	if x.Request.Leave != (Leave{}) {
+		watching.Go(func() {
+			x.Request.Leave.watch(ctx, r.stack, before, &received, func() { cancel(errCanceled) })
+		})
+	}
+	defer watching.Wait()
+	defer cancel(nil)
+	return x.Request.send(ctx, r.stack.Address(), &received)
+}
+
 // rehearse sends the request without a look at what becomes of it.
 func (r *runner) rehearse(t *testing.T, x Exchange) {
 	t.Helper()
 	r.stack.Upstream.Answer(x.Upstream.answer())
 	for range x.Rehearsals {
-		if _, err := x.Request.send(harnesstest.Context(t), r.stack.Address()); err != nil {
+		if _, err := x.Request.send(harnesstest.Context(t), r.stack.Address(), new(atomic.Int64)); err != nil {
 			t.Fatal(err)
 		}
 	}

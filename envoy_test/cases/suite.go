@@ -68,7 +68,8 @@ type Exchange struct {
 type Request struct {
 	// Method is GET, or POST where there is a body, by default.
 	Method string `yaml:"method"`
-	// Path is / by default; it may have a query.
+	// Path is / by default; it may have a query. CONNECT has none: Host says
+	// where to.
 	Path    string  `yaml:"path"`
 	Host    string  `yaml:"host"`
 	Headers Headers `yaml:"headers"`
@@ -85,10 +86,13 @@ type Request struct {
 	Encoding string `yaml:"encoding"`
 	// HTTP2 sends it over HTTP/2.
 	HTTP2 bool `yaml:"http2"`
-	// Upgrade asks for this protocol.
+	// Upgrade asks for this protocol. The body, a line, is sent once it is in
+	// force, and the response's body is the line that comes back.
 	Upgrade string `yaml:"upgrade"`
-	// Cancel ends the exchange so long after the request has been sent.
+	// Cancel ends the exchange so long after the request has been sent, and
+	// Leave when it has come so far.
 	Cancel time.Duration `yaml:"cancel"`
+	Leave  Leave         `yaml:"leave"`
 }
 
 // Upstream is what the upstream answers.
