@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,9 +31,12 @@ type seen struct {
 
 // pieces is a body that is sent piece by piece.
 type pieces struct {
+	ctx    context.Context
 	chunks [][]byte
 	pause  time.Duration
 	begun  bool
+	// trailed says that something comes after the last piece, which waits too.
+	trailed bool
 }
 
 func (p *pieces) Read(b []byte) (int, error) {
@@ -39,11 +44,14 @@ func (p *pieces) Read(b []byte) (int, error) {
 		p.chunks, p.begun = p.chunks[1:], true
 	}
 	if len(p.chunks) == 0 {
+		if p.trailed {
+			wait(p.ctx, p.pause)
+		}
 		return 0, io.EOF
 	}
 	if p.begun {
 		p.begun = false
-		time.Sleep(p.pause)
+		wait(p.ctx, p.pause)
 	}
 	n := copy(b, p.chunks[0])
 	p.chunks[0] = p.chunks[0][n:]
@@ -59,7 +67,7 @@ func filler(size int) []byte {
 	return b.Bytes()[:size]
 }
 
-func (r Request) payload() (body io.Reader, length int64) {
+func (r Request) payload(ctx context.Context) (body io.Reader, length int64) {
 	switch {
 	case len(r.Chunks) > 0:
 		var chunks [][]byte
@@ -69,7 +77,7 @@ func (r Request) payload() (body io.Reader, length int64) {
 		if r.BodySize > 0 {
 			chunks = append(chunks, filler(r.BodySize))
 		}
-		return &pieces{chunks: chunks, pause: r.Pause}, -1
+		return &pieces{ctx: ctx, chunks: chunks, pause: r.Pause, trailed: len(r.Trailers) > 0}, -1
 	case r.BodySize > 0:
 		return bytes.NewReader(filler(r.BodySize)), int64(r.BodySize)
 	case r.Body != "":
@@ -80,7 +88,10 @@ func (r Request) payload() (body io.Reader, length int64) {
 }
 
 func (r Request) build(ctx context.Context, address string) (*http.Request, error) {
-	body, length := r.payload()
+	body, length := r.payload(ctx)
+	if r.Upgrade != "" {
+		body, length = nil, 0
+	}
 	method := r.Method
 	if method == "" {
 		method = http.MethodGet
@@ -89,13 +100,13 @@ func (r Request) build(ctx context.Context, address string) (*http.Request, erro
 		}
 	}
 	path := r.Path
-	if path == "" {
+	if path == "" && method != http.MethodConnect {
 		path = "/"
 	}
 	if len(r.Trailers) > 0 {
 		length = -1 // HTTP/1.1 has trailers only after a chunked body
 		if body == nil {
-			body = &pieces{}
+			body = &pieces{ctx: ctx, pause: r.Pause, trailed: true}
 		}
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, body)
@@ -128,11 +139,31 @@ func (r Request) build(ctx context.Context, address string) (*http.Request, erro
 	return request, nil
 }
 
+// waitForContinue is how long the client of a request with an Expect header waits to
+// be told to go on. It is longer than any case takes.
+const waitForContinue = 60 * time.Second
+
 // errCanceled is why a request ends that the case cancels.
 var errCanceled = errors.New("the case cancels the request")
 
-// send sends the request to Envoy, on a connection of its own.
-func (r Request) send(ctx context.Context, address string) (*seen, error) {
+// tunnel sends b once the protocol has changed, and takes the line that comes back.
+func (s *seen) tunnel(response *http.Response, b string) error {
+	defer response.Body.Close()
+	if b == "" {
+		return nil
+	}
+	// As net/http documents it for such a response.
+	if _, err := response.Body.(io.Writer).Write([]byte(b)); err != nil {
+		return fmt.Errorf("writing into the tunnel: %w", err)
+	}
+	s.body, s.broken = bufio.NewReader(response.Body).ReadBytes('\n')
+	return nil
+}
+
+// send sends the request to Envoy, on a connection of its own. It counts in received
+// what it gets of the response's body. Where ctx is canceled by errCanceled, the
+// response is broken.
+func (r Request) send(ctx context.Context, address string, received *atomic.Int64) (*seen, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := &seen{}
@@ -151,7 +182,7 @@ func (r Request) send(ctx context.Context, address string) (*seen, error) {
 	protocols.SetUnencryptedHTTP2(r.HTTP2)
 	transport := &http.Transport{
 		Protocols: protocols, DisableCompression: true, DialContext: (&net.Dialer{}).DialContext,
-		MaxResponseHeaderBytes: 1 << 20,
+		MaxResponseHeaderBytes: 1 << 20, ExpectContinueTimeout: waitForContinue,
 	}
 	defer transport.CloseIdleConnections()
 	if r.Cancel > 0 {
@@ -167,10 +198,11 @@ func (r Request) send(ctx context.Context, address string) (*seen, error) {
 	}
 	s.status, s.header = response.StatusCode, response.Header
 	if s.status == http.StatusSwitchingProtocols {
-		return s, response.Body.Close()
+		return s, s.tunnel(response, r.Body)
 	}
-	s.body, s.broken = io.ReadAll(response.Body)
+	s.body, s.broken = io.ReadAll(counted{response.Body, received})
 	s.trailer = response.Trailer
+	cancel(nil) // what is left of the request is given up
 	_ = response.Body.Close()
 	return s, nil
 }
@@ -179,12 +211,12 @@ func (x Exchange) times() int { return max(x.Together, 1) }
 
 // send sends the exchange's request, as often as it says at the same time. It calls
 // answered with each answer.
-func (x Exchange) send(ctx context.Context, address string, answered func()) ([]*seen, error) {
+func (x Exchange) send(ctx context.Context, address string, received *atomic.Int64, answered func()) ([]*seen, error) {
 	all, errs := make([]*seen, x.times()), make([]error, x.times())
 	var sent sync.WaitGroup
 	for i := range all {
 		sent.Go(func() {
-			all[i], errs[i] = x.Request.send(ctx, address)
+			all[i], errs[i] = x.Request.send(ctx, address, received)
 			answered()
 		})
 	}

@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,7 +96,7 @@ func (r *runner) exchange(t *testing.T, x Exchange) {
 	if r.processor != nil {
 		r.processor.play(played)
 	}
-	got, err := x.send(harnesstest.Context(t), r.stack.Address(), played.answer)
+	got, err := r.send(t, x, before.extProc, played.answer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +112,9 @@ func (r *runner) exchange(t *testing.T, x Exchange) {
 		for range got {
 			d.wait(played.played)
 		}
+	}
+	if err := r.released(t); err != nil {
+		d.add("%v", err)
 	}
 	if err := d.err(); err != nil {
 		t.Error(err)
@@ -128,12 +134,28 @@ func (r *runner) counted(t *testing.T, x Exchange) (c counts, err error) {
 	return c, err
 }
 
+// send sends the request, as often as the case says at the same time, and goes away
+// when it says so. It calls answered with each answer.
+func (r *runner) send(t *testing.T, x Exchange, before harness.Counters, answered func()) ([]*seen, error) {
+	ctx, cancel := context.WithCancelCause(harnesstest.Context(t))
+	var received atomic.Int64
+	var watching sync.WaitGroup
+	if x.Request.Leave != (Leave{}) {
+		watching.Go(func() {
+			x.Request.Leave.watch(ctx, r.stack, before, &received, func() { cancel(errCanceled) })
+		})
+	}
+	defer watching.Wait()
+	defer cancel(nil)
+	return x.send(ctx, r.stack.Address(), &received, answered)
+}
+
 // rehearse sends the request without a look at what becomes of it.
 func (r *runner) rehearse(t *testing.T, x Exchange) {
 	t.Helper()
 	r.stack.Upstream.Answer(x.Upstream.answer())
 	for range x.Rehearsals {
-		if _, err := x.Request.send(harnesstest.Context(t), r.stack.Address()); err != nil {
+		if _, err := x.Request.send(harnesstest.Context(t), r.stack.Address(), new(atomic.Int64)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -177,9 +199,16 @@ func (r *runner) settled(t *testing.T, x Exchange, before counts, d *differences
 			x.Want.log(d, entry)
 		}
 	}
-	x.Want.upstream(d, r.stack.Upstream.Received(), x.times()-len(x.Want.Others))
 	if r.collector != nil {
 		defer r.collector.done()
+	}
+	if err := harnesstest.Within(counting, func() error {
+		// The upstream may learn later than Envoy that a request has broken off.
+		var reached differences
+		x.Want.upstream(&reached, r.stack.Upstream.Received(), x.times()-len(x.Want.Others))
+		return reached.err()
+	}); err != nil {
+		d.add("%v", err)
 	}
 	return harnesstest.Within(counting, func() error {
 		now, err := r.counted(t, x)
@@ -196,6 +225,33 @@ func (r *runner) settled(t *testing.T, x Exchange, before counts, d *differences
 			r.collector.compare(&counted, x.Want.Spans)
 		}
 		return counted.err()
+	})
+}
+
+// releasing is how long an engine may take to let go of an exchange that is over. It
+// is longer than any policy in the cases holds a call up.
+const releasing = 20 * time.Second
+
+// released waits until the engine, where there is one, has no stream left. None may
+// have failed: whatever becomes of an exchange, no engine is to err about it.
+func (r *runner) released(t *testing.T) error {
+	if r.stack.Engine == nil {
+		return nil
+	}
+	select {
+	case <-r.stack.Engine.Ended():
+		return nil
+	default:
+	}
+	return harnesstest.Within(releasing, func() error {
+		for _, name := range []string{"streams_open", "streams_failed_total", "panics_total"} {
+			if n, err := r.stack.Engine.Metric(t.Context(), name); err != nil {
+				return err
+			} else if n != 0 {
+				return fmt.Errorf("the engine's %s is %g after the exchange, want 0", name, n)
+			}
+		}
+		return nil
 	})
 }
 
@@ -224,7 +280,7 @@ func (r *runner) prepare(t *testing.T, x Exchange) {
 func (u Upstream) answer() harness.Answer {
 	a := harness.Answer{
 		Status: u.Status, Informational: u.Informational, Header: http.Header{}, Delay: u.Delay, Pause: u.Pause,
-		Early: u.Early, Abort: u.Abort, Trailer: http.Header{},
+		Early: u.Early, Unread: u.Unread, Abort: u.Abort, Trailer: http.Header{},
 	}
 	for _, c := range u.Chunks {
 		a.Chunks = append(a.Chunks, []byte(c))

@@ -83,7 +83,8 @@ type Exchange struct {
 type Request struct {
 	// Method is GET, or POST where there is a body, by default.
 	Method string `yaml:"method"`
-	// Path is / by default; it may have a query.
+	// Path is / by default; it may have a query. CONNECT has none: Host says
+	// where to.
 	Path    string  `yaml:"path"`
 	Host    string  `yaml:"host"`
 	Headers Headers `yaml:"headers"`
@@ -92,7 +93,7 @@ type Request struct {
 	BodySize int `yaml:"bodySize"`
 	// Chunks are sent one by one, without a declared length.
 	Chunks []string `yaml:"chunks"`
-	// Pause lies between chunks.
+	// Pause lies between chunks, and before trailers.
 	Pause    time.Duration `yaml:"pause"`
 	Trailers Headers       `yaml:"trailers"`
 	// Encoding compresses the body (gzip, deflate, br or zstd) and says so in
@@ -100,10 +101,13 @@ type Request struct {
 	Encoding string `yaml:"encoding"`
 	// HTTP2 sends it over HTTP/2.
 	HTTP2 bool `yaml:"http2"`
-	// Upgrade asks for this protocol.
+	// Upgrade asks for this protocol. The body, a line, is sent once it is in
+	// force, and the response's body is the line that comes back.
 	Upgrade string `yaml:"upgrade"`
-	// Cancel ends the exchange so long after the request has been sent.
+	// Cancel ends the exchange so long after the request has been sent, and
+	// Leave when it has come so far.
 	Cancel time.Duration `yaml:"cancel"`
+	Leave  Leave         `yaml:"leave"`
 }
 
 // Upstream is what the upstream answers.
@@ -115,15 +119,18 @@ type Upstream struct {
 	Body          string  `yaml:"body"`
 	BodySize      int     `yaml:"bodySize"`
 	// Chunks are sent one by one, without a declared length.
-	Chunks   []string      `yaml:"chunks"`
+	Chunks []string `yaml:"chunks"`
+	// Pause lies between chunks, and before trailers.
 	Pause    time.Duration `yaml:"pause"`
 	Trailers Headers       `yaml:"trailers"`
 	// Delay lies before the answer.
 	Delay time.Duration `yaml:"delay"`
 	// Encoding is as a request's.
 	Encoding string `yaml:"encoding"`
-	// Early answers before the request's body was read.
+	// Early sends headers before the request's body was read.
 	Early bool `yaml:"early"`
+	// Unread sends the whole answer without a look at the request's body.
+	Unread bool `yaml:"unread"`
 	// Abort breaks the connection off.
 	Abort bool `yaml:"abort"`
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -137,6 +139,21 @@ func (e *Engine) Log() string { return e.process.log.String() }
 // Admin gets a page of the engine's admin interface.
 func (e *Engine) Admin(ctx context.Context, path string) ([]byte, error) {
 	return getPage(ctx, &e.admin, "the engine's", "http://engine"+path)
+}
+
+// Metric is the value of a metric of the engine's own that has no labels, by its name
+// after "policy_engine_", such as streams_open.
+func (e *Engine) Metric(ctx context.Context, name string) (float64, error) {
+	page, err := e.Admin(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(page)) {
+		if value, found := strings.CutPrefix(line, "policy_engine_"+name+" "); found {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, fmt.Errorf("the engine has no metric %s without labels", name)
 }
 
 // SetChains puts another file of chains and routes in place, atomically, and waits

@@ -41,7 +41,8 @@ type Received struct {
 
 // Answer is what an upstream sends.
 type Answer struct {
-	// Status is 200 where it is 0.
+	// Status is 200 where it is 0. After 101 the chunks are sent when a line
+	// has come, which is kept as the request's body.
 	Status int
 	// Informational are statuses (1xx) sent before.
 	Informational []int
@@ -52,13 +53,16 @@ type Answer struct {
 	Chunked bool
 	// Delay lies between the request's end and the answer.
 	Delay time.Duration
-	// Pause lies between two chunks.
+	// Pause lies between two chunks, and before trailers.
 	Pause   time.Duration
 	Trailer http.Header
 	// Echo answers with the request as it came, in text, as the body.
 	Echo bool
 	// Early sends headers before the request's body was read.
 	Early bool
+	// Unread sends all of the answer without reading the request's body, which
+	// is not kept.
+	Unread bool
 	// Abort breaks the connection: before the headers, or after the chunks
 	// where there are any.
 	Abort bool
@@ -133,26 +137,69 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for name, values := range a.Header {
 		w.Header()[http.CanonicalHeaderKey(name)] = values
 	}
+	if a.Status == http.StatusSwitchingProtocols && len(a.Chunks) > 0 {
+		u.tunnel(w, r, control, a)
+		return
+	}
 	if a.Early {
 		w.WriteHeader(status(a))
 		_ = control.Flush()
 	}
-	body, err := io.ReadAll(r.Body)
-	u.keep(Received{
-		Method: r.Method, Target: r.RequestURI, Host: r.Host, Proto: r.Proto,
-		Header: r.Header.Clone(), Body: body, Trailer: r.Trailer.Clone(), Broken: err != nil,
-	})
-	time.Sleep(a.Delay)
+	var body []byte
+	var err error
+	if !a.Unread {
+		body, err = io.ReadAll(r.Body)
+	}
+	u.keep(received(r, body, err))
+	wait(r, a.Delay)
 	if a.Echo {
 		a.Chunks = [][]byte{echo(r)}
 	}
 	if a.Abort && len(a.Chunks) == 0 {
 		panic(http.ErrAbortHandler)
 	}
-	u.respond(w, control, a)
+	u.respond(w, r, control, a)
 }
 
-func (u *Upstream) respond(w http.ResponseWriter, control *http.ResponseController, a Answer) {
+// tunnel changes the protocol, takes a line, answers, and stays until the
+// other side hangs up.
+func (u *Upstream) tunnel(w http.ResponseWriter, r *http.Request, control *http.ResponseController, a Answer) {
+	w.WriteHeader(a.Status)
+	connection, buffered, err := control.Hijack()
+	if err != nil {
+		return // not over HTTP/2
+	}
+	defer connection.Close()
+	_ = connection.SetDeadline(time.Now().Add(tunnelTime))
+	line, err := buffered.ReadBytes('\n')
+	u.keep(received(r, line, err))
+	for _, chunk := range a.Chunks {
+		if _, err := connection.Write(chunk); err != nil {
+			return
+		}
+	}
+	_, _ = io.Copy(io.Discard, buffered)
+}
+
+// tunnelTime bounds how long a tunnel lasts.
+const tunnelTime = 30 * time.Second
+
+func received(r *http.Request, body []byte, err error) Received {
+	return Received{
+		Method: r.Method, Target: r.RequestURI, Host: r.Host, Proto: r.Proto,
+		Header: r.Header.Clone(), Body: body, Trailer: r.Trailer.Clone(), Broken: err != nil,
+	}
+}
+
+// wait waits so long, or until the request is given up.
+func wait(r *http.Request, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-r.Context().Done():
+	}
+}
+
+func (u *Upstream) respond(w http.ResponseWriter, r *http.Request, control *http.ResponseController, a Answer) {
 	if !a.Early {
 		for _, s := range a.Informational {
 			w.WriteHeader(s)
@@ -164,7 +211,7 @@ func (u *Upstream) respond(w http.ResponseWriter, control *http.ResponseControll
 	}
 	for i, chunk := range a.Chunks {
 		if i > 0 {
-			time.Sleep(a.Pause)
+			wait(r, a.Pause)
 		}
 		if _, err := w.Write(chunk); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 			return
@@ -178,6 +225,7 @@ func (u *Upstream) respond(w http.ResponseWriter, control *http.ResponseControll
 	}
 	if len(a.Trailer) > 0 {
 		_ = control.Flush() // HTTP/1.1 has trailers only after a chunked body
+		wait(r, a.Pause)
 	}
 	for name, values := range a.Trailer {
 		w.Header()[http.TrailerPrefix+http.CanonicalHeaderKey(name)] = values
