@@ -27,7 +27,7 @@ func TestStampsAllocate(t *testing.T) {
 		t.Skip("pools lose what they hold under the race detector")
 	}
 	var log bytes.Buffer
-	r := newReplayWith(t, 5, false, kernel.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	r := newReplayWith(t, headerChain(t, 5, false, ""), kernel.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for _, stamps := range [][]string{
 		{"v1 timeout=1s mode_override"},
 		{"v1 timeout=1s mode_override", "v1 timeout=2s", "v1 max_headers=200"},

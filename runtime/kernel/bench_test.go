@@ -66,8 +66,9 @@ func (s workerSnapshot) Chain(route string) (kernel.Chain, bool) {
 	return c, ok
 }
 
-// headerChain is a worker with a chain of so many header policies.
-func headerChain(t testing.TB, policies int, both bool) workerSource {
+// headerChain is a worker with a chain of so many header policies, on a condition that
+// may be empty.
+func headerChain(t testing.TB, policies int, both bool, when string) workerSource {
 	t.Helper()
 	registry, err := worker.NewRegistry(worker.Entry{
 		Definition: `{"apiVersion":"policyengine/v1","name":"header","version":"v1.0.0","description":"Sets a header.","phases":["request_headers","response_headers"],
@@ -85,7 +86,7 @@ func headerChain(t testing.TB, policies int, both bool) workerSource {
 	})
 	spec := worker.Spec{Chains: []worker.ChainSpec{{Name: "c"}}, Routes: []worker.RouteSpec{{Name: "r", Chain: "c"}}}
 	for i := range policies {
-		spec.Chains[0].Policies = append(spec.Chains[0].Policies, worker.PolicySpec{ID: fmt.Sprint("h", i), Name: "header", Version: "v1",
+		spec.Chains[0].Policies = append(spec.Chains[0].Policies, worker.PolicySpec{ID: fmt.Sprint("h", i), Name: "header", Version: "v1", When: when,
 			Params: fmt.Appendf(nil, `{"name":"x-step-%d","both":%v}`, i, both)})
 	}
 	if _, err := w.Update(context.Background(), spec); err != nil {
@@ -101,16 +102,16 @@ type replay struct {
 }
 
 func newReplay(t testing.TB, policies int, both bool) *replay {
-	return newReplayWith(t, policies, both, kernel.Options{})
+	return newReplayWith(t, headerChain(t, policies, both, ""), kernel.Options{})
 }
 
-func newReplayWith(t testing.TB, policies int, both bool, o kernel.Options) *replay {
+func newReplayWith(t testing.TB, chain workerSource, o kernel.Options) *replay {
 	first := requestHeaders(true, "accept", "application/json", "accept-encoding", "gzip, br", "authorization", "Bearer abc.def.ghi",
 		"content-type", "application/json", "cookie", "session=123", "user-agent", "Mozilla/5.0", "x-request-id", "0c9c6f3e-0f52-4c3e-9d5e-5e2b5f6b7a80")
 	first.Attributes, first.ProtocolConfig = attributesFor("r"), &extprocv3.ProtocolConfiguration{}
 	d := newDirect(nil, marshal(t, first), marshal(t, responseHeaders(false, "content-type", "application/json", "server", "x")))
 	d.discard = true
-	return &replay{handler: handlerOf(kernel.New(headerChain(t, policies, both), o)), stream: d}
+	return &replay{handler: handlerOf(kernel.New(chain, o)), stream: d}
 }
 
 func (r *replay) run(t testing.TB) {
@@ -131,14 +132,18 @@ func TestAllocations(t *testing.T) {
 		name     string
 		policies int
 		both     bool
+		when     string
 		most     float64
 	}{
-		{"empty chain", 0, false, 1},
-		{"five header policies", 5, false, 2},
-		{"five header policies both ways", 5, true, 4},
+		{"empty chain", 0, false, "", 1},
+		{"five header policies", 5, false, "", 2},
+		{"five header policies both ways", 5, true, "", 4},
+		{"five header policies both ways, by their conditions", 5, true, `request.method == "POST"`, 4},
+		// The answer is one that is always the same, and there is no second.
+		{"five header policies both ways, ruled out by their conditions", 5, true, `request.method == "GET"`, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newReplay(t, tt.policies, tt.both)
+			r := newReplayWith(t, headerChain(t, tt.policies, tt.both, tt.when), kernel.Options{})
 			if got := testing.AllocsPerRun(500, func() { r.run(t) }); got > tt.most {
 				t.Errorf("%v allocations, at most %v allowed", got, tt.most)
 			}
