@@ -67,6 +67,9 @@ func (s *Streams) Responded(details string) {
 func (s *Streams) first(details string) any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if n, known := s.responses.Load(details); known {
+		return n // since a moment ago
+	}
 	of := policyOf(details)
 	if s.ofPolicy[of] >= maxOfPolicy {
 		details = of + OtherDetails

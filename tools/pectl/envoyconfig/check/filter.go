@@ -80,9 +80,8 @@ func (c *checker) filterEntry(u *use, m *manager) {
 	const remedy = "take disabled out, or switch the filter on in typed_per_filter_config of a route, a virtual host or the route configuration"
 	switch {
 	case len(m.off) > 0:
-		slices.Sort(m.off)
 		c.found(FilterDisabled, Error, at(u.node, "disabled"), u.in,
-			fmt.Sprintf("requests pass without any chain where the filter is not switched on, as on route %s", several(slices.Compact(m.off), "and")), remedy)
+			"requests pass without any chain where the filter is not switched on, as on "+several(valuesOf(m.off), "and"), remedy)
 	case u.disabled() && m.unseen:
 		c.found(FilterDisabled, Warning, at(u.node, "disabled"), u.in,
 			"requests pass without any chain on every route that does not switch the filter on, and not every route was looked at", remedy)

@@ -41,8 +41,8 @@ type filterSearch struct {
 	undelivered bool
 }
 
-// engineFilters returns the engine's filter in a list, or reports that there is none.
-// Of several that may stand in its place, each is returned. upgrade says that the list
+// engineFilters returns the engine's filters in a list, or reports that there is none.
+// Of several that may stand in one place, each is returned. upgrade says that the list
 // is that of upgraded connections.
 func (c *checker) engineFilters(list, owner strictyaml.Node, in scope, upgrade bool) []*use {
 	s := &filterSearch{checker: c, in: in, others: map[string]bool{}}
@@ -60,13 +60,6 @@ func (c *checker) engineFilters(list, owner strictyaml.Node, in scope, upgrade b
 	case len(s.mine) == 0:
 		c.missing(list, owner, in, s.others)
 		return nil
-	}
-	first := s.mine[0]
-	for i, u := range s.mine {
-		if u.index != first.index {
-			c.found(FilterTwice, Warning, u.node, in, "a second filter leads to the engine: every chain runs twice for each request", "keep one of the two")
-			return s.mine[:i]
-		}
 	}
 	return s.mine
 }

@@ -88,14 +88,14 @@ func (r *router) block(key string, p place) *block {
 }
 
 // runs reports whether the filter does anything where levels are in force, and
-// reports what switches it off or lets it fail. route is what they are in force for.
-func (r *router) runs(levels []*block, route string) bool {
+// reports what switches it off or lets it fail. p is what they are in force for.
+func (r *router) runs(levels []*block, p place) bool {
 	if r.manager != nil && r.manager.filter == nil {
 		return true // reported as a whole
 	}
 	if len(levels) == 0 {
 		if r.manager != nil && r.manager.filter.disabled() {
-			r.manager.off = append(r.manager.off, route)
+			r.manager.off[p.node.File()+" "+p.node.Path()] = p.in[len(p.in)-1]
 			return false
 		}
 		return true

@@ -12,13 +12,34 @@ var levelExamples = []example{
 	{
 		name: "a filter that a virtual host switches on, as gateways write it",
 		base: [][2]string{{"filter.disabled", "true"}, {"host" + blocks, switchedOn}}, wrong: [][2]string{{"host" + blocks, ""}},
-		found: []string{"error filter-disabled"}, texts: []string{`as on route "to-headers"`}, bypass: true,
+		found: []string{"error filter-disabled"}, texts: []string{`as on "route to-headers"`}, bypass: true,
 	},
 	{
 		name: "a filter that one of two routes switches on", chains: []string{"headers", "none"},
 		base:  [][2]string{{"filter.disabled", "true"}, {"routes" + blocks, switchedOn}},
 		wrong: [][2]string{{"routes" + blocks, ""}, {"host.routes.1" + blocks, nothingElse}},
-		found: []string{"error filter-disabled"}, texts: []string{`as on route "to-headers"`}, bypass: true,
+		found: []string{"error filter-disabled"}, texts: []string{`as on "route to-headers"`}, bypass: true,
+	},
+	{
+		name: "two filters, each switched on by the routes of its policy, as gateways write them", chains: []string{"headers", "none"},
+		base: [][2]string{
+			{"hcm.http_filters.+1", "&filter"}, {"hcm.http_filters.1.name", "second"}, {"filter.disabled", "true"}, {"hcm.http_filters.1.disabled", "true"},
+			{"route" + blocks, switchedOn}, {"host.routes.1.typed_per_filter_config.second", switchedOn},
+		},
+		wrong: [][2]string{{"route.typed_per_filter_config", ""}}, found: []string{"error filter-disabled", "error filter-disabled"}, texts: []string{`as on "route to-headers"`}, bypass: true,
+	},
+	{
+		name: "two filters, both switched on by one route", chains: []string{"headers", "none"},
+		base: [][2]string{
+			{"hcm.http_filters.+1", "&filter"}, {"hcm.http_filters.1.name", "second"}, {"filter.disabled", "true"}, {"hcm.http_filters.1.disabled", "true"},
+			{"route" + blocks, switchedOn}, {"host.routes.1.typed_per_filter_config.second", switchedOn},
+		},
+		wrong: [][2]string{{"route.typed_per_filter_config.second", switchedOn}}, found: []string{"warning filter-twice"}, texts: []string{`as on "route to-headers"`},
+	},
+	{
+		name:  "virtual hosts from elsewhere, with a filter that they may switch on",
+		wrong: [][2]string{{"filter.disabled", "true"}, {"routes.virtual_hosts", "[]"}, {"routes.vhds", "{config_source: {ads: {}}}"}},
+		found: []string{"warning filter-disabled", "warning routes-unseen"},
 	},
 	{
 		name: "a filter that routes from elsewhere may switch on", base: [][2]string{{"hcm.route_config.name", "far"}},

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -135,10 +136,14 @@ type manager struct {
 	// there may be others.
 	chains, plain map[string]bool
 	unseen        bool
-	// names are those of all its filters; off are the routes on which the
-	// filter is not switched on, though it has to be.
+	// names are those of all its filters; off are the routes, by their places, on
+	// which the filter is not switched on, though it has to be.
 	names map[string]bool
-	off   []string
+	off   map[string]string
+	// others says that there are other filters that lead to the engine; on are
+	// the routes on which this one runs then.
+	others bool
+	on     map[string]string
 }
 
 // connectionManager looks at one. passed says that its requests have passed the engine
@@ -205,18 +210,54 @@ func (c *checker) filters(base manager, list filterList) {
 		return
 	}
 	routes := c.looked.Routes
+	var all []*manager
 	for _, u := range uses {
 		m := base
 		m.start()
-		m.filter = u
+		m.filter, m.others = u, u.index != uses[0].index || uses[len(uses)-1].index != u.index
 		if n := m.msg.GetCommonHttpProtocolOptions().GetMaxHeadersCount(); n != nil && n.GetValue() != filter.DefaultMaxHeaders {
 			u.maxHeaders = int(n.GetValue())
 		}
 		c.neighbours(list.filters, &m)
 		c.looked.Routes = routes
 		c.routesOf(&m)
-		c.filter(&m)
+		all = append(all, &m)
 	}
+	c.together(all)
+	for _, m := range all {
+		c.filter(m)
+	}
+}
+
+// together looks at filters that lead to the engine and are switched on here and
+// there, as gateways write them for each of their policies: on each route one of them
+// has to be, and no more.
+func (c *checker) together(all []*manager) {
+	if !all[0].others {
+		return
+	}
+	first, twice := map[string]int{}, map[string]string{}
+	for _, m := range all {
+		for place, route := range m.on {
+			if index, seen := first[place]; seen && index != m.filter.index {
+				twice[place] = route
+			}
+			first[place] = m.filter.index
+		}
+	}
+	for _, m := range all {
+		maps.DeleteFunc(m.off, func(place, _ string) bool { _, on := first[place]; return on })
+	}
+	if len(twice) > 0 {
+		last := all[len(all)-1].filter
+		c.found(FilterTwice, Warning, last.node, all[0].in,
+			"a second filter leads to the engine: every chain runs twice for each request, as on "+several(valuesOf(twice), "and"), "keep one of the two")
+	}
+}
+
+// valuesOf are a map's values, sorted, each once.
+func valuesOf(m map[string]string) []string {
+	return slices.Compact(slices.Sorted(maps.Values(m)))
 }
 
 // buffer is how much Envoy holds of a message, in bytes; 0 is no limit.
@@ -246,7 +287,10 @@ func (m *manager) buffers() []buffer {
 	return nil // HTTP/3 has limits of its own
 }
 
-func (m *manager) start() { m.chains, m.plain = map[string]bool{}, map[string]bool{} }
+func (m *manager) start() {
+	m.chains, m.plain = map[string]bool{}, map[string]bool{}
+	m.off, m.on = map[string]string{}, map[string]string{}
+}
 
 // anywhere reports whether is is true of a field somewhere below n.
 func anywhere(n strictyaml.Node, depth int, is func(name string, v strictyaml.Node) bool) bool {
@@ -303,7 +347,7 @@ func (c *checker) neighbours(filters strictyaml.Node, m *manager) {
 		case i < m.filter.index && message == routerMsg:
 			c.found(FilterOrder, Error, f, m.in,
 				fmt.Sprintf("filter %s stands behind the router, which requests do not get past", m.filter.name), "put it in front of the router")
-		case i < m.filter.index && answers(message):
+		case i < m.filter.index && answers(message) && !c.isEngine(at(f, "typed_config")):
 			answering = append(answering, name)
 		case i > m.filter.index && (slices.Contains(rerouters, message) || clearsRoute(fields)):
 			c.found(RouteChangedLater, Warning, f, m.in,

@@ -182,7 +182,9 @@ func (r *router) incomplete() {
 
 func (r *router) unseen(n strictyaml.Node, in scope, levels []*block, what, remedy string) {
 	r.incomplete()
-	r.runs(levels, "")
+	if len(levels) > 0 {
+		r.runs(levels, place{n, in})
+	}
 	r.found(RoutesUnseen, Warning, n, in, what, remedy)
 }
 
@@ -214,7 +216,7 @@ func (r *router) variant(p place, host *routev3.VirtualHost, route *routev3.Rout
 	}
 	s := r.setupFor(levels)
 	name, known := r.nameOf(host, route, s)
-	runs := r.runs(levels, cmp.Or(route.GetName(), name))
+	runs := r.runs(levels, p)
 	if !known {
 		r.incomplete()
 		return
@@ -229,6 +231,9 @@ func (r *router) variant(p place, host *routev3.VirtualHost, route *routev3.Rout
 		return
 	}
 	if r.manager != nil {
+		if r.manager.others {
+			r.manager.on[p.node.File()+" "+p.node.Path()] = p.in[len(p.in)-1]
+		}
 		r.chain(p, host, route, s, chain)
 	}
 }
