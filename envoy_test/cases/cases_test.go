@@ -122,6 +122,7 @@ func TestSuitesThatAreRefused(t *testing.T) {
 		"a field that nobody knows": {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, statuss: 1}}]", `unknown field; did you mean "status"?`},
 		"two of a name":             {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200}}, {name: a, want: {status: 200}}]", "a second exchange of this name"},
 		"one that shows nothing":    {"about: x\nchains: {}\nexchanges: [{name: a, want: {status: 200}}]", "shows nothing"},
+		"nothing behind it":         {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, request: {pipelined: true}, want: {status: 200}}]", "nothing to send behind one another"},
 		"an unknown first step":     {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, first: dance, want: {status: 200}}]", "not what can be done first"},
 		"a refusal alone":           {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 500, reason: NO}}]", "nothing is said about the upstream"},
 		"spans nobody collects":     {"about: x\nchains: {}\nlines: [1a]\nexchanges: [{name: a, want: {status: 200, spans: [{name: b}]}}]", "nobody collects spans"},

@@ -212,6 +212,13 @@ func (x Exchange) times() int { return max(x.Together, 1) }
 // send sends the exchange's request, as often as it says at the same time. It calls
 // answered with each answer.
 func (x Exchange) send(ctx context.Context, address string, received *atomic.Int64, answered func()) ([]*seen, error) {
+	if x.Request.Pipelined {
+		all, err := x.Request.pipeline(ctx, address, x.times())
+		for range all {
+			answered()
+		}
+		return all, err
+	}
 	all, errs := make([]*seen, x.times()), make([]error, x.times())
 	var sent sync.WaitGroup
 	for i := range all {

@@ -101,6 +101,10 @@ type Request struct {
 	Encoding string `yaml:"encoding"`
 	// HTTP2 sends it over HTTP/2.
 	HTTP2 bool `yaml:"http2"`
+	// Pipelined sends the requests of Exchange.Together one behind the other on
+	// one HTTP/1.1 connection, and holds every byte that comes back to be part of
+	// one of their responses.
+	Pipelined bool `yaml:"pipelined"`
 	// Upgrade asks for this protocol. The body, a line, is sent once it is in
 	// force, and the response's body is the line that comes back.
 	Upgrade string `yaml:"upgrade"`
@@ -277,6 +281,9 @@ func Read(file string) (Suite, error) {
 		names[x.Name] = true
 		if !slices.Contains(firsts, x.First) {
 			found.Add(n.At("first").Problem("not what can be done first", "write one of "+strings.Join(firsts[1:], ", ")))
+		}
+		if x.Request.Pipelined && (x.Request.HTTP2 || x.Together < 2) {
+			found.Add(n.At("request").Problem("nothing to send behind one another on an HTTP/1.1 connection", "say together: 2, and leave http2 out"))
 		}
 		if x.Want.Reason != "" && !x.Want.Reached.Given {
 			found.Add(n.At("want").Problem("a refusal, and nothing is said about the upstream", "add reached: nothing, or what the upstream saw"))

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 
@@ -122,8 +123,16 @@ func (st *stream) answerHeaders(s *side) error {
 	}
 	st.reply.Reset(kind)
 	_, body := st.bodyOf(s.base)
+	loses := st.losesBody(s)
+	st.mendLength(s, loses)
 	if err := st.mutateHeaders(s); err != nil {
 		return err
+	}
+	if loses && s.at != atEnd && (s.bodyPhases() == 0 || !s.whole) && s.shown.Body != wire.BodyFullDuplex {
+		return st.dropBody(s)
+	}
+	if loses && s.shown.Body == wire.BodyFullDuplex && !st.mayEmpty() {
+		return errCannot
 	}
 	if st.override != nil && kind == wire.RequestHeaders {
 		st.reply.Override(st.override)
@@ -164,11 +173,7 @@ func (st *stream) mayHaveBody(s *side) bool {
 		return true
 	}
 	x := st.x.Exchange()
-	switch x.Response.Status {
-	case 204, 205, 304:
-		return false
-	}
-	return x.Request.Method != "HEAD"
+	return !bodiless(x.Response.Status) && x.Request.Method != http.MethodHead
 }
 
 // answerBody answers a piece of the body of side s, or all of it.
@@ -183,14 +188,14 @@ func (st *stream) answerBody(s *side) error {
 				if s.bodyPhases() != 0 {
 					return nil
 				}
-				return st.sendPieces(kind, st.in.Body, st.in.EndOfStream)
+				return st.sendPieces(kind, st.unlessLost(s, st.in.Body), st.in.EndOfStream)
 			}
 			return st.release(s)
 		}
 		if !ran {
-			return st.sendPieces(kind, st.in.Body, st.in.EndOfStream)
+			return st.sendPieces(kind, st.unlessLost(s, st.in.Body), st.in.EndOfStream)
 		}
-		return st.sendPieces(kind, st.chunk.Data, st.chunk.Last)
+		return st.sendPieces(kind, st.unlessLost(s, st.chunk.Data), st.chunk.Last)
 	case !ran:
 		st.reply.Reset(kind)
 	case s.whole:
@@ -198,6 +203,13 @@ func (st *stream) answerBody(s *side) error {
 		data, changed, err := st.encode(s, body)
 		if err != nil {
 			return err
+		}
+		if st.losesBody(s) {
+			if !st.mayEmpty() {
+				return errCannot
+			}
+			data, changed = nil, true
+			st.mendLength(s, true)
 		}
 		if changed {
 			if h := st.headersOf(s); h.Count(contentLength) > 0 {
@@ -235,7 +247,7 @@ func (st *stream) release(s *side) error {
 	if s.base.IsResponse() {
 		kind = wire.ResponseBody
 	}
-	return st.sendPieces(kind, data, st.in.EndOfStream)
+	return st.sendPieces(kind, st.unlessLost(s, data), st.in.EndOfStream)
 }
 
 // sendPieces sends a body, or a piece of one, in full duplex.
@@ -287,7 +299,7 @@ func (st *stream) answerTrailers(s *side) error {
 		if s.base.IsResponse() {
 			kind = wire.ResponseBody
 		}
-		if err := st.sendPieces(kind, st.chunk.Data, false); err != nil {
+		if err := st.sendPieces(kind, st.unlessLost(s, st.chunk.Data), false); err != nil {
 			return err
 		}
 	case len(st.chunk.Data) > 0:

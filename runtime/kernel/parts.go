@@ -168,6 +168,7 @@ func (st *stream) metadata(key string) string {
 func (st *stream) fillResponse() {
 	x, m := st.x.Exchange(), &st.in
 	x.Response.Status, _ = strconv.Atoi(m.Pseudo.Status)
+	st.came = x.Response.Status
 	handOver(&x.Response.Headers, m)
 	if m.Attributes != "" {
 		st.toldAll = attributes{st.told.request, m.Attributes}

@@ -48,6 +48,8 @@ type stream struct {
 	allowed  *allowance
 
 	request, response side
+	// came is the status with which the response came.
+	came int
 	// told and toldAll are the attributes of the request, and those of both.
 	told, toldAll attributes
 	override      *wire.ModeOverride
