@@ -119,7 +119,7 @@ func (k *Kernel) process(ss grpc.ServerStream) (err error) {
 			st.abandon()
 			err = errInternal
 		}
-		if err != nil {
+		if err != nil && status.Code(err) != codes.Canceled {
 			counts.Failed.Add(1)
 		}
 		counts.Open.Add(-1)

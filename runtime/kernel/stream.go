@@ -323,6 +323,9 @@ func (st *stream) settle(out worker.Outcome) (v verdict, more bool) {
 	switch out.Kind {
 	case worker.TakenOver:
 		return takenOver, false
+	case worker.Gone:
+		// With an error, lest a proxy that waits all the same let it pass.
+		return st.fail(status.FromContextError(st.ctx.Err()).Err()), false
 	case worker.Respond:
 		if st.observing {
 			return finish, false

@@ -27,12 +27,15 @@ const (
 	Panicked
 	// Stalled: the policy was not called, since too many calls hang.
 	Stalled
+	// Canceled: the client went away, or the proxy gave the request up, before
+	// the policy had decided.
+	Canceled
 	// StepOutcomeCount is the number of outcomes.
 	StepOutcomeCount = iota
 )
 
 var stepOutcomeNames = [StepOutcomeCount]string{
-	"pass", "mutate", "respond", "skip", "error", "timeout", "panic", "stalled",
+	"pass", "mutate", "respond", "skip", "error", "timeout", "panic", "stalled", "canceled",
 }
 
 // String is the outcome's name in metrics and records, such as "respond".

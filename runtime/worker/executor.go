@@ -69,6 +69,9 @@ const (
 	Respond
 	// TakenOver: the call was abandoned; see [Executor].
 	TakenOver
+	// Gone: the stream has ended before the policies have decided. Nobody waits
+	// for an answer, and nothing may pass.
+	Gone
 )
 
 // Outcome is how a phase ended.

@@ -2,7 +2,7 @@ package worker
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +51,11 @@ type run struct {
 	steps     []*step
 	at        int
 	budgetEnd int64
+	// called is when the step at at was, and slowest and longest are the step
+	// that has taken most of the phase's time so far, and how much.
+	called  int64
+	slowest *step
+	longest time.Duration
 	resumer   Resumer
 	chunk     Chunk
 	heldBack  bool
@@ -146,7 +151,7 @@ func (r *run) End() {
 		r.record(w.options.Recorder)
 	}
 	r.x.Reset()
-	r.chain, r.ctx, r.resumer, r.rejection, r.steps = nil, nil, nil, nil, nil
+	r.chain, r.ctx, r.resumer, r.rejection, r.steps, r.slowest = nil, nil, nil, nil, nil, nil
 	r.shadow, r.answered = false, false
 	r.stepCtx.reset(context.Background(), 0)
 	clear(r.chunks)
@@ -178,6 +183,7 @@ func (r *run) enter(ctx context.Context, phase policy.Phase, steps []*step, budg
 	r.ctx, r.phase, r.steps, r.resumer = ctx, phase, steps, t
 	now = nanotime()
 	r.budgetEnd = now + int64(budget)
+	r.slowest, r.longest = nil, 0
 	r.chain.snapshot.worker.watchdog.enter(&r.watch)
 	return now
 }
@@ -264,10 +270,14 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 		return r.fail(s, reason, outcome, err, 0), now
 	}
 	deadline := min(now+s.timeout, r.budgetEnd)
-	if deadline <= now {
-		return r.fail(s, PolicyTimeout, telemetry.TimedOut, errBudgetSpent, 0), now
+	if s.onError == ContinueOnError || r.shadows(s) {
+		// The request is to go on without it, and needs time for that.
+		deadline = min(deadline, now+(r.budgetEnd-now)/2)
 	}
-	r.at = i
+	if deadline <= now {
+		return r.fail(s, PolicyTimeout, telemetry.TimedOut, &budgetError{r.slowest, r.longest}, 0), now
+	}
+	r.at, r.called = i, now
 	r.stepCtx.reset(r.ctx, deadline)
 	c := r.stepCtx
 	armed := r.watch.arm(deadline)
@@ -283,6 +293,7 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 		r.stepCtx = new(stepContext)
 	}
 	took := time.Duration(end - now)
+	r.timed(s, took)
 	if err != nil {
 		return r.failCall(s, err, end >= deadline, took), end
 	}
@@ -299,6 +310,9 @@ func (r *run) failCall(s *step, err error, late bool, took time.Duration) Outcom
 	case *panicError:
 		return r.fail(s, PolicyPanic, telemetry.Panicked, err, took)
 	case *callError:
+		if r.ctx.Err() != nil {
+			return r.gone(s, took)
+		}
 		if late && e.deadline {
 			return r.fail(s, PolicyTimeout, telemetry.TimedOut, err, took)
 		}
@@ -325,7 +339,35 @@ func (r *run) fail(s *step, reason Reason, outcome telemetry.StepOutcome, err er
 	return Outcome{Kind: Respond, Response: reason.Response(), Details: s.details[reason]}
 }
 
-var errBudgetSpent = errors.New("nothing is left of the chain's time budget")
+// gone ends a phase whose stream has ended meanwhile: the client went away, or Envoy
+// gave the request up. That the call was cut short is nobody's fault, and there is
+// nobody left to tell. No step runs any more, whatever its failure would mean.
+func (r *run) gone(s *step, took time.Duration) Outcome {
+	s.metrics.Observe(r.phase, telemetry.Canceled, took)
+	r.note(s, telemetry.Canceled, took, "", "")
+	return Outcome{Kind: Gone}
+}
+
+// timed notes how long a step took, for when nothing is left of the budget.
+func (r *run) timed(s *step, took time.Duration) {
+	if took > r.longest {
+		r.slowest, r.longest = s, took
+	}
+}
+
+// budgetError says that a step was not called since nothing was left of the budget,
+// and which step took most of it.
+type budgetError struct {
+	slowest *step
+	took    time.Duration
+}
+
+func (e *budgetError) Error() string {
+	if e.slowest == nil {
+		return "nothing is left of the chain's time budget"
+	}
+	return fmt.Sprintf("nothing is left of the chain's time budget, of which %q took %v", e.slowest.id, e.took)
+}
 
 type conditionError struct{ err error }
 

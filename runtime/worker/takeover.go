@@ -51,7 +51,9 @@ func (r *run) goOn(reason Reason, outcome telemetry.StepOutcome, err error) {
 		n.chunkState(s).lost = true
 	}
 	w.watchdog.enter(&n.watch)
-	took := time.Duration(nanotime() - r.watch.deadline.Load() + s.timeout)
+	took := time.Duration(nanotime() - r.called)
+	n.slowest, n.longest = r.slowest, r.longest
+	n.timed(s, took)
 	out := n.fail(s, reason, outcome, err, took)
 	switch {
 	case n.rejection != nil && out.Kind == Continue:
