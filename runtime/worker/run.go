@@ -53,12 +53,12 @@ type run struct {
 	budgetEnd int64
 	// called is when the step at at was, and slowest and longest are the step
 	// that has taken most of the phase's time so far, and how much.
-	called  int64
-	slowest *step
-	longest time.Duration
-	resumer   Resumer
-	chunk     Chunk
-	heldBack  bool
+	called   int64
+	slowest  *step
+	longest  time.Duration
+	resumer  Resumer
+	chunk    Chunk
+	heldBack bool
 	// rejection is set while the steps of onReject shape it.
 	rejection *Outcome
 
