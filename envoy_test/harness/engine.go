@@ -38,8 +38,9 @@ type EngineOptions struct {
 	// Unix socket's name.
 	Dir string
 	// Config is merged into an engine.yaml that listens on a Unix socket, reads
-	// chains.yaml beside it, and declares what the filters of [Bootstrap]
-	// allow.
+	// chains.yaml beside it, declares what the filters of [Bootstrap]
+	// allow, and ends without a delay when it is told to. A null takes a field
+	// out.
 	Config map[string]any
 	// Chains is the file of chains and routes.
 	Chains []byte
@@ -65,6 +66,7 @@ func StartEngine(ctx context.Context, o EngineOptions) (*Engine, error) {
 		"admin":     map[string]any{"address": e.AdminAddress()},
 		"source":    map[string]any{"path": chainsFile},
 		"filter":    map[string]any{"messageTimeout": MessageTimeout.String(), "allowModeOverride": true},
+		"drain":     map[string]any{"delay": "0s"},
 	}, o.Config), "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encoding the engine's configuration: %w", err)

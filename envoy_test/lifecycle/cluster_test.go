@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,10 @@ import (
 
 	"policyengine.dev/envoy_test/harness"
 	"policyengine.dev/envoy_test/harness/harnesstest"
+	"policyengine.dev/runtime/admin"
+	"policyengine.dev/runtime/config"
+	"policyengine.dev/tools/pectl/envoyconfig/generate"
+	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
 
 // fleet is a cluster of engines at these paths of Unix sockets, of which Envoy asks the
@@ -37,6 +42,40 @@ func fleet(sockets ...string) map[string]any {
 			"grpc_health_check": map[string]any{},
 		}},
 	}
+}
+
+// generated is the cluster that pectl envoy-config writes for these engines.
+func generated(t *testing.T, all ...*harness.Engine) map[string]any {
+	t.Helper()
+	page, err := all[0].Admin(harnesstest.Context(t), "/config_dump")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dump admin.Dump
+	if err := json.Unmarshal(page, &dump); err != nil {
+		t.Fatal(err)
+	}
+	n, err := needs.New(config.DefaultEngine(), dump)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := generate.Options{ClusterName: harness.EngineCluster}
+	for _, e := range all {
+		o.Addresses = append(o.Addresses, e.Address())
+	}
+	d, err := generate.New(n, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written bytes.Buffer
+	if err := d.WriteJSON(&written); err != nil {
+		t.Fatal(err)
+	}
+	var parts struct{ Cluster map[string]any }
+	if err := json.Unmarshal(written.Bytes(), &parts); err != nil {
+		t.Fatal(err)
+	}
+	return parts.Cluster
 }
 
 // healthy are the addresses of the engines that Envoy sends requests to.
@@ -97,7 +136,7 @@ type load struct {
 
 	mu     sync.Mutex
 	by     map[string]int
-	failed []error
+	failed []answer
 }
 
 // clients is how many send at a time, and pace what lies between the requests of one,
@@ -120,8 +159,8 @@ func send(t *testing.T, e *harness.Envoy, path string) *load {
 				// A request that has begun is seen to its end.
 				a := get(context.WithoutCancel(ctx), client, e, path)
 				l.mu.Lock()
-				if err := a.signed(); err != nil {
-					l.failed = append(l.failed, err)
+				if a.signed() != nil {
+					l.failed = append(l.failed, a)
 				} else {
 					l.by[a.answered]++
 				}
@@ -152,14 +191,19 @@ func (l *load) count(name string) int {
 	return l.by[name]
 }
 
+// stop stops the load.
+func (l *load) stop() {
+	l.cancel()
+	l.done.Wait()
+}
+
 // end stops the load and fails the test if any request has failed.
 func (l *load) end(t *testing.T) {
 	t.Helper()
-	l.cancel()
-	l.done.Wait()
+	l.stop()
 	t.Logf("served: %v", l.by)
 	if len(l.failed) > 0 {
-		t.Errorf("%d requests have failed, the first: %v", len(l.failed), l.failed[0])
+		t.Errorf("%d requests have failed, the first: %+v", len(l.failed), l.failed[0])
 	}
 }
 

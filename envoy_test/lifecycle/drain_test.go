@@ -42,6 +42,10 @@ func drain(delay, deadline string) map[string]any {
 	return map[string]any{"drain": map[string]any{"delay": delay, "deadline": deadline}}
 }
 
+// defaultDrain takes out what the harness says of the drain, so that the engine's
+// defaults are in force.
+var defaultDrain = map[string]any{"drain": nil}
+
 // TestARequestInFlightEndsAsIfNothingHadHappened shows a drain from all sides: health
 // says NOT_SERVING while the engine still takes requests, so that Envoy sends them
 // elsewhere before it has to; a request that waits in a policy, and one whose response
@@ -145,14 +149,13 @@ func TestADrainEnds(t *testing.T) {
 
 // TestARollingUpdateFailsNoRequest replaces both engines of a cluster, one after the
 // other, under load: each new one is waited for until Envoy takes it, each old one is
-// told to end. Not one request fails.
+// told to end. With the drain of an engine.yaml that says nothing of it and the cluster
+// that pectl envoy-config writes, not one request fails.
 func TestARollingUpdateFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	// Longer than Envoy takes to notice, which is what delay is for.
-	config := drain("3s", "1m")
-	first, second := s.engine("a", config), s.engine("b", config)
-	s.front(first.Address(), fleet(strings.TrimPrefix(first.Address(), "unix:"), strings.TrimPrefix(second.Address(), "unix:")))
+	first, second := s.engine("a", defaultDrain), s.engine("b", defaultDrain)
+	s.front(first.Address(), generated(t, first, second))
 	takes(t, s.envoy, first, second)
 	l := send(t, s.envoy, "/app")
 	l.served(t, "a")
@@ -171,6 +174,54 @@ func TestARollingUpdateFailsNoRequest(t *testing.T) {
 		l.served(t, r.name+"2")
 	}
 	l.end(t)
+}
+
+// TestAKilledEngineIsLeftOut kills one of two engines under load, without a word to
+// anybody. With the cluster that pectl envoy-config writes, what fails then is Envoy's
+// own refusal and little, nothing reaches the upstream unchecked, and the other engine
+// has the rest. Started again, the engine gets its share again.
+func TestAKilledEngineIsLeftOut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	first, second := s.engine("a", defaultDrain), s.engine("b", defaultDrain)
+	s.front(first.Address(), generated(t, first, second))
+	takes(t, s.envoy, first, second)
+	l := send(t, s.envoy, "/app")
+	l.served(t, "a")
+	l.served(t, "b")
+	first.Kill()
+	takes(t, s.envoy, second)
+	for range 100 {
+		l.served(t, "b")
+	}
+	if err := first.Start(harnesstest.Context(t), s.chains("a2")); err != nil {
+		t.Fatal(err)
+	}
+	takes(t, s.envoy, first, second)
+	l.served(t, "a2")
+	l.stop()
+	t.Logf("served: %v, failed: %d", l.by, len(l.failed))
+	// What each client had on its way, and as much again before Envoy's threads
+	// have heard. Without outlier detection it is hundreds.
+	if most := 4 * clients; len(l.failed) > most {
+		t.Errorf("%d requests have failed, more than %d", len(l.failed), most)
+	}
+	for _, a := range l.failed {
+		if a.err != nil || a.status != 500 || a.asked != "" || a.answered != "" {
+			t.Errorf("got %+v, want Envoy's own refusal", a)
+		}
+	}
+	served := 0
+	for _, n := range l.by {
+		served += n
+	}
+	// A response may be lost with its engine once the request had passed.
+	if n := s.upstream.unchecked(); n != 0 {
+		t.Errorf("%d requests have reached the upstream unchecked", n)
+	}
+	if n := s.upstream.count(); n < served {
+		t.Errorf("%d requests were served and %d have reached the upstream", served, n)
+	}
 }
 
 // TestConnectionsOfAgeFailNoRequest has connections made anew many times under load,

@@ -282,6 +282,7 @@ type upstream struct {
 
 	mu      sync.Mutex
 	reached map[string]int
+	unasked int
 }
 
 func newUpstream(t *testing.T) *upstream {
@@ -295,6 +296,9 @@ func newUpstream(t *testing.T) *upstream {
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.mu.Lock()
 	u.reached[r.URL.Path]++
+	if r.Header.Get("x-asked") == "" {
+		u.unasked++
+	}
 	u.mu.Unlock()
 	if strings.HasPrefix(r.URL.Path, "/slow") {
 		select {
@@ -317,6 +321,13 @@ func (u *upstream) count(paths ...string) (n int) {
 		}
 	}
 	return n
+}
+
+// unchecked is how many requests have come that no chain has signed.
+func (u *upstream) unchecked() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.unasked
 }
 
 // arrived waits until a request for path has come.

@@ -164,10 +164,11 @@ type Connections struct {
 // Drain says how the process ends after SIGTERM.
 type Drain struct {
 	// Delay is how long health says NOT_SERVING before connections are asked
-	// to go away. 0 by default.
+	// to go away: longer than Envoy takes to notice. 5 seconds by default,
+	// which does for the health check that pectl envoy-config writes.
 	Delay time.Duration
-	// Deadline is how long streams in flight may then take; 30 seconds by
-	// default.
+	// Deadline is how long streams in flight may then take. 20 seconds by
+	// default: with the delay, less than the 30 that Kubernetes gives.
 	Deadline time.Duration
 }
 
@@ -262,7 +263,7 @@ func DefaultEngine() Engine {
 		Route:       RouteSource{Attribute: DefaultRouteAttribute},
 		Limits:      Limits{Body: 10 << 20},
 		Connections: Connections{MaxAge: 30 * time.Minute, MaxAgeGrace: 5 * time.Minute},
-		Drain:       Drain{Deadline: 30 * time.Second},
+		Drain:       Drain{Delay: 5 * time.Second, Deadline: 20 * time.Second},
 		Filter:      Filter{MessageTimeout: 200 * time.Millisecond},
 		Telemetry:   Telemetry{Logs: Logs{JSON: true}, Tracing: Tracing{SampleRatio: 1}},
 	}

@@ -68,7 +68,7 @@ type engineFile struct {
 		MaxAgeGrace *positive    `yaml:"maxAgeGrace"`
 	} `yaml:"connections"`
 	Drain struct {
-		Delay    notNegative  `yaml:"delay"`
+		Delay    *notNegative `yaml:"delay"`
 		Deadline *notNegative `yaml:"deadline"`
 	} `yaml:"drain"`
 	Filter    filterFile `yaml:"filter"`
@@ -202,7 +202,7 @@ func (d *engineDecoder) file(root strictyaml.Node, f engineFile) {
 	e.Limits.ConcurrentStreams = f.Limits.ConcurrentStreams
 	setIf(&e.Connections.MaxAge, (*time.Duration)(f.Connections.MaxAge))
 	setIf(&e.Connections.MaxAgeGrace, (*time.Duration)(f.Connections.MaxAgeGrace))
-	e.Drain.Delay = time.Duration(f.Drain.Delay)
+	setIf(&e.Drain.Delay, (*time.Duration)(f.Drain.Delay))
 	setIf(&e.Drain.Deadline, (*time.Duration)(f.Drain.Deadline))
 	d.filter(root.At("filter"), f.Filter)
 

@@ -25,7 +25,7 @@ func TestAMinimalEngineFileHasTheDocumentedDefaults(t *testing.T) {
 		Route:       config.RouteSource{Attribute: "xds.route_name"},
 		Limits:      config.Limits{Body: 10 << 20},
 		Connections: config.Connections{MaxAge: 30 * time.Minute, MaxAgeGrace: 5 * time.Minute},
-		Drain:       config.Drain{Deadline: 30 * time.Second},
+		Drain:       config.Drain{Delay: 5 * time.Second, Deadline: 20 * time.Second},
 		Filter:      config.Filter{MessageTimeout: 200 * time.Millisecond},
 		Telemetry:   config.Telemetry{Logs: config.Logs{JSON: true}, Tracing: config.Tracing{SampleRatio: 1}},
 	}

@@ -100,6 +100,7 @@ func start(t *testing.T, chains string, change func(*config.Engine)) *running {
 	static.Chains = filepath.Join(r.dir, "chains.yaml")
 	static.Listeners = []config.Listener{{Address: config.Address{Network: "unix", Address: filepath.Join(r.dir, "s")}, Mode: 0o600}}
 	static.Admin = config.Address{Network: "tcp", Address: "127.0.0.1:0"}
+	static.Drain.Delay = 0
 	if change != nil {
 		change(&static)
 	}

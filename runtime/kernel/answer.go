@@ -205,9 +205,6 @@ func (st *stream) answerBody(s *side) error {
 			return err
 		}
 		if st.losesBody(s) {
-			if !st.mayEmpty() {
-				return errCannot
-			}
 			data, changed = nil, true
 			st.mendLength(s, true)
 		}

@@ -30,9 +30,10 @@ func (st *stream) losesBody(s *side) bool {
 	return bodiless(x.Response.Status) && !bodiless(st.came) && x.Request.Method != http.MethodHead
 }
 
-// mayEmpty reports whether Envoy can send an emptied body with the response's status.
-// With a 304 it cannot: over HTTP/1.1 it would mark the end of a chunked body, for
-// which the client does not look behind such a status.
+// mayEmpty reports whether a body can be emptied piece by piece, in full duplex, under
+// the response's status: its headers go out before its end is known. With a 304 Envoy
+// might mark the end of a chunked body, for which the client does not look behind such
+// a status.
 func (st *stream) mayEmpty() bool {
 	return st.x.Exchange().Response.Status != http.StatusNotModified
 }
@@ -40,7 +41,7 @@ func (st *stream) mayEmpty() bool {
 // dropBody answers the headers of a response that loses its body. Nothing more is shown
 // of it then.
 func (st *stream) dropBody(s *side) error {
-	if !st.mayEmpty() || s.pending.Has(policy.ResponseTrailers) {
+	if s.pending.Has(policy.ResponseTrailers) {
 		// Its trailers would pass without the policies that want them.
 		return errCannot
 	}

@@ -115,9 +115,8 @@ type ResponseMutation struct {
 	Headers HeaderMutation
 	// Trailers changes the trailers; in the trailers phase only.
 	Trailers HeaderMutation
-	// Status replaces the status, 200 to 599; 0 leaves it. With 204 and 205 the
-	// response loses its body. A response that has one cannot be made a 304: an
-	// ImmediateResponse can.
+	// Status replaces the status, 200 to 599; 0 leaves it. With 204, 205
+	// and 304 the response loses its body.
 	Status int
 	// Body replaces the body; in the body phase only.
 	Body Body

@@ -40,10 +40,15 @@ func (g *generator) cluster() object {
 			with("explicit_http_config", object{}.with("http2_protocol_options", object{})))).
 		with("circuit_breakers", object{}.with("thresholds", list{g.thresholds("DEFAULT"), g.thresholds("HIGH")}),
 			"Every request in flight holds a stream to the engine. What is over a limit, 1024 by default, is answered 500.").
-		with("health_checks", list{object{}.
-			with("timeout", "1s").with("interval", "5s").with("no_traffic_interval", "5s").
-			with("unhealthy_threshold", 2).with("healthy_threshold", 1).
-			with("grpc_health_check", object{})})
+		with("health_checks", list{healthCheck()},
+			"An engine that is about to end says so, and still takes requests for its drain.delay: longer than Envoy takes to\n",
+			"notice, which is interval and, for the threads to hear of it, another second.").
+		with("outlier_detection", outliers(),
+			"For an engine that is gone without a word. Only streams that never reached it or broke off count, and answers of a\n",
+			"proxy in between that it is gone: what a request makes a chain answer never does. An engine that is left out is\n",
+			"back with its next good health check.").
+		with("common_lb_config", object{}.with("healthy_panic_threshold", object{}.with("value", 1)),
+			"Engines that are not well get requests only where none is: by default they do as soon as half of them are not.")
 	if !local {
 		c = c.with("upstream_connection_options", object{}.with("tcp_keepalive", object{}.
 			with("keepalive_time", 30).with("keepalive_interval", 5).with("keepalive_probes", 3)))
@@ -54,6 +59,32 @@ func (g *generator) cluster() object {
 	return c.with("load_assignment", object{}.
 		with("cluster_name", g.options.ClusterName).
 		with("endpoints", list{object{}.with("lb_endpoints", lbEndpoints(endpoints))}))
+}
+
+// healthCheck sets every interval: Envoy would take a minute for an engine that has
+// no requests.
+func healthCheck() object {
+	const every = "1s"
+	return object{}.
+		with("timeout", "1s").with("interval", every).with("no_traffic_interval", every).
+		with("unhealthy_interval", every).with("unhealthy_edge_interval", every).with("healthy_edge_interval", every).
+		with("unhealthy_threshold", 2).with("healthy_threshold", 1).
+		with("grpc_health_check", object{})
+}
+
+// outliers leaves engines out that cannot be reached, and for nothing else. The kinds
+// of failure that are switched off are on by default: an error of the engine's own,
+// which somebody may know how to provoke, and a share of failures compared with other
+// engines'.
+func outliers() object {
+	return object{}.
+		with("split_external_local_origin_errors", true).
+		with("consecutive_local_origin_failure", 1).with("enforcing_consecutive_local_origin_failure", 100).
+		with("consecutive_gateway_failure", 5).with("enforcing_consecutive_gateway_failure", 100).
+		with("enforcing_consecutive_5xx", 0).
+		with("enforcing_success_rate", 0).with("enforcing_local_origin_success_rate", 0).
+		with("interval", "1s").with("base_ejection_time", "5s").with("max_ejection_time", "5s").
+		with("max_ejection_percent", 50)
 }
 
 func (g *generator) thresholds(priority string) object {
