@@ -57,6 +57,9 @@ type chain struct {
 	// ruledOut are phases in which no step runs any more once one has run.
 	ruledOut policy.PhaseSet
 
+	// gone are phases in which the stream ends before anything is decided.
+	gone map[policy.Phase]bool
+
 	// panics says that the chain panics, which leaves its executor behind.
 	panics bool
 
@@ -134,6 +137,9 @@ func (e *executor) note(p policy.Phase) {
 }
 
 func (e *executor) run(ctx context.Context, p policy.Phase) worker.Outcome {
+	if e.chain.gone[p] {
+		return worker.Outcome{Kind: worker.Gone}
+	}
 	if s := e.chain.steps[p]; s != nil {
 		if r := s(ctx, e.x); r != nil {
 			return worker.Outcome{Kind: worker.Respond, Response: r, Details: "policy_engine.fake@v1.0.0." + r.Reason}
