@@ -186,8 +186,8 @@ func (b *breaking) SendMsg(m any) error {
 	return b.direct.SendMsg(m)
 }
 
-// TestCancelledAnywhere proves that a stream that ends at any point leaves nothing
-// behind, and that only what is no end of a request counts as a failure.
+// TestCancelledAnywhere proves that a stream that Envoy ends at any point ends with an
+// error and leaves nothing behind, and that only a fault counts as a failure.
 func TestCancelledAnywhere(t *testing.T) {
 	messages := func(t *testing.T) [][]byte {
 		first := requestHeaders(false)
@@ -214,7 +214,7 @@ func TestCancelledAnywhere(t *testing.T) {
 				var counts telemetry.Streams
 				err := handlerOf(kernel.New(s, kernel.Options{Streams: &counts}))(b)
 				over := at >= 5 // the kernel ends the stream with the fifth reply
-				if failed := err != nil; failed != (tt.failed && !over) || (counts.Failed.Load() == 1) != failed {
+				if (err == nil) != over || (counts.Failed.Load() == 1) != (tt.failed && !over) {
 					t.Errorf("%s at %d (sending %v): %v, %d failures", tt.name, at, sending, err, counts.Failed.Load())
 				}
 				if s.acquired.Load() != s.released.Load() || c.begun.Load() != c.ended.Load() || counts.Open.Load() != 0 {

@@ -91,12 +91,22 @@ func (st *stream) loop() verdict {
 	}
 }
 
-// closed is the end of a stream by Envoy: the exchange is over, or was given up.
+// errUndecided ends a stream that Envoy ends first. To Envoy a clean end means that the
+// message goes on without the engine. A client that goes away has Envoy end the stream
+// too, so this is no failure of the engine: its code is Canceled.
+var errUndecided = status.Error(codes.Canceled, "the stream ended before the policies had decided")
+
+// closed ends a stream that Envoy has ended, or that has broken. The engine ends a
+// stream itself when nothing is left to decide, so that something is left here, but
+// on a stream that only waits for its handler, or whose answers Envoy does not read.
 func (st *stream) closed(err error) verdict {
-	if err == io.EOF || status.Code(err) == codes.Canceled {
+	switch {
+	case err != io.EOF && status.Code(err) != codes.Canceled:
+		return st.fail(err)
+	case st.drained, st.observing:
 		return finish
 	}
-	return st.fail(err)
+	return st.fail(errUndecided)
 }
 
 // end lets go of what the stream used.
