@@ -138,11 +138,14 @@ func extProc() map[string]any {
 }
 
 // cluster raises the limits that Envoy sets to 1024 by default: each request holds a
-// stream to the engine, and what is over the limit fails.
+// stream to the engine, and what is over the limit fails. It raises those of outbound
+// frames as well: Envoy closes a connection on which more streams are reset at a time.
 func cluster(name string, at map[string]any, http2 bool, overrides map[string]any) map[string]any {
 	protocol := map[string]any{"http_protocol_options": map[string]any{}}
 	if http2 {
-		protocol = map[string]any{"http2_protocol_options": map[string]any{}}
+		protocol = map[string]any{"http2_protocol_options": map[string]any{
+			"max_outbound_frames": 1_000_000, "max_outbound_control_frames": 1_000_000,
+		}}
 	}
 	const options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 	return merged(map[string]any{

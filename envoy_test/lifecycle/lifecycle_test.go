@@ -39,6 +39,8 @@ type site struct {
 	dir      string
 	upstream *upstream
 	envoy    *harness.Envoy
+	// edit changes Envoy's configuration before it starts; it may be nil.
+	edit func(*harness.Bootstrap)
 }
 
 // newSite makes a site without engines and Envoy, or skips the test where there is
@@ -131,10 +133,14 @@ func (s *site) startEnvoy(name, engine string, cluster map[string]any) *harness.
 	for _, r := range []string{"app", "slow", "held", "stuck"} {
 		routes = append(routes, harness.Route(r, "/"+r))
 	}
-	config, err := harness.Bootstrap{
+	bootstrap := harness.Bootstrap{
 		Upstream: s.upstream.server.Listener.Addr().String(), Engine: engine, Routes: routes, Cluster: cluster,
 		ExtProc: map[string]any{"message_timeout": fmt.Sprintf("%ds", int(answerTimeout.Seconds()))},
-	}.JSON()
+	}
+	if s.edit != nil {
+		s.edit(&bootstrap)
+	}
+	config, err := bootstrap.JSON()
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -287,7 +293,13 @@ type upstream struct {
 
 func newUpstream(t *testing.T) *upstream {
 	u := &upstream{held: make(chan struct{}), reached: map[string]int{}}
-	u.server = httptest.NewServer(u)
+	u.server = httptest.NewUnstartedServer(u)
+	u.server.Config.Protocols = new(http.Protocols)
+	u.server.Config.Protocols.SetHTTP1(true)
+	u.server.Config.Protocols.SetUnencryptedHTTP2(true)
+	// Envoy sends streams before it knows a lower limit, and those would be refused.
+	u.server.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 100_000}
+	u.server.Start()
 	t.Cleanup(func() { u.open(); u.server.Close() })
 	return u
 }

@@ -62,9 +62,11 @@ func (c *checker) cluster(n strictyaml.Node) {
 		return
 	}
 	c.looked.Clusters++
-	if !c.http2(n, &msg) {
+	if options, speaks := http2Options(n, &msg); !speaks {
 		c.found(ClusterHTTP2, Error, at(n, "typed_extension_protocol_options"), in, "Envoy does not speak HTTP/2 with the engine, so that no request is ever answered",
 			"set explicit_http_config.http2_protocol_options in "+httpOptions)
+	} else {
+		c.frames(n, options, in)
 	}
 	c.breakers(n, &msg, in)
 	c.tls(n, in)
@@ -73,18 +75,51 @@ func (c *checker) cluster(n strictyaml.Node) {
 	}
 }
 
-func (c *checker) http2(n strictyaml.Node, msg *clusterv3.Cluster) bool {
-	options := at(n, "typed_extension_protocol_options").At(httpOptions)
-	if !there(options) {
+// http2Options are the options for HTTP/2 of a cluster, nil where it has none, and
+// whether it speaks HTTP/2.
+func http2Options(n strictyaml.Node, msg *clusterv3.Cluster) (options *core.Http2ProtocolOptions, speaks bool) {
+	typed := at(n, "typed_extension_protocol_options").At(httpOptions)
+	if !there(typed) {
 		//lint:ignore SA1019 existing configurations have it.
-		return msg.GetHttp2ProtocolOptions() != nil
+		options = msg.GetHttp2ProtocolOptions()
+		return options, options != nil
 	}
 	var o http.HttpProtocolOptions
-	if _, err := decode(options, &o); err != nil {
-		return false
+	if _, err := decode(typed, &o); err != nil {
+		return nil, false
 	}
-	// With ALPN the engine chooses HTTP/2.
-	return o.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil || o.GetAutoConfig() != nil
+	if o.GetAutoConfig() != nil { // with ALPN the engine chooses HTTP/2
+		return o.GetAutoConfig().GetHttp2ProtocolOptions(), true
+	}
+	options = o.GetExplicitHttpConfig().GetHttp2ProtocolOptions()
+	return options, options != nil
+}
+
+// Envoy's defaults for frames that wait to be sent on a connection.
+const (
+	defaultFrames        = 10_000
+	defaultControlFrames = 1_000
+)
+
+// frames looks at the limits of frames that wait to be sent to the engine. Each
+// stream that Envoy resets is a control frame.
+func (c *checker) frames(n strictyaml.Node, o *core.Http2ProtocolOptions, in scope) {
+	frames, control := uint32(defaultFrames), uint32(defaultControlFrames)
+	if v := o.GetMaxOutboundFrames(); v != nil {
+		frames = v.GetValue()
+	}
+	if v := o.GetMaxOutboundControlFrames(); v != nil {
+		control = v.GetValue()
+	}
+	for name, limit := range map[string][2]uint32{
+		"max_outbound_frames": {frames, defaultFrames}, "max_outbound_control_frames": {control, defaultControlFrames},
+	} {
+		if limit[0] <= limit[1] {
+			c.found(ClusterFrames, Error, at(n, "typed_extension_protocol_options"), in,
+				fmt.Sprintf("%s is %d: when more clients go away at a time, Envoy closes its connection to the engine and answers every other request on it with 500", name, limit[0]),
+				fmt.Sprintf("set %s in http2_protocol_options to 1000000", name))
+		}
+	}
 }
 
 // defaultLimit is that of each of Envoy's circuit breakers.

@@ -15,6 +15,9 @@ const (
 	// slash stands for a dot.
 	blocks = ".typed_per_filter_config.envoy/filters/http/ext_proc"
 
+	protocolOptions = "cluster.typed_extension_protocol_options.envoy/extensions/upstreams/http/v3/HttpProtocolOptions"
+	http2Options    = protocolOptions + ".explicit_http_config.http2_protocol_options"
+
 	stampKey  = "ext_proc.grpc_service.initial_metadata.0.key"
 	stamp     = "ext_proc.grpc_service.initial_metadata.0.value"
 	plain     = "v1 timeout=1s skip_response_headers"
@@ -387,10 +390,28 @@ var plainExamples = []example{
 		found: []string{"error cluster-http2"},
 	},
 	{
-		name: "HTTP/1, said", base: [][2]string{{"cluster.typed_extension_protocol_options", ""}, {"cluster.http2_protocol_options", "{}"}},
+		name: "HTTP/1, said", base: [][2]string{{"cluster.typed_extension_protocol_options", ""}, {"cluster.http2_protocol_options", "{max_outbound_frames: 1000000, max_outbound_control_frames: 1000000}"}},
 		wrong: [][2]string{{"cluster.typed_extension_protocol_options.envoy/extensions/upstreams/http/v3/HttpProtocolOptions",
 			`{"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http_protocol_options: {}}}`}},
 		found: []string{"error cluster-http2"},
+	},
+	{
+		name: "limits of frames as they are by default", wrong: [][2]string{{http2Options, "{}"}},
+		found: []string{"error cluster-frames", "error cluster-frames"}, texts: []string{"max_outbound_control_frames is 1000", "max_outbound_frames is 10000"},
+	},
+	{
+		name: "a low limit of frames beside ALPN", engine: withTLS,
+		base: [][2]string{
+			{protocolOptions + ".explicit_http_config", ""}, {protocolOptions + ".auto_config", "{http2_protocol_options: {max_outbound_frames: 1000000, max_outbound_control_frames: 1000000}}"},
+		},
+		wrong: [][2]string{{protocolOptions + ".auto_config.http2_protocol_options.max_outbound_control_frames", "100"}},
+		found: []string{"error cluster-frames"}, texts: []string{"max_outbound_control_frames is 100"},
+	},
+	{
+		name: "limits of frames of an older kind of cluster", base: [][2]string{
+			{"cluster.typed_extension_protocol_options", ""}, {"cluster.http2_protocol_options", "{max_outbound_frames: 1000000, max_outbound_control_frames: 1000000}"},
+		},
+		wrong: [][2]string{{"cluster.http2_protocol_options.max_outbound_control_frames", ""}}, found: []string{"error cluster-frames"},
 	},
 	{
 		name: "limits as they are by default", wrong: [][2]string{{"cluster.circuit_breakers", ""}},

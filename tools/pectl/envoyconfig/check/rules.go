@@ -49,6 +49,7 @@ const (
 	ClusterMissing     = "cluster-missing"
 	ClusterHTTP2       = "cluster-http2"
 	ClusterLimits      = "cluster-limits"
+	ClusterFrames      = "cluster-frames"
 	ClusterTLS         = "cluster-tls"
 	ClusterHealth      = "cluster-health"
 	BufferLimit        = "buffer-limit"
@@ -106,6 +107,7 @@ var Rules = []Rule{
 	{ClusterMissing, "The engine's cluster is not there: every request is answered 500."},
 	{ClusterHTTP2, "The engine's cluster does not speak HTTP/2, which gRPC needs."},
 	{ClusterLimits, "The cluster's circuit breaker allows at most 1024 requests in flight: what is over it is answered 500."},
+	{ClusterFrames, "The cluster's limits of outbound HTTP/2 frames are so low that clients that go away at the same time make Envoy close its connection to the engine: every other request on it is answered 500."},
 	{ClusterTLS, "Cluster and engine do not agree on TLS, or the engine's certificate is not verified."},
 	{ClusterHealth, "Without health checks, engines that drain or are not ready get requests."},
 	{BufferLimit, "Envoy's buffer limit is below a chain's body limit: Envoy answers 413 to requests, 500 for responses, that the chain allows."},

@@ -37,7 +37,7 @@ func (g *generator) cluster() object {
 		with("lb_policy", "LEAST_REQUEST").
 		with("typed_extension_protocol_options", object{}.with(options, object{}.
 			with("@type", typeURL+options).
-			with("explicit_http_config", object{}.with("http2_protocol_options", object{})))).
+			with("explicit_http_config", object{}.with("http2_protocol_options", outboundFrames())))).
 		with("circuit_breakers", object{}.with("thresholds", list{g.thresholds("DEFAULT"), g.thresholds("HIGH")}),
 			"Every request in flight holds a stream to the engine. What is over a limit, 1024 by default, is answered 500.").
 		with("health_checks", list{healthCheck()},
@@ -59,6 +59,17 @@ func (g *generator) cluster() object {
 	return c.with("load_assignment", object{}.
 		with("cluster_name", g.options.ClusterName).
 		with("endpoints", list{object{}.with("lb_endpoints", lbEndpoints(endpoints))}))
+}
+
+// outboundFrames are the limits of frames that wait to be sent to an engine. Envoy
+// closes the connection, and so fails every request on it, when there are more.
+func outboundFrames() object {
+	const most = 1_000_000
+	return object{}.
+		with("max_outbound_frames", most,
+			"The streams of clients that go away are reset at once, each with a control frame. With more of them than this,\n",
+			"1000 by default, Envoy closes the connection to the engine and answers every other request on it with 500.").
+		with("max_outbound_control_frames", most)
 }
 
 // healthCheck sets every interval: Envoy would take a minute for an engine that has
