@@ -21,6 +21,7 @@ type Validator struct {
 	maxBytes   int
 	algorithms jose.Algorithms
 	types      []string
+	place      string // of keys
 	keys       *keysource.Source
 	rules      *claims.Rules
 	mappings   []claims.Mapping
@@ -32,6 +33,22 @@ type Validator struct {
 // Start loads the issuer's keys and keeps them up to date from then on. Until that
 // has succeeded once, every request is an error. See [policy.Starter].
 func (v *Validator) Start(ctx context.Context) error { return v.keys.Start(ctx) }
+
+// Adopt takes over the keys of the instance before, where they come from the same URL
+// or file. See [policy.Adopter].
+func (v *Validator) Adopt(old any) {
+	if before, ok := old.(keysource.Holder); ok {
+		v.keys.Adopt(before.KeySource(v.place))
+	}
+}
+
+// KeySource implements [keysource.Holder].
+func (v *Validator) KeySource(place string) *keysource.Source {
+	if place != v.place {
+		return nil
+	}
+	return v.keys
+}
 
 // Close ends what keeps the keys up to date.
 func (v *Validator) Close() error {

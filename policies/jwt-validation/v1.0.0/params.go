@@ -102,6 +102,7 @@ func New(p Params, host policy.Host) (*Validator, error) {
 		maxBytes:   p.MaxTokenBytes,
 		algorithms: algorithms,
 		types:      p.Types,
+		place:      p.Keys.Name(),
 		keys:       keys,
 		mappings:   p.ClaimsToHeaders,
 		refused:    prepareRefusals(p.Realm),

@@ -57,7 +57,7 @@ func newIssuer(p *IssuerParams, all *Params, taken []string, host policy.Host) (
 		name:       p.Issuer,
 		algorithms: algorithms,
 		types:      p.Types,
-		place:      p.Keys.URL + p.Keys.File,
+		place:      p.Keys.Name(),
 		keys:       keys,
 		scopes:     p.Scopes,
 		cel:        rules,

@@ -1,7 +1,6 @@
 package jwtvalidation_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -9,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"policyengine.dev/policies/jwt-validation/internal/jwttest"
-	jwtv1 "policyengine.dev/policies/jwt-validation/v1.0.0"
 	jwtvalidation "policyengine.dev/policies/jwt-validation/v2.0.0"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/policytest"
@@ -184,17 +182,4 @@ func TestAdopt(t *testing.T) {
 		t.Error(err)
 	}
 	p.Send(t, bearing(signed("RS256", jwttest.RSA(), from("b")))).WantPassed(t)
-}
-
-// What is no instance of this version is left alone.
-func TestAdoptAnother(t *testing.T) {
-	server := jwttest.NewServer(t, jwttest.RSA())
-	v1, err := jwtv1.New(jwtv1.Params{Issuer: "a", AnyAudience: true}, server.Host().Policy())
-	if err == nil {
-		t.Fatal("v1 takes no keys")
-	}
-	p := build(t, fetched(map[string]string{"a": server.URL}, nil), policytest.WithHost(server.Host()), policytest.WithoutStart())
-	for _, old := range []any{nil, v1, 7, errors.New("x")} {
-		p.Instance.(*jwtvalidation.Validator).Adopt(old)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"policyengine.dev/policies/jwt-validation/internal/bearer"
+	"policyengine.dev/policies/jwt-validation/internal/keysource"
 	"policyengine.dev/policies/jwt-validation/internal/tokencache"
 	"policyengine.dev/sdk/policy"
 )
@@ -99,18 +100,23 @@ func (v *Validator) Start(ctx context.Context) error {
 // Adopt takes over the keys of issuers whose URL or file is the same as before. See
 // [policy.Adopter].
 func (v *Validator) Adopt(old any) {
-	before, ok := old.(*Validator)
+	before, ok := old.(keysource.Holder)
 	if !ok {
 		return
 	}
 	for _, i := range v.issuers {
-		for _, o := range before.issuers {
-			if i.place != "" && i.place == o.place {
-				i.keys.Adopt(o.keys)
-				break
-			}
+		i.keys.Adopt(before.KeySource(i.place))
+	}
+}
+
+// KeySource implements [keysource.Holder].
+func (v *Validator) KeySource(place string) *keysource.Source {
+	for _, i := range v.issuers {
+		if i.place == place {
+			return i.keys
 		}
 	}
+	return nil
 }
 
 // Close ends what keeps the keys up to date.

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -112,6 +113,9 @@ func algorithmsFor(public crypto.PublicKey) (Algorithms, error) {
 		if bits := k.N.BitLen(); bits < MinRSABits || bits > MaxRSABits {
 			return 0, fmt.Errorf("an RSA key of %d bits; %d to %d are accepted", bits, MinRSABits, MaxRSABits)
 		}
+		if k.N.Bit(0) == 0 {
+			return 0, errors.New("an RSA key with an even modulus, which is no product of two primes")
+		}
 		if k.E < 3 || k.E&1 == 0 {
 			return 0, fmt.Errorf("an RSA key with the public exponent %d; an odd one from 3 on is accepted", k.E)
 		}
@@ -128,7 +132,10 @@ func algorithmsFor(public crypto.PublicKey) (Algorithms, error) {
 		return 0, fmt.Errorf("an elliptic curve that is not supported; P-256, P-384 and P-521 are")
 	case ed25519.PublicKey:
 		if len(k) != ed25519.PublicKeySize {
-			return 0, fmt.Errorf("an Ed25519 key of %d bytes", len(k))
+			return 0, fmt.Errorf("an Ed25519 key of %d bytes; it has 32 bytes", len(k))
+		}
+		if err := checkEd25519(k); err != nil {
+			return 0, err
 		}
 		return NewAlgorithms(EdDSA), nil
 	}

@@ -4,8 +4,7 @@
 // It knows asymmetric algorithms only, binds each to the one kind of key that it
 // is for (RFC 8725, section 3.1), and takes a key from nowhere but the set that it
 // is given: what a token's header says about keys beyond "kid" is not looked at.
-// The mathematics are those of github.com/golang-jwt/jwt, reading a JWK is
-// github.com/MicahParks/jwkset's.
+// The mathematics are the standard library's.
 //
 // Nothing in this package does I/O, reads a clock, or has a default that belongs
 // to a policy: versions of the policy share it, and see docs/decisions for what

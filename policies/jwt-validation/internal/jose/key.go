@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-
-	"github.com/MicahParks/jwkset"
 )
 
 // Key is a public key for verifying signatures. It is immutable and safe for
@@ -58,45 +55,6 @@ func (k *Key) Algorithms() Algorithms { return k.algorithms }
 
 func (k *Key) equal(o *Key) bool {
 	return k.id == o.id && k.algorithms == o.algorithms && k.public.Equal(o.public)
-}
-
-// ParseJWK reads a JSON Web Key (RFC 7517). It has to be a public key for verifying
-// signatures: one with "use" or "key_ops" for something else, a symmetric one, and
-// one that has its private part with it are refused.
-func ParseJWK(data []byte) (*Key, error) {
-	var m jwkset.JWKMarshal
-	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, errors.New("reading a JWK: not a JSON object with the members of RFC 7517")
-	}
-	if m.D != "" || m.K != "" {
-		return nil, errors.New("reading a JWK: it has the private key with it, which belongs on no verifier: remove it, and count it as known to others")
-	}
-	if m.USE != "" && m.USE != jwkset.UseSig {
-		return nil, fmt.Errorf(`reading a JWK: "use" is %q, not "sig"`, m.USE)
-	}
-	if len(m.KEYOPS) > 0 && !contains(m.KEYOPS, jwkset.KeyOpsVerify) {
-		return nil, errors.New(`reading a JWK: "key_ops" does not have "verify"`)
-	}
-	// Certificates prove nothing here: the set is trusted for where it came from.
-	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
-	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("reading a JWK: %w", err)
-	}
-	k, err := NewKey(m.KID, m.ALG.String(), jwk.Key())
-	if err != nil {
-		return nil, fmt.Errorf("reading a JWK: %w", err)
-	}
-	return k, nil
-}
-
-func contains(ops []jwkset.KEYOPS, op jwkset.KEYOPS) bool {
-	for _, o := range ops {
-		if o == op {
-			return true
-		}
-	}
-	return false
 }
 
 // ParsePEM reads one public key in PEM: a "PUBLIC KEY" (RFC 7468, section 13), an

@@ -31,21 +31,37 @@ func TestParseJWK(t *testing.T) {
 		{"key_ops with verify", jwttest.P256().JWK(m{"key_ops": []string{"sign", "verify"}}), ""},
 		{"a broken certificate, which is not looked at", jwttest.P256().JWK(m{"x5c": []string{"x"}, "x5t": "y", "x5u": "http://z"}), ""},
 
+		{"members that are not read, of wrong types", jwttest.P256().JWK(m{"x5c": "x", "x5t": 1, "x5u": []int{}, "iat": "now", "revoked": m{}}), ""},
+		{"private members that are empty", jwttest.RSA().JWK(m{"d": "", "p": nil, "oth": []any{}}), ""},
+		{"kid null", jwttest.P256().JWK(m{"kid": nil}), ""},
+		{"kid as a number", jwttest.P256().JWK(m{"kid": 7}), ""},
+		{"no use", jwttest.P256().JWK(m{"use": ""}), ""},
+		{"no operations", jwttest.P256().JWK(m{"key_ops": []string{}}), ""},
+		{"one operation that is in no list", jwttest.P256().JWK(m{"key_ops": "verify"}), ""},
+
 		{"no JSON", `x`, "not a JSON object"},
-		{"kid as a number", `{"kty":"EC","kid":1}`, "not a JSON object with the members"},
-		{"no type", `{}`, "unsupported key"},
-		{"another type", `{"kty":"XYZ"}`, "unsupported key"},
+		{"null", `null`, "not a JSON object"},
+		{"kid as an object", jwttest.P256().JWK(m{"kid": m{}}), `"kid" is neither`},
+		{"key_ops as a number", jwttest.P256().JWK(m{"key_ops": 1}), `"key_ops" is not a list`},
+		{"no type", `{}`, `type "" is not supported`},
+		{"another type", `{"kty":"XYZ"}`, `type "XYZ" is not supported`},
 		{"a shared secret", jwttest.RFC7519HS256Key, "private key"},
 		{"a private key", jwttest.P256().JWK(m{"d": "AAAA"}), "private key"},
 		{"use enc", jwttest.RSA().JWK(m{"use": "enc"}), `"use" is "enc"`},
 		{"key_ops without verify", jwttest.RSA().JWK(m{"key_ops": []string{"encrypt"}}), `"key_ops" does not have "verify"`},
 		{"a small RSA key", jwttest.RSA1024().JWK(), "1024 bits"},
-		{"an RSA key without n", `{"kty":"RSA","e":"AQAB"}`, `"n"`},
-		{"an RSA key with e = 1", jwttest.RSA().JWK(m{"e": "AQ"}), "out of range"},
+		{"an RSA key without n", `{"kty":"RSA","e":"AQAB"}`, `"n" is missing`},
+		{"an RSA key without e", jwttest.RSA().JWK(m{"e": ""}), `"e" is missing`},
+		{"an RSA key whose n is no base64", jwttest.RSA().JWK(m{"n": "*"}), `"n" is not base64`},
+		{"an RSA key with an even n", jwttest.RSA().JWK(m{"n": "g" + strings.Repeat("A", 341)}), "even modulus"},
+		{"an RSA key with e = 1", jwttest.RSA().JWK(m{"e": "AQ"}), "public exponent 1"},
+		{"an RSA key with e = 2^64 + 65537", jwttest.RSA().JWK(m{"e": "AQAAAAAAAQAB"}), "public exponent of 65 bits"},
 		{"an RSA key with an even e", jwttest.RSA().JWK(m{"e": "BA"}), "exponent"},
 		{"another curve", `{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}`, "curve"},
 		{"a point that is not on its curve", jwttest.P256().JWK(m{"x": "AAAA"}), "curve"},
-		{"X25519", `{"kty":"OKP","crv":"X25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`, "ecdh"},
+		{"X25519", `{"kty":"OKP","crv":"X25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`, `"X25519" is not supported`},
+		{"EC without y", jwttest.P256().JWK(m{"y": ""}), `"y" is missing`},
+		{"a coordinate that is too long", jwttest.P256().JWK(m{"x": strings.Repeat("_", 44)}), `"x" has 33 bytes`},
 		{"Ed25519 too short", `{"kty":"OKP","crv":"Ed25519","x":"AAAA"}`, "32 bytes"},
 		{"alg of another key type", jwttest.P256().For("RS256").JWK(), "said to be for RS256"},
 		{"alg of another curve", jwttest.P256().For("ES384").JWK(), "said to be for ES384"},
@@ -152,8 +168,11 @@ func TestParseJWKS(t *testing.T) {
 		{"keys that cannot be told apart stay", jwttest.JWKS(jwttest.RSA(), jwttest.RSA2().WithID("rsa")), 2, 1, ""},
 		{"as many as may be", jwttest.Set(many[1:]...), jose.MaxKeys, 0, ""},
 		{"too many", jwttest.Set(many...), 0, 0, "129 keys"},
-		{"none", `{"keys":[]}`, 0, 0, "none of its 0 keys"},
-		{"none that can be used", jwttest.JWKS(jwttest.RSA1024()), 0, 1, "1024 bits"},
+		{"none", `{"keys":[]}`, 0, 0, ""},
+		{"none that can be used", jwttest.JWKS(jwttest.RSA1024()), 0, 1, ""},
+		{"a key twice", jwttest.JWKS(jwttest.RSA(), jwttest.RSA()), 2, 0, ""},
+		{"an unknown type beside a good key", jwttest.Set(`{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}`, jwttest.P256().JWK()), 1, 1, ""},
+		{"a byte order mark", "\ufeff" + jwttest.JWKS(jwttest.RSA()), 1, 0, ""},
 		{"no keys member", `{}`, 0, 0, `array "keys"`},
 		{"keys null", `{"keys":null}`, 0, 0, `array "keys"`},
 		{"keys as an object", `{"keys":{}}`, 0, 0, `array "keys"`},
@@ -194,7 +213,7 @@ func TestFind(t *testing.T) {
 		{"no kid, one key", []jwttest.Key{a}, "", jose.RS256, 0},
 		{"no kid, one key of the type", []jwttest.Key{a, ec}, "", jose.ES256, 1},
 		{"no kid, several keys of the type", []jwttest.Key{a, b}, "", jose.RS256, -1},
-		{"no kid, several keys, one of them without", []jwttest.Key{a, none}, "", jose.RS256, -1},
+		{"no kid, several keys, one of them without", []jwttest.Key{b, none}, "", jose.RS256, -1},
 		{"a key without kid takes any", []jwttest.Key{none}, "x", jose.RS256, 0},
 		{"a key without kid takes none", []jwttest.Key{none}, "", jose.RS256, 0},
 		{"a key with the kid comes first", []jwttest.Key{none, a}, "a", jose.RS256, 1},
@@ -261,13 +280,52 @@ func TestKeySetEqual(t *testing.T) {
 	}
 }
 
+// A key that is listed several times is one key, whatever else each entry says.
+func TestFindWhatIsListedTwice(t *testing.T) {
+	rsa, again := jwttest.RSA().WithID("a"), jwttest.RSA().WithID("b")
+	for name, jwks := range map[string]string{
+		"under the same kid":                    jwttest.JWKS(rsa, rsa),
+		"under two":                             jwttest.JWKS(again, rsa),
+		"with and without alg":                  jwttest.JWKS(rsa.For("RS256"), rsa),
+		"for two algorithms":                    jwttest.JWKS(rsa.For("RS256"), rsa.For("PS256")),
+		"beside the same one without a kid":     jwttest.JWKS(rsa, rsa.WithID("")),
+		"twice without a kid, and once with it": jwttest.JWKS(rsa.WithID(""), rsa, rsa.WithID("")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			set, skipped, err := jose.ParseJWKS([]byte(jwks))
+			if err != nil || len(skipped) > 0 {
+				t.Fatal(err, skipped)
+			}
+			for _, kid := range []string{"a", ""} {
+				k := set.Find(kid, jose.RS256)
+				if k == nil {
+					t.Errorf("no key for a token with the kid %q", kid)
+					continue
+				}
+				if err := parse(t, jwttest.Token{}.Signed("RS256", jwttest.RSA())).Verify(k); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
 func FuzzParseJWKS(f *testing.F) {
+	f.Add([]byte(`{"keys":[{"kty":"RSA","kid":1,"key_ops":"verify","x5c":["AA=="]},{"kty":"OKP","crv":"Ed25519","x":"AQ=="}]}`))
 	f.Add([]byte(jwttest.Set(jwttest.RFC7515RS256Key, jwttest.RFC7515ES256Key, jwttest.RFC7515ES512Key, jwttest.RFC8037EdDSAKey)))
 	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AA","e":"____________"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		set, _, err := jose.ParseJWKS(data)
-		if err == nil && (set == nil || len(set.Keys()) == 0) {
-			t.Error("a set without keys")
+		if err == nil && set == nil {
+			t.Fatal("neither a set nor an error")
+		}
+		if err != nil {
+			return
+		}
+		for _, k := range set.Keys() {
+			if k.Algorithms() == 0 {
+				t.Error("a key for no algorithm")
+			}
 		}
 		if err == nil && !set.Equal(set) {
 			t.Error("a set is not equal to itself")

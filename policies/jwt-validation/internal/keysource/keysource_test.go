@@ -128,7 +128,6 @@ func TestFaults(t *testing.T) {
 		{"garbage", func(s *jwttest.Server) { s.Serve("<html>") }, `array "keys"`},
 		{"an empty body", func(s *jwttest.Server) { s.Serve("") }, `array "keys"`},
 		{"half a set", func(s *jwttest.Server) { s.Serve(good[:len(good)/2]) }, `array "keys"`},
-		{"no usable key", func(s *jwttest.Server) { s.Serve(jwttest.JWKS(jwttest.RSA1024())) }, "none of its 1 keys can be used"},
 		{"too large", func(s *jwttest.Server) { s.Serve(strings.Repeat(" ", keysource.MaxBytes) + good) }, "more than 524288 bytes"},
 		{"endless", func(s *jwttest.Server) {
 			s.Do(func(w http.ResponseWriter, r *http.Request) {
@@ -327,6 +326,71 @@ func TestRefreshInterval(t *testing.T) {
 	if h.Clock.Timers() != 1 {
 		t.Error("the timer has fired early")
 	}
+}
+
+// An issuer takes a key back by leaving it out of its set: a set that was fetched and
+// is well-formed takes the place of the one before, be there no usable key in it.
+func TestEmptiedSet(t *testing.T) {
+	for name, set := range map[string]string{
+		"no keys":                `{"keys":[]}`,
+		"no usable key":          jwttest.JWKS(jwttest.RSA1024()),
+		"keys of unknown types":  jwttest.Set(`{"kty":"AKP"}`, `7`),
+		"encryption keys only":   jwttest.Set(jwttest.RSA().JWK(map[string]any{"use": "enc"})),
+		"the private key by now": jwttest.Set(jwttest.RSA().JWK(map[string]any{"d": "AA"})),
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := jwttest.NewServer(t, jwttest.RSA())
+			h := server.Host()
+			s := open(t, h, keysource.Place{URL: server.URL})
+			if err := start(t, s); err != nil {
+				t.Fatal(err)
+			}
+			server.Serve(set)
+			elapse(t, h, refresh, 1)
+			if got := kids(t, s, h); got != "" {
+				t.Errorf("after the issuer has emptied its set the keys are %q", got)
+			}
+			if count(h, "failure") != 0 || gauge(h, "jwks_keys") != 0 {
+				t.Error("the load counts as a failure")
+			}
+			if !strings.Contains(h.Logs.String(), "no key that can be used") {
+				t.Errorf("it is not logged: %s", h.Logs)
+			}
+			server.Serve(jwttest.JWKS(jwttest.P256()))
+			elapse(t, h, refresh, 1)
+			if got := kids(t, s, h); got != "p256" {
+				t.Errorf("then it publishes a key: %q", got)
+			}
+		})
+	}
+}
+
+// A log line does not speak of keys that there never were.
+func TestWhatFailuresSay(t *testing.T) {
+	server := jwttest.NewServer(t, jwttest.RSA())
+	server.Fail(500)
+	h := server.Host()
+	s := open(t, h, keysource.Place{URL: server.URL})
+	said := func(want string) {
+		t.Helper()
+		lines := strings.Split(strings.TrimSpace(h.Logs.String()), "\n")
+		if last := lines[len(lines)-1]; !strings.Contains(last, want) {
+			t.Errorf("%q is not in %s", want, last)
+		}
+	}
+	if start(t, s) == nil {
+		t.Fatal("started")
+	}
+	said("there are none yet")
+	server.Serve(jwttest.JWKS(jwttest.RSA()))
+	if err := start(t, s); err != nil {
+		t.Fatal(err)
+	}
+	server.Fail(500)
+	elapse(t, h, refresh, 1)
+	said("the last good ones stay in use")
+	elapse(t, h, maxStale, 1)
+	said("too old to be used")
 }
 
 // While loading fails the last good keys stay in use, up to maxStale and no longer;

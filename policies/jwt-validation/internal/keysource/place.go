@@ -38,6 +38,9 @@ type InlineKey struct {
 	Algorithm string `json:"algorithm"`
 }
 
+// Name is the file or URL that keys are loaded from; empty for keys in the parameters.
+func (p *Place) Name() string { return p.URL + p.File }
+
 // MinRefresh is the shortest time between two loads: an issuer is not to be
 // flooded because of a slip.
 const MinRefresh = 10 * time.Second

@@ -130,7 +130,7 @@ func (s *Source) Keys(now time.Time) (*jose.KeySet, error) {
 }
 
 // Start begins to load keys in the background and waits until ctx ends for the
-// first that can be used; further calls wait again. After an error the background
+// first set; further calls wait again. After an error the background
 // goes on trying.
 func (s *Source) Start(ctx context.Context) error {
 	if s.static() {
@@ -202,11 +202,20 @@ func (s *Source) Renew(ctx context.Context, every, wait time.Duration) bool {
 	return false
 }
 
+// A Holder is a policy that has sources of keys, of whichever version it is.
+type Holder interface {
+	// KeySource returns the policy's source at a place ([Place.Name]), or nil.
+	KeySource(place string) *Source
+}
+
 // Adopt takes over the keys of old, where it has newer ones, and leaves old as it
-// is. Only a source of the same place makes sense.
+// is. Only a source of the same place makes sense; nil changes nothing.
 func (s *Source) Adopt(old *Source) {
+	if old == nil || s.static() || old.static() {
+		return
+	}
 	theirs := old.current.Load()
-	if s.static() || old.static() || theirs == nil {
+	if theirs == nil {
 		return
 	}
 	for {
@@ -312,12 +321,23 @@ func (s *Source) load() error {
 		return errClosed
 	}
 	s.config.Metrics.Failed.Add(1)
-	s.config.Logger.Warn("Loading an issuer's keys failed; the last good ones stay in use.", "error", err)
+	s.config.Logger.Warn("Loading an issuer's keys failed; "+s.instead(), "error", err)
 	return err
 }
 
-// use puts data's keys into use. Where they have not changed the set stays the
-// same.
+// instead says what is used while loading fails.
+func (s *Source) instead() string {
+	switch _, err := s.Keys(s.config.Clock.Now()); err {
+	case ErrNotLoaded:
+		return "there are none yet, and its tokens are errors until there are."
+	case ErrStale:
+		return "the last good ones are too old to be used, and its tokens are errors."
+	}
+	return "the last good ones stay in use."
+}
+
+// use puts data's keys into use, be they none: an issuer takes a key back by leaving
+// it out. Where the keys have not changed the set stays the same.
 func (s *Source) use(data []byte) error {
 	next := &loaded{data: data, at: s.config.Clock.Now()}
 	old := s.current.Load()
@@ -335,6 +355,9 @@ func (s *Source) use(data []byte) error {
 			next.set = old.set
 		} else {
 			s.config.Logger.Info("An issuer's keys have changed.", "keys", len(set.Keys()))
+		}
+		if len(set.Keys()) == 0 {
+			s.config.Logger.Warn("An issuer's key set has no key that can be used; its tokens are refused.")
 		}
 	}
 	s.current.Store(next)
