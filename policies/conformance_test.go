@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	api_key_validation_v1_0_0 "policyengine.dev/policies/api-key-validation/v1.0.0"
+	body_limit_v1_0_0 "policyengine.dev/policies/body-limit/v1.0.0"
 	cors_v1_0_0 "policyengine.dev/policies/cors/v1.0.0"
 	jwt_validation_v1_0_0 "policyengine.dev/policies/jwt-validation/v1.0.0"
 	jwt_validation_v2_0_0 "policyengine.dev/policies/jwt-validation/v2.0.0"
@@ -17,6 +18,7 @@ import (
 
 var versions = []policytest.Version{
 	{Dir: "api-key-validation/v1.0.0", Policy: api_key_validation_v1_0_0.Policy},
+	{Dir: "body-limit/v1.0.0", Policy: body_limit_v1_0_0.Policy},
 	{Dir: "cors/v1.0.0", Policy: cors_v1_0_0.Policy},
 	{Dir: "jwt-validation/v1.0.0", Policy: jwt_validation_v1_0_0.Policy},
 	{Dir: "jwt-validation/v2.0.0", Policy: jwt_validation_v2_0_0.Policy},
