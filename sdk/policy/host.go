@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -15,6 +16,10 @@ type Host struct {
 	// Clock tells the time. Policies never call time.Now, so that tests need
 	// not wait.
 	Clock Clock
+	// Random gives random bytes that nobody can predict. It never fails and is
+	// safe for concurrent use. Policies never call crypto/rand or math/rand, so
+	// that an exchange can be replayed.
+	Random io.Reader
 	// HTTP is for fetches off the request path. It has a timeout, bounds
 	// redirects and response size, and is shared.
 	HTTP *http.Client

@@ -3,7 +3,9 @@ package policytest
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -17,6 +19,8 @@ type Host struct {
 	Clock *Clock
 	// Logs keeps what the policy logs, at every level.
 	Logs *Logs
+	// Random gives the same bytes in every test until the test replaces it.
+	Random io.Reader
 	// HTTP answers the policy's fetches. Nil refuses them all.
 	HTTP http.RoundTripper
 	// Secrets holds what references to secrets stand for.
@@ -30,6 +34,7 @@ func NewHost() *Host {
 	return &Host{
 		Clock:   NewClock(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)),
 		Logs:    &Logs{},
+		Random:  &random{source: rand.NewChaCha8([32]byte{})},
 		Secrets: &Secrets{},
 		Metrics: &Metrics{},
 	}
@@ -44,6 +49,7 @@ func (h *Host) Policy() policy.Host {
 	return policy.Host{
 		Logger:  slog.New(slog.NewTextHandler(h.Logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Clock:   h.Clock,
+		Random:  h.Random,
 		HTTP:    &http.Client{Transport: transport, Timeout: 5 * time.Second},
 		Secrets: h.Secrets,
 		Metrics: h.Metrics,
@@ -75,4 +81,17 @@ func (l *Logs) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
+}
+
+// random makes a source of random bytes safe for concurrent use.
+type random struct {
+	mu     sync.Mutex
+	source *rand.ChaCha8
+}
+
+// Read implements io.Reader. It never fails.
+func (r *random) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.source.Read(p)
 }
