@@ -62,7 +62,8 @@ type run struct {
 	// rejection is set while the steps of onReject shape it.
 	rejection *Outcome
 
-	// stepCtx is made anew when a policy has kept hold of it.
+	contexts contexts
+	// stepCtx is the context of the call that is running.
 	stepCtx *stepContext
 	watch   watched
 	// parted says that one of the two sides of an abandoned call has been at
@@ -109,7 +110,7 @@ func (c *Chain) BeginShadow() Executor {
 func (r *run) shadows(s *step) bool { return r.shadow || s.mode == Shadow }
 
 func (w *Worker) newRun() *run {
-	r := &run{stepCtx: new(stepContext)}
+	r := new(run)
 	r.request = policy.NewRequestContext(&r.x, false)
 	r.requestShadow = policy.NewRequestContext(&r.x, true)
 	r.response = policy.NewResponseContext(&r.x, false)
@@ -153,7 +154,7 @@ func (r *run) End() {
 	r.x.Reset()
 	r.chain, r.ctx, r.resumer, r.rejection, r.steps, r.slowest = nil, nil, nil, nil, nil, nil
 	r.shadow, r.answered = false, false
-	r.stepCtx.reset(context.Background(), 0)
+	r.stepCtx = nil
 	clear(r.chunks)
 	r.chunks = r.chunks[:0]
 	r.chunk = Chunk{}
@@ -278,8 +279,8 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 		return r.fail(s, PolicyTimeout, telemetry.TimedOut, &budgetError{r.slowest, r.longest}, 0), now
 	}
 	r.at, r.called = i, now
-	r.stepCtx.reset(r.ctx, deadline)
-	c := r.stepCtx
+	c := r.contexts.next(r.ctx, deadline)
+	r.stepCtx = c
 	armed := r.watch.arm(deadline)
 	a, err := s.instance.call(r, c, s)
 	if !r.watch.disarm(armed) {
@@ -289,9 +290,7 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 		return Outcome{Kind: TakenOver}, 0
 	}
 	end := nanotime()
-	if !c.end() {
-		r.stepCtx = new(stepContext)
-	}
+	c.end()
 	took := time.Duration(end - now)
 	r.timed(s, took)
 	if err != nil {

@@ -2,45 +2,57 @@ package worker
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// stepContext is the context.Context of one call of a policy: the stream's, with
-// the step's deadline. Most policies never look at it, so that the timer behind a
-// real deadline is made only when somebody asks for Done or Err.
+// stepContext is the context.Context of one call of a policy: the stream's, with the
+// step's deadline. It ends when the call returns. It is used for one call only, so that
+// a policy that keeps it never sees the deadline or the end of another call. Most
+// policies do not look at it: the timer behind the deadline is made once Done is called.
 type stepContext struct {
 	parent   context.Context
 	deadline int64 // nanotime
-	// shared says that the policy has got hold of something that outlives the
-	// call, so that this context must not be used for another.
-	shared atomic.Bool
+	// state is nil while the call runs and nobody has asked for Done. After that it is
+	// the context that the answers come from, which never changes again.
+	state atomic.Pointer[startedContext]
+}
 
-	mu     sync.Mutex
-	inner  context.Context
+// startedContext is a context with a timer.
+type startedContext struct {
+	context.Context
 	cancel context.CancelFunc
-	ended  bool
 }
 
-func (c *stepContext) reset(parent context.Context, deadline int64) {
-	c.parent, c.deadline = parent, deadline
+// overContext is what a call leaves behind that nobody asked for Done.
+var overContext = func() *startedContext {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return &startedContext{ctx, cancel}
+}()
+
+// contextBatch is how many contexts are allocated at a time.
+const contextBatch = 16
+
+// contexts hands out contexts. It is used by one goroutine at a time.
+type contexts struct{ unused []stepContext }
+
+// next returns a context for one call.
+func (c *contexts) next(parent context.Context, deadline int64) *stepContext {
+	if len(c.unused) == 0 {
+		c.unused = make([]stepContext, contextBatch)
+	}
+	ctx := &c.unused[0]
+	c.unused = c.unused[1:]
+	ctx.parent, ctx.deadline = parent, deadline
+	return ctx
 }
 
-// end cancels what hangs on the context. It reports whether the context may serve
-// another call.
-func (c *stepContext) end() bool {
-	if !c.shared.Load() {
-		return true
+// end is called when the call has returned.
+func (c *stepContext) end() {
+	if !c.state.CompareAndSwap(nil, overContext) {
+		c.state.Load().cancel()
 	}
-	c.mu.Lock()
-	c.ended = true
-	cancel := c.cancel
-	c.mu.Unlock()
-	if cancel != nil {
-		cancel()
-	}
-	return false
 }
 
 // Deadline implements context.Context.
@@ -53,36 +65,33 @@ func (c *stepContext) Deadline() (time.Time, bool) {
 }
 
 // Done implements context.Context.
-func (c *stepContext) Done() <-chan struct{} { return c.real().Done() }
+func (c *stepContext) Done() <-chan struct{} { return c.started().Done() }
 
 // Err implements context.Context.
 func (c *stepContext) Err() error {
-	if !c.shared.Load() {
-		if nanotime() >= c.deadline {
-			return context.DeadlineExceeded
-		}
-		return c.parent.Err()
+	if s := c.state.Load(); s != nil {
+		return s.Err()
 	}
-	return c.real().Err()
+	if nanotime() < c.deadline && c.parent.Err() == nil {
+		return nil
+	}
+	// From here on the answer must stay the same.
+	return c.started().Err()
 }
 
 // Value implements context.Context.
-func (c *stepContext) Value(key any) any {
-	// A context derived from this one asks it for values for as long as that
-	// one lives.
-	c.shared.Store(true)
-	return c.parent.Value(key)
-}
+func (c *stepContext) Value(key any) any { return c.parent.Value(key) }
 
-func (c *stepContext) real() context.Context {
-	c.shared.Store(true)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inner == nil {
-		c.inner, c.cancel = context.WithDeadline(c.parent, instant(c.deadline))
-		if c.ended {
-			c.cancel()
-		}
+// started returns the context with a timer, which it makes once.
+func (c *stepContext) started() *startedContext {
+	if s := c.state.Load(); s != nil {
+		return s
 	}
-	return c.inner
+	ctx, cancel := context.WithDeadline(c.parent, instant(c.deadline))
+	s := &startedContext{ctx, cancel}
+	if c.state.CompareAndSwap(nil, s) {
+		return s
+	}
+	cancel()
+	return c.state.Load()
 }
