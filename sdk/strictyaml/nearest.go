@@ -6,9 +6,12 @@ import (
 	"strings"
 )
 
+// maxListed is how many names [Nearest] lists.
+const maxListed = 40
+
 // Nearest is a remedy for a name that is not one of those known: the one that
-// was probably meant, or else what there is to choose from. It is empty where
-// nothing is known.
+// was probably meant, or else what there is to choose from, at most the first
+// forty. It is empty where nothing is known.
 func Nearest(name string, known []string) string {
 	if len(known) == 0 {
 		return ""
@@ -29,6 +32,9 @@ func Nearest(name string, known []string) string {
 	sorted := slices.Sorted(slices.Values(known))
 	if len(sorted) == 1 {
 		return "only " + sorted[0] + " is known"
+	}
+	if n := len(sorted); n > maxListed {
+		return fmt.Sprintf("known are %s and %d more", strings.Join(sorted[:maxListed], ", "), n-maxListed)
 	}
 	return "known are " + strings.Join(sorted[:len(sorted)-1], ", ") + " and " + sorted[len(sorted)-1]
 }

@@ -342,6 +342,17 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+func TestNearestListsNoMoreThanSomebodyReads(t *testing.T) {
+	var known []string
+	for i := range 10_000 {
+		known = append(known, fmt.Sprintf("chain-%05d", i))
+	}
+	got := strictyaml.Nearest("x", known)
+	if !strings.HasPrefix(got, "known are chain-00000, chain-00001, ") || !strings.HasSuffix(got, "chain-00039 and 9960 more") {
+		t.Errorf("got %s", got)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("name: a\nchains: [{name: b, params: {x: [1, 2.0, yes, ~]}}]\n"))
 	f.Add([]byte("a: &a [1]\nb: *a\n<<: *a"))
