@@ -7,7 +7,7 @@ import (
 
 // consolePage is for a person in a hurry: is it ready, what is in force, what was
 // refused and why. It has no script and loads nothing.
-var consolePage = template.Must(template.New("console").Parse(`<!doctype html>
+var consolePage = template.Must(template.New("console").Parse(`{{define "problem"}}<tr><td>{{with .File}}{{.}}{{with $.Line}}:{{.}}:{{$.Column}}{{end}} {{end}}<code>{{.Path}}</code><td>{{.Message}}<td>{{.Remedy}}</tr>{{end}}<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Policy engine</title>
 <style>
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1a1a1a}
@@ -19,9 +19,9 @@ code{font:13px ui-monospace,monospace}.bad{color:#a30000}.good{color:#0a6b0a}
 {{with .Config}} · configuration <code>{{.Version}}</code>, loaded {{.Loaded.Format "2006-01-02 15:04:05 MST"}}{{end}}
  · <a href="/metrics">metrics</a> · <a href="/config_dump">config dump</a></p>
 {{with .Rejected}}<h2 class="bad">Refused: {{.Version}}, {{.At.Format "2006-01-02 15:04:05 MST"}}</h2>
-<table><tr><th>where<th>what<th>remedy</tr>{{range .Problems}}<tr><td>{{if .File}}{{.File}}:{{.Line}}:{{.Column}} {{end}}<code>{{.Path}}</code><td>{{.Message}}<td>{{.Remedy}}</tr>{{end}}</table>{{end}}
+<table><tr><th>where<th>what<th>remedy</tr>{{range .Problems}}{{template "problem" .}}{{end}}</table>{{end}}
 {{with .Config}}{{if .Warnings}}<h2>Warnings</h2>
-<table><tr><th>where<th>what<th>remedy</tr>{{range .Warnings}}<tr><td><code>{{.Path}}</code><td>{{.Message}}<td>{{.Remedy}}</tr>{{end}}</table>{{end}}
+<table><tr><th>where<th>what<th>remedy</tr>{{range .Warnings}}{{template "problem" .}}{{end}}</table>{{end}}
 <h2>Routes</h2><table><tr><th>route<th>chain</tr>{{range $route, $chain := .Routes}}<tr><td><code>{{$route}}</code><td>{{$chain}}</tr>{{end}}</table>
 {{range .Chains}}<h2>Chain {{.Name}}</h2><table><tr><th>policy<th>id<th>phases<th>when<th>mode<th>on error<th>state</tr>
 {{range .Steps}}<tr><td>{{.Policy}} {{.Version}}{{if .OnReject}} (on reject){{end}}<td>{{.ID}}<td>{{range .Phases}}{{.}} {{end}}<td><code>{{.When}}</code><td>{{.Mode}}<td>{{.OnError}}

@@ -215,7 +215,11 @@ func problems(err error) []ProblemDump {
 		}
 	case errors.As(err, &plain):
 		for _, p := range plain {
-			out = append(out, ProblemDump{Path: p.Path, Message: p.Message, Remedy: p.Remedy})
+			d := ProblemDump{File: p.At.Source, Line: p.At.Line, Column: p.At.Column, Path: p.Path, Message: p.Message, Remedy: p.Remedy}
+			if p.At.Source != "" {
+				d.Path = p.At.Field
+			}
+			out = append(out, d)
 		}
 	default:
 		out = []ProblemDump{{Message: err.Error()}}

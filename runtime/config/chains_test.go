@@ -180,7 +180,7 @@ onUnknownRoute: deny
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got := at.Diagnostics(worker.Problems{{Path: c.path, Message: "bad"}})
+			got := config.Update{Positions: at}.Problems(worker.Problems{{Path: c.path, Message: "bad"}})
 			wantLines(t, got, []string{c.want})
 		})
 	}
@@ -251,7 +251,7 @@ func FuzzParseChains(f *testing.F) {
 				}
 			}
 		}
-		_ = at.Diagnostics(worker.Problems{{Path: path, Message: "x"}}).Error()
+		_ = config.Update{Positions: at}.Problems(worker.Problems{{Path: path, Message: "x"}}).Error()
 		if err != nil {
 			return
 		}

@@ -8,7 +8,7 @@ import (
 	"policyengine.dev/sdk/strictyaml"
 )
 
-// Positions leads from a place in a [worker.Spec] back to the files that it was
+// Positions are where the paths of a [worker.Spec] stand in the files that it was
 // decoded from. It is immutable. The zero value knows no file.
 type Positions struct {
 	roots          []strictyaml.Node
@@ -18,22 +18,39 @@ type Positions struct {
 	incomplete bool
 }
 
-// Diagnostics gives the worker's problems with the file, line and column where
-// each is, and the path as it is in that file: chains of several files are
-// numbered through in a spec.
-func (p Positions) Diagnostics(problems worker.Problems) strictyaml.Diagnostics {
-	var all strictyaml.Diagnostics
-	for _, problem := range problems {
-		all.Add(p.diagnostic(problem))
+// Position implements [worker.Positions]: the file, the line, the column, and the path
+// as it is in that file. A spec numbers the chains of several files through.
+func (p Positions) Position(path string) (worker.Position, bool) {
+	n, ok := p.node(path)
+	if !ok {
+		return worker.Position{}, false
 	}
-	return all
+	d := n.Problem("", "")
+	return worker.Position{Source: d.File, Line: d.Line, Column: d.Column, Field: d.Path}, true
 }
 
-func (p Positions) diagnostic(problem worker.Problem) strictyaml.Diagnostic {
-	if n, ok := p.node(problem.Path); ok {
-		return n.Problem(problem.Message, problem.Remedy)
+// lost implements losing.
+func (p Positions) lost() bool { return p.incomplete }
+
+// losing is what positions implement that may lack whole files.
+type losing interface {
+	// lost reports that a file could not be read at all, so that a reference to
+	// one of its chains leads nowhere.
+	lost() bool
+}
+
+// diagnostic is a problem with where it stands. at may be nil.
+func diagnostic(at worker.Positions, problem worker.Problem) strictyaml.Diagnostic {
+	where := worker.Position{Field: problem.Path}
+	if at != nil {
+		if found, ok := at.Position(problem.Path); ok {
+			where = found
+		}
 	}
-	return strictyaml.Diagnostic{Path: problem.Path, Problem: problem.Message, Remedy: problem.Remedy}
+	return strictyaml.Diagnostic{
+		File: where.Source, Line: where.Line, Column: where.Column, Path: where.Field,
+		Problem: problem.Message, Remedy: problem.Remedy,
+	}
 }
 
 func (p Positions) node(path string) (strictyaml.Node, bool) {

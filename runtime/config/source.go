@@ -48,9 +48,9 @@ func (s FileSource) Load() Update {
 	for i := range files {
 		files[i].Name = plainName(files[i].Name)
 	}
-	var u Update
-	u.Spec, u.Positions, u.Err = ParseChains(files)
-	return u
+	spec, at, err := ParseChains(files)
+	spec.Positions = at
+	return Update{Spec: spec, Positions: at, Err: err}
 }
 
 // Run implements [Source]. Content that has not changed brings no update, whatever

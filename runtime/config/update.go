@@ -14,8 +14,9 @@ type Update struct {
 	// Spec is the configuration. Where Err is not nil it is only what could be
 	// decoded: look for further problems in it, and do not use it.
 	Spec worker.Spec
-	// Positions leads back to the files.
-	Positions Positions
+	// Positions say where the Spec's paths stand. They are the Spec's own; nil where
+	// the source could not be read.
+	Positions worker.Positions
 	// Err is why the source could not be read or decoded: an error of the file
 	// system, or strictyaml.Diagnostics.
 	Err error
@@ -42,7 +43,7 @@ func (u Update) Problems(found worker.Problems) error {
 	}
 	all.Add(decoding...)
 	for _, problem := range found {
-		d := u.Positions.diagnostic(problem)
+		d := diagnostic(u.Positions, problem)
 		if u.Err == nil || !u.follows(d, decoding) {
 			all.Add(d)
 		}
@@ -54,7 +55,7 @@ func (u Update) Problems(found worker.Problems) error {
 // the same place, one inside of it, or a reference to a chain whose name was lost.
 func (u Update) follows(d strictyaml.Diagnostic, decoding strictyaml.Diagnostics) bool {
 	reference := strings.HasPrefix(d.Path, "routes[") && strings.HasSuffix(d.Path, "].chain")
-	if reference && u.Positions.incomplete {
+	if l, ok := u.Positions.(losing); ok && reference && l.lost() {
 		return true
 	}
 	for _, first := range decoding {

@@ -140,7 +140,7 @@ func check(static config.Engine, registry *worker.Registry, dump bool, stdout, s
 	if err == nil {
 		defer snapshot.Release()
 	}
-	for _, d := range update.Positions.Diagnostics(warnings) {
+	for _, d := range warnings {
 		fmt.Fprintln(stderr, "warning:", d.Error())
 	}
 	problems := append(problemsOf(err), checkLimits(static, update.Spec)...)

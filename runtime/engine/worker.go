@@ -103,7 +103,7 @@ func (e *Engine) update(ctx context.Context, update config.Update) worker.Proble
 		return append(problemsOf(err), limits...)
 	}
 	warnings, err := e.worker.Update(ctx, update.Spec)
-	for _, d := range update.Positions.Diagnostics(warnings) {
+	for _, d := range warnings {
 		e.logger.Warn("chains and routes", slog.String("warning", d.Error()))
 	}
 	return problemsOf(err)

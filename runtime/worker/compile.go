@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -11,6 +12,7 @@ import (
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/strictyaml"
 )
 
 // Bounds on a configuration. They are far above what anybody writes by hand, and
@@ -27,8 +29,12 @@ type compilation struct {
 	snapshot *Snapshot
 	problems Problems
 	warnings Problems
-	// fresh are the instances that no older snapshot uses, and required those
-	// of them whose start has to succeed; both with their place in the Spec.
+	// unstarted are further warnings, which end.
+	unstarted []unstarted
+	// remedies counts the routes for which a chain was looked for.
+	remedies int
+	// fresh are the instances that no older snapshot uses, and required those, of
+	// all, that have to have started; places are where they stand in the Spec.
 	fresh    []*instance
 	required map[*instance]bool
 	places   map[*instance]string
@@ -64,11 +70,24 @@ func (c *compilation) routeMetrics(key requestsKey) *telemetry.Route {
 }
 
 func (c *compilation) problem(path, message, remedy string) {
-	c.problems = append(c.problems, Problem{path, message, remedy})
+	c.problems = append(c.problems, Problem{Path: path, Message: message, Remedy: remedy})
 }
 
 func (c *compilation) warn(path, message, remedy string) {
-	c.warnings = append(c.warnings, Problem{path, message, remedy})
+	c.warnings = append(c.warnings, Problem{Path: path, Message: message, Remedy: remedy})
+}
+
+// locate fills in where problems and warnings stand.
+func (c *compilation) locate(positions Positions) {
+	c.problems.locate(positions)
+	c.warnings.locate(positions)
+	if positions == nil {
+		return
+	}
+	for i := range c.unstarted {
+		w := &c.unstarted[i].warning
+		w.At, _ = positions.Position(w.Path)
+	}
 }
 
 func (c *compilation) err() error {
@@ -144,7 +163,7 @@ func (c *compilation) routes(routes []RouteSpec, chains map[string]*Chain) {
 		}
 		chain := chains[r.Chain]
 		if chain == nil {
-			c.problem(path+".chain", fmt.Sprintf("no chain is called %q", r.Chain), "name one of chains")
+			c.problem(path+".chain", fmt.Sprintf("no chain is called %q", r.Chain), c.chainRemedy(r.Chain, chains))
 			continue
 		}
 		used[r.Chain] = true
@@ -156,6 +175,22 @@ func (c *compilation) routes(routes []RouteSpec, chains map[string]*Chain) {
 			c.warn(fmt.Sprintf("chains[%d]", i), fmt.Sprintf("no route uses chain %q", chain.name), "")
 		}
 	}
+}
+
+// maxRemedies is for how many routes the chain is looked for that was probably meant.
+// It takes time in proportion to the number of chains, and nobody reads more.
+const maxRemedies = 100
+
+// chainRemedy says which chain a route may have meant.
+func (c *compilation) chainRemedy(name string, chains map[string]*Chain) string {
+	if len(chains) == 0 {
+		return "there are no chains"
+	}
+	if c.remedies++; c.remedies > maxRemedies {
+		return "name one of the chains"
+	}
+	names := slices.Collect(maps.Keys(chains))
+	return strictyaml.Nearest(name, slices.DeleteFunc(names, func(name string) bool { return name == "" }))
 }
 
 // chain compiles one chain.
@@ -213,7 +248,9 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 	b.ids[id] = path
 	v, err := b.worker.registry.Resolve(ps.Name, ps.Version)
 	if err != nil {
-		b.problem(path+".version", err.Error(), "")
+		var wrong *ResolveError
+		errors.As(err, &wrong)
+		b.problem(path+"."+wrong.Field, wrong.Message, wrong.Remedy)
 		return
 	}
 	if v.Definition.Deprecated != "" {
@@ -240,7 +277,11 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 		phases = s.instance.phases
 	}
 	s.when = b.condition(path, ps, phases)
-	if s.instance == nil || ps.Disabled {
+	if s.instance == nil {
+		return
+	}
+	if ps.Disabled {
+		s.instance.close()
 		return
 	}
 	if ps.Required {
@@ -272,16 +313,19 @@ func (b *chainBuilder) condition(path string, ps *PolicySpec, phases policy.Phas
 }
 
 // instance returns the instance for the step: the one that is there, where version
-// and parameters have not changed, or a new one.
+// and parameters have not changed, or a new one. For a step that is disabled it is a new
+// one that the snapshot does not have.
 func (b *chainBuilder) instance(path string, key identity, v *Version, ps *PolicySpec) *instance {
 	params, err := v.Definition.Validate(ps.Params)
 	if err != nil {
 		b.paramProblems(path+".params", err)
 		return nil
 	}
-	if old := b.share(key, v, string(params)); old != nil {
-		b.places[old] = path
-		return old
+	if !ps.Disabled {
+		if old := b.share(key, v, string(params)); old != nil {
+			b.places[old] = path
+			return old
+		}
 	}
 	host := b.worker.hostFor(key.chain, key.id, v)
 	var in *instance
@@ -295,6 +339,9 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 	if err != nil {
 		b.problem(path+".params", fmt.Sprintf("%s cannot be made from these parameters: %v", v, err), "")
 		return nil
+	}
+	if ps.Disabled {
+		return in
 	}
 	in.snapshots = 1
 	b.fresh = append(b.fresh, in)

@@ -53,9 +53,11 @@ type instance struct {
 	abandoned atomic.Int64
 	// startErr is why the instance has not started.
 	startErr atomic.Pointer[error]
-	// stop ends the retries of Start; stopped is closed when they have ended.
+	// stop ends the retries of Start; stopped is closed when they have ended. again
+	// asks for one at once, whose result is sent to what was sent.
 	stop    context.CancelFunc
 	stopped chan struct{}
+	again   chan chan<- error
 	// starting gives the result of a Start that has not come back. It belongs to
 	// whoever tries to start the instance.
 	starting chan error
@@ -150,9 +152,34 @@ func (in *instance) start(ctx context.Context, timeout time.Duration) error {
 		return nil
 	}
 	retry, stop := context.WithCancel(context.WithoutCancel(ctx))
-	in.stop, in.stopped = stop, make(chan struct{})
+	in.stop, in.stopped, in.again = stop, make(chan struct{}), make(chan chan<- error)
 	go in.keepStarting(retry, starter, timeout)
 	return err
+}
+
+// startAgain has a Start that failed tried again at once, and waits for it for at most
+// timeout. It is for instances of which the first attempt is over.
+func (in *instance) startAgain(ctx context.Context, timeout time.Duration) error {
+	timer := in.host.Clock.NewTimer(timeout + startGrace)
+	defer timer.Stop()
+	result := make(chan error, 1)
+	select {
+	case in.again <- result:
+	case <-in.stopped:
+		return in.startError()
+	case <-timer.C():
+		return in.startError()
+	case <-ctx.Done():
+		return in.startError()
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-timer.C():
+		return in.startError()
+	case <-ctx.Done():
+		return in.startError()
+	}
 }
 
 // startGrace is how long a Start may take to come back once its context has ended.
@@ -211,13 +238,19 @@ func (in *instance) keepStarting(ctx context.Context, starter policy.Starter, ti
 			}
 		}
 		timer := in.host.Clock.NewTimer(pause)
+		var result chan<- error
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
+		case result = <-in.again:
+			timer.Stop()
 		case <-timer.C():
 		}
 		err := in.tryStart(ctx, starter, timeout)
+		if result != nil {
+			result <- err
+		}
 		if err == nil {
 			in.host.Logger.Info("policy has started")
 			return

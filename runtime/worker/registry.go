@@ -10,6 +10,7 @@ import (
 
 	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/strictyaml"
 )
 
 // Entry is one policy version that is compiled in, as a generated registry names it.
@@ -99,19 +100,32 @@ func (r *Registry) Versions(yield func(*Version) bool) {
 	}
 }
 
+// ResolveError says why a policy's name and version lead to no version.
+type ResolveError struct {
+	// Field is what is wrong: "name" or "version".
+	Field string
+	// Message says what is wrong, and Remedy what there is.
+	Message, Remedy string
+}
+
+// Error is message and remedy in a line.
+func (e *ResolveError) Error() string { return e.Message + "; " + e.Remedy }
+
 // Resolve returns the version that a configuration means: "v1.2.3" that one and no
-// other, "v1.2" or "v1" the highest release such that is compiled in. The error
-// names what there is.
+// other, "v1.2" or "v1" the highest release such that is compiled in. The error is a
+// *[ResolveError], which names what there is.
 func (r *Registry) Resolve(name, version string) (*Version, error) {
 	versions := r.byName[name]
 	if len(versions) == 0 {
+		e := &ResolveError{"name", fmt.Sprintf("no policy is called %q", name), strictyaml.Nearest(name, r.names)}
 		if len(r.names) == 0 {
-			return nil, fmt.Errorf("no policy is called %q: this engine was built without policies", name)
+			e.Remedy = "this engine was built without policies"
 		}
-		return nil, fmt.Errorf("no policy is called %q; compiled in are %s", name, strings.Join(r.names, ", "))
+		return nil, e
 	}
 	if !semver.IsValid(version) {
-		return nil, fmt.Errorf("%q is no version; write one like %s, or v1 or v1.2 for the highest such", version, versions[0].Version)
+		return nil, &ResolveError{"version", fmt.Sprintf("%q is no version", version),
+			fmt.Sprintf("write one like %s, or v1 or v1.2 for the highest such", versions[0].Version)}
 	}
 	full := semver.Canonical(version) == version
 	for _, v := range versions {
@@ -126,5 +140,5 @@ func (r *Registry) Resolve(name, version string) (*Version, error) {
 	for _, v := range versions {
 		have = append(have, v.Version)
 	}
-	return nil, fmt.Errorf("%s has no version %s; compiled in are %s", name, version, strings.Join(have, ", "))
+	return nil, &ResolveError{"version", fmt.Sprintf("%s has no version %s", name, version), "compiled in are " + strings.Join(have, ", ")}
 }

@@ -15,6 +15,9 @@ type Spec struct {
 	// OnUnknownRoute says what becomes of a request on a route that no entry
 	// of Routes names. The zero value denies.
 	OnUnknownRoute UnknownRoute
+	// Positions say where the Spec's paths stand in its source. nil knows none. It is
+	// asked before Check, Preview or Update returns, and not kept.
+	Positions Positions
 }
 
 // UnknownRoute is what becomes of a request on a route that has no chain.
@@ -69,9 +72,10 @@ type PolicySpec struct {
 	// Timeout bounds one call; 0 means what is left of the budget, at most
 	// [MaxDefaultTimeout].
 	Timeout time.Duration
-	// Required refuses the update when the policy's Start fails.
+	// Required refuses the update when the policy has not started.
 	Required bool
-	// Disabled leaves the step out; it is checked all the same.
+	// Disabled leaves the step out. It is checked all the same: New is called,
+	// and Start is not.
 	Disabled bool
 }
 
@@ -105,36 +109,3 @@ const (
 
 // MaxDefaultTimeout bounds a step that has no timeout of its own.
 const MaxDefaultTimeout = 500 * time.Millisecond
-
-// Problem is one thing that is wrong in a [Spec], or worth a warning.
-type Problem struct {
-	// Path says where: such as chains[0].policies[2].params.keys[0].id, field
-	// names as in the configuration file.
-	Path string
-	// Message says what is wrong, and Remedy what would be right.
-	Message, Remedy string
-}
-
-// Error is path, message and remedy in a line.
-func (p Problem) Error() string {
-	s := p.Path + ": " + p.Message
-	if p.Remedy != "" {
-		s += "; " + p.Remedy
-	}
-	return s
-}
-
-// Problems are all that is wrong in a [Spec], in the order of the Spec.
-type Problems []Problem
-
-// Error lists the problems, one a line.
-func (ps Problems) Error() string {
-	s := ""
-	for i, p := range ps {
-		if i > 0 {
-			s += "\n"
-		}
-		s += p.Error()
-	}
-	return s
-}

@@ -34,8 +34,13 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%q resolves to %q, want %q", version, got, want)
 		}
 	}
-	if _, err := r.Resolve("scrpt", "v1"); err == nil || !strings.Contains(err.Error(), "compiled in are plain, script") {
-		t.Errorf("an unknown policy gives %v", err)
+	for name, want := range map[string]string{
+		"scrpt": `no policy is called "scrpt"; did you mean "script"?`,
+		"other": `no policy is called "other"; known are plain and script`,
+	} {
+		if _, err := r.Resolve(name, "v1"); err == nil || err.Error() != want {
+			t.Errorf("an unknown policy gives %v, want %s", err, want)
+		}
 	}
 	empty, err := worker.NewRegistry()
 	if err != nil {
@@ -107,11 +112,11 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	}
 	got := map[string]string{}
 	for _, p := range all {
-		got[p.Path] += p.Message + "|"
+		got[p.Path] += p.Message + "; " + p.Remedy + "|"
 	}
 	for path, want := range map[string]string{
 		"chains[0].policies[1]":              "is there already, at chains[0].policies[0]",
-		"chains[0].policies[2].version":      `no policy is called "scrpt"`,
+		"chains[0].policies[2].name":         `no policy is called "scrpt"`,
 		"chains[0].policies[3].version":      "script has no version v9",
 		"chains[0].policies[4].when":         "metod",
 		"chains[0].policies[5].when":         "response",
@@ -124,7 +129,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 		"chains[3].name":                     "no name",
 		"chains[3].bodyLimit":                "out of range",
 		"routes[1].name":                     "twice",
-		"routes[1].chain":                    `no chain is called "z"`,
+		"routes[1].chain":                    `no chain is called "z"; known are a and b`,
 		"routes[2].name":                     "no name",
 	} {
 		if !strings.Contains(got[path], want) {
@@ -407,6 +412,141 @@ func TestStart(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestInstancesThatAreSharedAndHaveNotStarted proves that a configuration which shares
+// an instance with the one before is told of it when it has not started, that a step
+// which is required now has one more attempt and refuses the update where that fails,
+// and that the warning ends when the policy starts.
+func TestInstancesThatAreSharedAndHaveNotStarted(t *testing.T) {
+	h := newHarness(t, false)
+	var up atomic.Bool
+	var attempts atomic.Int64
+	s := setHeader("x", "1")
+	s.start = func(context.Context) error {
+		attempts.Add(1)
+		if !up.Load() {
+			return errors.New("the key server is down")
+		}
+		return nil
+	}
+	ps := h.use(s)
+	update := func(version string) (worker.Problems, error) {
+		spec := specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{ps}})
+		spec.Version = version
+		return h.Update(context.Background(), spec)
+	}
+	for _, version := range []string{"new", "shared"} {
+		warnings, err := update(version)
+		if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Error(), "chains[0].policies[0]: script@v1.0.0 has not started yet: the key server is down") {
+			t.Fatalf("%s: warnings %v, error %v", version, warnings, err)
+		}
+		if st := h.Status(); st.Version != version || len(st.Warnings) != 1 {
+			t.Fatalf("%s: the status is %+v", version, st)
+		}
+	}
+	ps.Required = true
+	before := attempts.Load()
+	if _, err := update("required"); err == nil || !strings.Contains(err.Error(), "is required and has not started: the key server is down") {
+		t.Errorf("required, and down: %v", err)
+	}
+	if attempts.Load() == before {
+		t.Error("a required policy was not tried again before the update was refused")
+	}
+	if st := h.Status(); st.Version != "shared" || len(st.Warnings) != 1 {
+		t.Errorf("after the refusal the status is %+v", st)
+	}
+	up.Store(true)
+	if warnings, err := update("required"); err != nil || len(warnings) != 0 {
+		t.Errorf("required, and up: warnings %v, error %v", warnings, err)
+	}
+	if st := h.Status(); st.Version != "required" || len(st.Warnings) != 0 {
+		t.Errorf("once it has started the status is %+v", st)
+	}
+}
+
+// TestWarningsEndWithTheStart proves that the status does not go on to warn of a policy
+// that has started in the background.
+func TestWarningsEndWithTheStart(t *testing.T) {
+	h := newHarness(t, false)
+	var attempts atomic.Int64
+	s := setHeader("x", "1")
+	s.start = func(context.Context) error {
+		if attempts.Add(1) == 1 {
+			return errors.New("down")
+		}
+		return nil
+	}
+	h.load(h.use(s))
+	if n := len(h.Status().Warnings); n != 1 {
+		t.Errorf("%d warnings before it has started", n)
+	}
+	waitFor(t, "the warning to end", func() bool { return len(h.Status().Warnings) == 0 })
+}
+
+// TestDisabledStepsAreCheckedAndNotStarted proves that a step with enabled: false is
+// made, so that its parameters are checked, and closed, and never started: neither as a
+// new one nor when it ran before.
+func TestDisabledStepsAreCheckedAndNotStarted(t *testing.T) {
+	h := newHarness(t, false)
+	var started, closed atomic.Int64
+	s := setHeader("x", "1")
+	s.start = func(context.Context) error { started.Add(1); return nil }
+	s.close = func() { closed.Add(1) }
+	off := h.use(s)
+	off.Disabled, off.Required = true, true
+	c := h.load(off)
+	if started.Load() != 0 || closed.Load() != 1 {
+		t.Errorf("a disabled step was started %d times and closed %d times", started.Load(), closed.Load())
+	}
+	for range c.Steps {
+		t.Error("a disabled step is in the chain")
+	}
+	wrong := off
+	wrong.Params = []byte(`{"script":"nosuch"}`)
+	if _, err := h.Update(context.Background(), specOf(worker.ChainSpec{Name: "c", Policies: []worker.PolicySpec{wrong}})); err == nil || !strings.Contains(err.Error(), `no script is called "nosuch"`) {
+		t.Errorf("a disabled step with wrong parameters gives %v", err)
+	}
+	on := off
+	on.Disabled = false
+	if h.load(on); started.Load() != 1 {
+		t.Errorf("once enabled it was started %d times", started.Load())
+	}
+	if h.load(off); started.Load() != 1 {
+		t.Errorf("disabled again it was started %d times", started.Load())
+	}
+}
+
+// TestManyProblemsAreListedInLinearTime proves that the text of a long list of problems
+// takes as little work as its first hundred.
+func TestManyProblemsAreListedInLinearTime(t *testing.T) {
+	all := make(worker.Problems, 100_000)
+	for i := range all {
+		all[i] = worker.Problem{Path: fmt.Sprintf("chains[%d]", i), Message: strings.Repeat("m", 200)}
+	}
+	text := all.Error()
+	if strings.Count(text, "\n") != 100 || !strings.HasSuffix(text, "\nand 99900 more problems") {
+		t.Errorf("%d lines, and the last is %s", strings.Count(text, "\n")+1, text[strings.LastIndexByte(text, '\n')+1:])
+	}
+	few := testing.AllocsPerRun(10, func() { _ = all[:200].Error() })
+	if many := testing.AllocsPerRun(10, func() { _ = all.Error() }); many > few+2 {
+		t.Errorf("%v allocations for 100000 problems and %v for 200", many, few)
+	}
+}
+
+// TestManyRoutesToNoChain proves that the search for the chain that was meant is bounded.
+func TestManyRoutesToNoChain(t *testing.T) {
+	h := newHarness(t, false)
+	spec := worker.Spec{Version: "1"}
+	for i := range 2_000 {
+		spec.Chains = append(spec.Chains, worker.ChainSpec{Name: fmt.Sprintf("payments-%d", i)})
+		spec.Routes = append(spec.Routes, worker.RouteSpec{Name: fmt.Sprint(i), Chain: "paymnts-0"})
+	}
+	_, err := h.Update(context.Background(), spec)
+	var all worker.Problems
+	if !errors.As(err, &all) || len(all) != 2_000 || all[0].Remedy != `did you mean "payments-0"?` || all[1_999].Remedy != "name one of the chains" {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestNoConfigurationYet(t *testing.T) {

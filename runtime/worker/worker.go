@@ -54,6 +54,8 @@ type Worker struct {
 	requests map[requestsKey]*telemetry.Route
 	closing  sync.WaitGroup
 	status   Status
+	// unstarted are warnings about the configuration in force that end.
+	unstarted []unstarted
 }
 
 // metricsKey is what one set of step metrics stands for. Metrics outlive reloads.
@@ -73,7 +75,8 @@ type Status struct {
 	// the first valid one.
 	Version string
 	Loaded  time.Time
-	// Warnings are those of the configuration in force.
+	// Warnings are those of the configuration in force. A policy that has not
+	// started is among them until it has.
 	Warnings Problems
 	// Rejected is the version that was refused after it, RejectedAt when, and
 	// Err why; Err is nil where the newest one is in force.
@@ -119,7 +122,9 @@ func (w *Worker) Acquire() *Snapshot {
 func (w *Worker) Status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.status
+	st := w.status
+	st.Warnings = warningsNow(st.Warnings, w.unstarted)
+	return st
 }
 
 // Check reports what is wrong with a configuration and what is worth a warning,
@@ -138,6 +143,7 @@ func (w *Worker) Check(spec Spec) (warnings Problems, err error) {
 // it.
 func (w *Worker) Preview(spec Spec) (s *Snapshot, warnings Problems, err error) {
 	c := w.compile(spec)
+	c.locate(spec.Positions)
 	if err := c.err(); err != nil {
 		c.discard()
 		return nil, c.warnings, err
@@ -157,15 +163,17 @@ func (w *Worker) Update(ctx context.Context, spec Spec) (warnings Problems, err 
 		c.adopt()
 		c.start(ctx, w.options.StartTimeout)
 	}
+	c.locate(spec.Positions)
 	if err := c.err(); err != nil {
 		c.discard()
 		w.Refuse(spec.Version, err)
 		return c.warnings, err
 	}
+	warnings = warningsNow(c.warnings, c.unstarted)
 	w.swap(c)
 	w.options.Host.Logger.Info("configuration in force", slog.String("version", spec.Version),
-		slog.Int("chains", len(spec.Chains)), slog.Int("routes", len(spec.Routes)), slog.Int("warnings", len(c.warnings)))
-	return c.warnings, nil
+		slog.Int("chains", len(spec.Chains)), slog.Int("routes", len(spec.Routes)), slog.Int("warnings", len(warnings)))
+	return warnings, nil
 }
 
 // Refuse records that a configuration was refused, for Status: one that did not come
@@ -191,6 +199,7 @@ func (w *Worker) swap(c *compilation) {
 	}
 	w.metrics, w.requests = c.metrics, c.requests
 	w.status.Version, w.status.Loaded, w.status.Warnings = s.version, s.loaded, c.warnings
+	w.unstarted = c.unstarted
 	w.status.Rejected, w.status.RejectedAt, w.status.Err = "", time.Time{}, nil
 	w.status.Updates++
 	w.mu.Unlock()
