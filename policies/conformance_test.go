@@ -10,6 +10,7 @@ import (
 	cors_v1_0_0 "policyengine.dev/policies/cors/v1.0.0"
 	jwt_validation_v1_0_0 "policyengine.dev/policies/jwt-validation/v1.0.0"
 	jwt_validation_v2_0_0 "policyengine.dev/policies/jwt-validation/v2.0.0"
+	rate_limit_v1_0_0 "policyengine.dev/policies/rate-limit/v1.0.0"
 	request_id_v1_0_0 "policyengine.dev/policies/request-id/v1.0.0"
 	security_headers_v1_0_0 "policyengine.dev/policies/security-headers/v1.0.0"
 	set_header_v1_0_0 "policyengine.dev/policies/set-header/v1.0.0"
@@ -23,6 +24,7 @@ var versions = []policytest.Version{
 	{Dir: "cors/v1.0.0", Policy: cors_v1_0_0.Policy},
 	{Dir: "jwt-validation/v1.0.0", Policy: jwt_validation_v1_0_0.Policy},
 	{Dir: "jwt-validation/v2.0.0", Policy: jwt_validation_v2_0_0.Policy},
+	{Dir: "rate-limit/v1.0.0", Policy: rate_limit_v1_0_0.Policy},
 	{Dir: "request-id/v1.0.0", Policy: request_id_v1_0_0.Policy},
 	{Dir: "security-headers/v1.0.0", Policy: security_headers_v1_0_0.Policy},
 	{Dir: "set-header/v1.0.0", Policy: set_header_v1_0_0.Policy},

@@ -1,0 +1,204 @@
+// Package ratelimit limits how many requests a client may make, counted inside this
+// engine by the generic cell rate algorithm.
+package ratelimit
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"policyengine.dev/policies/rate-limit/internal/gcra"
+	"policyengine.dev/policies/rate-limit/internal/limits"
+	"policyengine.dev/sdk/policy"
+)
+
+// Policy is rate-limit v1.0.0.
+var Policy = policy.Define(New)
+
+// Params are the policy's parameters: see policy.yaml.
+type Params struct {
+	Limits          []Limit `json:"limits"`
+	ResponseHeaders string  `json:"responseHeaders"`
+}
+
+// Limit is one limit.
+type Limit struct {
+	limits.Params
+	MaxKeys  int    `json:"maxKeys"`
+	WhenFull string `json:"whenFull"`
+}
+
+// RateLimit decides by all of its limits together.
+type RateLimit struct {
+	clock  policy.Clock
+	limits []limit
+	// policyField is RateLimit-Policy; "" where it is never sent.
+	policyField string
+	// always says that every response has the fields.
+	always  bool
+	answers *limits.Answers
+	// fieldKey is the metadata's key under which the response's RateLimit waits.
+	fieldKey string
+}
+
+type limit struct {
+	limits.Limit
+	// store has the counts, and trial those of the shadow mode.
+	store, trial      *gcra.Store
+	maxKeys           int
+	whenFull          gcra.Full
+	refused, overflow policy.Counter
+}
+
+// New compiles the limits, and reports every problem with its path.
+func New(p Params, host policy.Host) (*RateLimit, error) {
+	all := make([]limits.Params, len(p.Limits))
+	for i, l := range p.Limits {
+		all[i] = l.Params
+	}
+	compiled, err := limits.Compile(all)
+	if err != nil {
+		return nil, err
+	}
+	r := &RateLimit{clock: host.Clock, answers: limits.NewAnswers(), fieldKey: "rate-limit", always: p.ResponseHeaders == "always"}
+	for i, l := range compiled {
+		name := policy.Label{Name: "limit", Value: l.Name}
+		r.limits = append(r.limits, limit{
+			Limit: l, maxKeys: p.Limits[i].MaxKeys, whenFull: whenFull[p.Limits[i].WhenFull],
+			store: gcra.NewStore(host.Clock), trial: gcra.NewStore(host.Clock),
+			refused:  host.Metrics.Counter("refused_total", "Requests that the limit refused.", name),
+			overflow: host.Metrics.Counter("overflow_total", "Requests of keys that there was no room to count.", name),
+		})
+		r.fieldKey += "/" + l.Name
+	}
+	if p.ResponseHeaders != "never" {
+		r.policyField = limits.PolicyField(compiled)
+	}
+	return r, nil
+}
+
+var whenFull = map[string]gcra.Full{"share": gcra.Share, "refuse": gcra.Refuse, "allow": gcra.Allow}
+
+// ActivePhases implements policy.PhaseChooser: the response is shown only where it gets
+// the fields.
+func (r *RateLimit) ActivePhases() policy.PhaseSet {
+	if r.always && r.policyField != "" {
+		return policy.Phases(policy.RequestHeaders, policy.ResponseHeaders)
+	}
+	return policy.Phases(policy.RequestHeaders)
+}
+
+// Adopt takes over the counts of the limits that the instance before had by the same
+// name.
+func (r *RateLimit) Adopt(old any) {
+	o, ok := old.(*RateLimit)
+	if !ok {
+		return
+	}
+	for i := range r.limits {
+		for _, l := range o.limits {
+			if l.Name == r.limits[i].Name {
+				r.limits[i].store, r.limits[i].trial = l.store, l.trial
+			}
+		}
+	}
+}
+
+// scratch is what deciding about one request needs. It is used again, so that a request
+// costs no allocation.
+type scratch struct {
+	requests [gcra.MaxRequests]gcra.Request
+	of       [gcra.MaxRequests]*limit
+	key      [256]byte
+	field    [256]byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// ReasonLimited is given for a request over a limit.
+const ReasonLimited = limits.ReasonLimited
+
+// OnRequestHeaders charges the request to every limit if all of them allow it. In
+// shadow mode it charges counts that belong to that mode alone.
+func (r *RateLimit) OnRequestHeaders(_ context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	count, now := 0, r.clock.Now()
+	for i := range r.limits {
+		l := &r.limits[i]
+		key, skip, refuse := l.Key(s.key[:0], req, now)
+		if refuse {
+			return r.answers.NoKey(), nil
+		}
+		if skip {
+			continue
+		}
+		cost, err := l.Cost(req, now)
+		if err != nil {
+			return nil, err
+		}
+		store := l.store
+		if req.Shadow() {
+			store = l.trial
+		}
+		s.of[count] = l
+		s.requests[count] = gcra.Request{Store: store, Key: store.Key(key), Rate: l.Rate, Cost: cost, MaxKeys: l.maxKeys, WhenFull: l.whenFull}
+		count++
+	}
+	asked, of := s.requests[:count], s.of[:count]
+	allowed := gcra.Take(asked)
+	for i := range asked {
+		if asked[i].Overflow {
+			of[i].overflow.Add(1)
+		}
+	}
+	if allowed {
+		return r.passed(s.field[:0], asked, of), nil
+	}
+	return r.refused(s.field[:0], asked, of), nil
+}
+
+// passed leaves the response's field where the response phase finds it.
+func (r *RateLimit) passed(value []byte, asked []gcra.Request, of []*limit) policy.RequestAction {
+	if !r.always || r.policyField == "" || len(asked) == 0 {
+		return nil
+	}
+	return &policy.RequestMutation{Metadata: []policy.Entry{{Key: r.fieldKey, Value: string(field(value, asked, of))}}}
+}
+
+func (r *RateLimit) refused(value []byte, asked []gcra.Request, of []*limit) policy.RequestAction {
+	var wait time.Duration
+	for i := range asked {
+		d := asked[i].Decision
+		if d.Allowed {
+			continue
+		}
+		of[i].refused.Add(1)
+		if d.RetryAfter < 0 || wait < 0 {
+			wait = -1
+		} else {
+			wait = max(wait, d.RetryAfter)
+		}
+	}
+	return r.answers.Limited(wait, limits.Fields(r.policyField, field(value, asked, of))...)
+}
+
+// field appends the value of RateLimit.
+func field(value []byte, asked []gcra.Request, of []*limit) []byte {
+	for i := range asked {
+		value = of[i].AppendField(value, asked[i].Decision)
+	}
+	return value
+}
+
+// OnResponseHeaders tells the client what is left. A request that the step's condition
+// ruled out has no fields.
+func (r *RateLimit) OnResponseHeaders(_ context.Context, resp *policy.ResponseContext) (policy.ResponseAction, error) {
+	v, _ := resp.Metadata(r.fieldKey)
+	value, _ := v.(string)
+	fields := limits.Fields(r.policyField, []byte(value))
+	if fields == nil {
+		return nil, nil
+	}
+	return &policy.ResponseMutation{Headers: policy.HeaderMutation{Append: fields}}, nil
+}
