@@ -25,7 +25,12 @@ type checker struct {
 	// containers has the expressions that are used as lists or maps, whatever
 	// their type says.
 	containers map[int64]bool
-	hasMaps    bool
+	// whole has the expressions that read a map of headers as a whole, not by
+	// its entries.
+	whole map[int64]bool
+	// lookedUp has the expressions of which an entry is looked up.
+	lookedUp map[int64]bool
+	hasMaps  bool
 }
 
 func (c *checker) at(e ast.Expr, format string, args ...any) {
@@ -44,6 +49,10 @@ func position(a *ast.AST, id int64) (line, column int) {
 
 func (c *checker) walk(e ast.Expr, loops int) {
 	switch e.Kind() {
+	case ast.LiteralKind:
+		if f, ok := e.AsLiteral().(types.Double); ok && inexact(float64(f)) {
+			c.at(e, "a floating-point number of this size stands for several whole numbers; write it without a fraction or an exponent")
+		}
 	case ast.IdentKind:
 		c.variable(e)
 	case ast.SelectKind:
@@ -78,8 +87,10 @@ func (c *checker) variable(e ast.Expr) {
 	switch v.doc.Name {
 	case "request.headers":
 		c.reads.allRequest = true
+		c.whole[e.ID()] = !c.lookedUp[e.ID()]
 	case "response.headers":
 		c.reads.allResponse = true
+		c.whole[e.ID()] = !c.lookedUp[e.ID()]
 	case "metadata":
 		c.at(e, `metadata can only be read by key, as in metadata["risk"] or has(metadata.risk)`)
 	case "attributes":
@@ -167,11 +178,12 @@ func (c *checker) call(e ast.Expr, loops int) {
 	}
 	switch {
 	case name == operators.Index || name == operators.OptIndex || name == operators.OptSelect:
+		c.lookedUp[args[0].ID()] = true
 		if key, ok := textOf(args[1]); ok && c.entry(e, args[0], key) || c.keyed(args[0], args[1], loops) {
 			return
 		}
 	case name == operators.In:
-		c.containers[args[1].ID()] = true
+		c.containers[args[1].ID()], c.lookedUp[args[1].ID()] = true, true
 		if key, ok := textOf(args[0]); ok && c.entry(e, args[1], key) || c.keyed(args[1], args[0], loops) {
 			return
 		}

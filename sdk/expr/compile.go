@@ -125,7 +125,7 @@ func compile(source string, want *cel.Type, opts []Option) (c compiled, err erro
 	native := checked.NativeRep()
 	k := &checker{
 		ast: native, config: conf, problems: p, reads: newReadSet(),
-		regexes: map[int64]int{}, containers: map[int64]bool{}, hasMaps: hasMapLiteral(native.Expr()),
+		regexes: map[int64]int{}, containers: map[int64]bool{}, whole: map[int64]bool{}, lookedUp: map[int64]bool{}, hasMaps: hasMapLiteral(native.Expr()),
 	}
 	k.walk(native.Expr(), 0)
 	k.result(checked.OutputType(), want)
@@ -145,7 +145,7 @@ func compile(source string, want *cel.Type, opts []Option) (c compiled, err erro
 	}
 	c = compiled{source: source, reads: k.reads.reads(), cost: cost}
 	largest := slices.Max(append(slices.Collect(maps.Values(k.regexes)), 1))
-	if c.plan, err = newPlan(checked, source, cost == unbounded, meter{steps: largest}); err != nil {
+	if c.plan, err = newPlan(checked, source, cost == unbounded, meter{steps: largest}, k.whole); err != nil {
 		p.add(1, 1, "the expression cannot be planned: %v", err)
 		return compiled{}, p.err()
 	}

@@ -137,7 +137,7 @@ func composite(n celchecker.AstNode) bool {
 	return true
 }
 
-// meter gives cel-go the cost of regular expressions while it evaluates.
+// meter gives cel-go the cost of regular expressions and of in while it evaluates.
 type meter struct {
 	// steps is the number of instructions of the expression's largest one.
 	steps int
@@ -145,15 +145,28 @@ type meter struct {
 
 // CallCost implements interpreter.ActualCostEstimator.
 func (m meter) CallCost(_, overload string, args []ref.Val, _ ref.Val) *uint64 {
-	if overload != overloads.Matches && overload != overloads.MatchesString {
+	var cost uint64
+	switch overload {
+	case overloads.Matches, overloads.MatchesString:
+		cost = uint64(math.Ceil((1 + actualSize(args[0])) * regexStepCost * float64(m.steps)))
+	case inOverload:
+		cost = 1
+		if _, ok := args[1].(traits.Lister); ok {
+			cost = uint64(actualSize(args[1]))
+		}
+	default:
 		return nil
 	}
-	size := 1.0
-	if sizer, ok := args[0].(traits.Sizer); ok {
+	return &cost
+}
+
+// actualSize is the number of characters or elements of a value, or 0 where it has
+// none.
+func actualSize(v ref.Val) float64 {
+	if sizer, ok := v.(traits.Sizer); ok {
 		if n, ok := sizer.Size().(types.Int); ok {
-			size += float64(n)
+			return float64(n)
 		}
 	}
-	cost := uint64(math.Ceil(size * regexStepCost * float64(m.steps)))
-	return &cost
+	return 0
 }

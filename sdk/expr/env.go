@@ -14,7 +14,7 @@ import (
 var environment = sync.OnceValue(func() *cel.Env {
 	opts := []cel.EnvOption{
 		cel.StdLib(),
-		cel.OptionalTypes(cel.OptionalTypesVersion(0)),
+		cel.OptionalTypes(cel.OptionalTypesVersion(1)),
 		ext.Strings(ext.StringsVersion(5)),
 		cel.CustomTypeAdapter(adapter{}),
 		cel.DefaultUTCTimeZone(true),

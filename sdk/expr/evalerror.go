@@ -43,6 +43,7 @@ const (
 	reasonConversion     = "a value that cannot be converted"
 	reasonTooLong        = "a string longer than 16 KiB"
 	reasonTooMany        = "a list or map of more than 256 elements"
+	reasonInexact        = "a floating-point number so large that it is not exact"
 	reasonUnknownTime    = "the time of the request is not known"
 	reasonUnreadable     = "a value of a type that expressions do not know"
 	reasonEmptyOptional  = "an optional value that is absent"

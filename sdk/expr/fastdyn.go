@@ -111,7 +111,9 @@ func scalar(v any) bool {
 	switch v := v.(type) {
 	case string:
 		return len(v) <= MaxString
-	case bool, float64, int64, int:
+	case float64:
+		return !inexact(v)
+	case bool, int64, int:
 		return true
 	}
 	return false
@@ -123,7 +125,7 @@ func number(v any) (float64, bool) {
 	const exact = 1 << 53
 	switch v := v.(type) {
 	case float64:
-		return v, !math.IsNaN(v)
+		return v, !math.IsNaN(v) && !inexact(v)
 	case int64:
 		return float64(v), -exact <= v && v <= exact
 	case int:
@@ -230,11 +232,13 @@ func (q quick) inDyn(element, container ast.Expr) boolFunc {
 		if !ok || len(elements) > MaxElements {
 			return false, false
 		}
+		known := true
 		for _, e := range elements {
 			if t, ok := e.(string); ok && t == s {
 				return true, true
 			}
+			known = known && (e == nil || scalar(e))
 		}
-		return false, true
+		return false, known
 	}
 }

@@ -15,7 +15,7 @@ func FuzzQuickWay(f *testing.F) {
 	f.Add([]byte{}, []byte{})
 	f.Add([]byte{0, 6, 1, 0, 0, 3, 1}, []byte{1, 2, 3, 4, 5, 6})
 	f.Fuzz(func(t *testing.T, source, input []byte) {
-		text := (&generator{rest: source}).boolean(3)
+		text := hereText((&generator{rest: source}).boolean(3))
 		p, err := expr.Compile(text)
 		if err != nil {
 			var refused *expr.CompileError

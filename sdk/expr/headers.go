@@ -3,7 +3,6 @@ package expr
 import (
 	"strings"
 
-	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 )
 
@@ -74,10 +73,7 @@ func (s *headerSource) all() ref.Val {
 			return newFailure(reasonTooMany)
 		}
 		v, _ := headerValue(s.h, name)
-		if len(v) > MaxString {
-			return newFailure(reasonTooLong)
-		}
 		all[name] = v
 	}
-	return newSortedMap(all, types.NewStringStringMap(adapter{}, all))
+	return &keyedMap[string]{entries: all, fold: lowerASCII}
 }

@@ -9,6 +9,19 @@ import (
 	"github.com/google/cel-go/common/types/traits"
 )
 
+// unread is the value of an entry that is over its limits, as the maps of this
+// package give it to cel-go's presence test. The test does not read the value, and
+// must not fail. Whatever reads it goes through [adapter], which gives the error.
+type unread struct{ *types.Err }
+
+// found turns an error value into unread.
+func found(v ref.Val) (ref.Val, bool) {
+	if err, ok := v.(*types.Err); ok {
+		return unread{err}, true
+	}
+	return v, true
+}
+
 // source is a map with string keys of which most expressions want an entry or two.
 type source interface {
 	// find returns the value of a key; an error value counts as found.
@@ -19,29 +32,25 @@ type source interface {
 	all() ref.Val
 }
 
-// lazyMap is the CEL map over a source: looked up in place, and copied only where
-// an expression iterates, compares or asks for the size.
-type lazyMap struct {
-	src source
-}
+// lazyMap is the CEL map over a source of which single entries are looked up. Where
+// an expression uses the map in any other way, the plan replaces it by what all
+// returns (see [wholeMap]).
+type lazyMap struct{ src source }
 
 var _ traits.Mapper = (*lazyMap)(nil)
 
 // Find implements traits.Mapper.
 func (m *lazyMap) Find(key ref.Val) (ref.Val, bool) {
 	if k, ok := key.(types.String); ok {
-		return m.src.find(string(k))
+		if v, ok := m.src.find(string(k)); ok {
+			return found(v)
+		}
 	}
 	return nil, false
 }
 
 // Get implements traits.Indexer.
-func (m *lazyMap) Get(key ref.Val) ref.Val {
-	if v, ok := m.Find(key); ok {
-		return v
-	}
-	return newFailure(reasonNoSuchKey)
-}
+func (m *lazyMap) Get(key ref.Val) ref.Val { return get(m, key) }
 
 // Contains implements traits.Container.
 func (m *lazyMap) Contains(key ref.Val) ref.Val {
@@ -51,12 +60,10 @@ func (m *lazyMap) Contains(key ref.Val) ref.Val {
 
 // Iterator implements traits.Iterable.
 func (m *lazyMap) Iterator() traits.Iterator {
-	all := m.src.all()
-	if it, ok := all.(traits.Iterable); ok {
+	if it, ok := m.src.all().(traits.Iterable); ok {
 		return it.Iterator()
 	}
-	// An iterator cannot fail, but what it yields can be an error.
-	return types.NewRefValList(adapter{}, []ref.Val{all}).Iterator()
+	return types.NewStringList(adapter{}, nil).Iterator()
 }
 
 // Size implements traits.Sizer.
@@ -69,15 +76,7 @@ func (m *lazyMap) Size() ref.Val {
 }
 
 // Equal implements ref.Val.
-func (m *lazyMap) Equal(other ref.Val) ref.Val {
-	if o, ok := other.(*lazyMap); ok {
-		other = o.src.all()
-		if types.IsError(other) {
-			return other
-		}
-	}
-	return m.src.all().Equal(other)
-}
+func (m *lazyMap) Equal(other ref.Val) ref.Val { return equal(m.src.all(), other) }
 
 // ConvertToNative implements ref.Val.
 func (m *lazyMap) ConvertToNative(t reflect.Type) (any, error) {
@@ -93,24 +92,105 @@ func (m *lazyMap) Type() ref.Type { return types.MapType }
 // Value implements ref.Val.
 func (m *lazyMap) Value() any { return m.src.all().Value() }
 
-// sortedMap is a CEL map that iterates in the order of its keys, so that an
-// expression gives the same result every time.
-type sortedMap struct {
-	traits.Mapper
-	keys func() []string
+// keyedMap is the CEL map over a Go map with string keys. It iterates in the order
+// of its keys, so that an expression gives the same result every time, and holds
+// each value to the limits when an expression reads it. It is a pointer, since
+// cel-go uses values as keys of Go maps.
+type keyedMap[V any] struct {
+	entries map[string]V
+	// fold is applied to keys that are looked up; nil leaves them as they are.
+	fold func(string) string
 }
 
-func newSortedMap[V any](m map[string]V, mapper traits.Mapper) ref.Val {
+var _ traits.Mapper = (*keyedMap[any])(nil)
+var _ traits.Zeroer = (*keyedMap[any])(nil)
+
+func newMap[V any](m map[string]V) ref.Val {
 	if len(m) > MaxElements {
 		return newFailure(reasonTooMany)
 	}
-	return sortedMap{Mapper: mapper, keys: func() []string { return sortedKeys(m) }}
+	return &keyedMap[V]{entries: m}
+}
+
+func (m *keyedMap[V]) lookup(key ref.Val) (v V, ok bool) {
+	k, ok := key.(types.String)
+	if !ok {
+		return v, false
+	}
+	name := string(k)
+	if m.fold != nil {
+		name = m.fold(name)
+	}
+	v, ok = m.entries[name]
+	return v, ok
+}
+
+// Find implements traits.Mapper.
+func (m *keyedMap[V]) Find(key ref.Val) (ref.Val, bool) {
+	v, ok := m.lookup(key)
+	if !ok {
+		return nil, false
+	}
+	return found(adapter{}.NativeToValue(v))
+}
+
+// Get implements traits.Indexer.
+func (m *keyedMap[V]) Get(key ref.Val) ref.Val { return get(m, key) }
+
+// Contains implements traits.Container.
+func (m *keyedMap[V]) Contains(key ref.Val) ref.Val {
+	_, ok := m.lookup(key)
+	return types.Bool(ok)
 }
 
 // Iterator implements traits.Iterable.
-func (m sortedMap) Iterator() traits.Iterator {
-	return types.NewStringList(adapter{}, m.keys()).Iterator()
+func (m *keyedMap[V]) Iterator() traits.Iterator {
+	return types.NewStringList(adapter{}, sortedKeys(m.entries)).Iterator()
 }
+
+// Size implements traits.Sizer.
+func (m *keyedMap[V]) Size() ref.Val { return types.Int(len(m.entries)) }
+
+// IsZeroValue implements traits.Zeroer.
+func (m *keyedMap[V]) IsZeroValue() bool { return len(m.entries) == 0 }
+
+// Equal implements ref.Val.
+func (m *keyedMap[V]) Equal(other ref.Val) ref.Val {
+	if o, ok := other.(traits.Mapper); ok {
+		return equalMaps(m.exact(), exact(o))
+	}
+	return types.False
+}
+
+// exact returns the map as one whose keys match as they are written.
+func (m *keyedMap[V]) exact() traits.Mapper {
+	if m.fold == nil {
+		return m
+	}
+	return &keyedMap[V]{entries: m.entries}
+}
+
+// ConvertToNative implements ref.Val. Expressions have no use for it.
+func (m *keyedMap[V]) ConvertToNative(reflect.Type) (any, error) {
+	return nil, failure(reasonConversion)
+}
+
+// ConvertToType implements ref.Val.
+func (m *keyedMap[V]) ConvertToType(t ref.Type) ref.Val {
+	switch t {
+	case types.MapType:
+		return m
+	case types.TypeType:
+		return types.MapType
+	}
+	return newFailure(reasonConversion)
+}
+
+// Type implements ref.Val.
+func (m *keyedMap[V]) Type() ref.Type { return types.MapType }
+
+// Value implements ref.Val.
+func (m *keyedMap[V]) Value() any { return m.entries }
 
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
@@ -119,6 +199,15 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// get is the value of a key that a map of this package has, or an error value.
+func get(m traits.Mapper, key ref.Val) ref.Val {
+	v, ok := m.Find(key)
+	if !ok {
+		return newFailure(reasonNoSuchKey)
+	}
+	return adapter{}.NativeToValue(v)
 }
 
 // keyed is the source of a variable of which expressions can only name the entries

@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 )
 
@@ -48,7 +47,7 @@ func paramsOf(target string) ref.Val {
 	if n > MaxElements {
 		return newFailure(reasonTooMany)
 	}
-	return newSortedMap(all, types.NewDynamicMap(adapter{}, all))
+	return newMap(all)
 }
 
 // hasParam reports whether a target's query has a parameter of that name. It

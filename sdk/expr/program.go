@@ -17,8 +17,10 @@ type plan struct {
 	meter   meter
 }
 
-func newPlan(checked *cel.Ast, source string, metered bool, m meter) (*plan, error) {
-	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+// newPlan plans a checked expression. whole has the expressions that read a map as a
+// whole.
+func newPlan(checked *cel.Ast, source string, metered bool, m meter, whole map[int64]bool) (*plan, error) {
+	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CustomDecoratorV2(decorate(whole))}
 	if metered {
 		opts = append(opts, cel.CostTracking(m), cel.CostLimit(MaxMeteredCost))
 	}

@@ -2,6 +2,8 @@ package expr
 
 import (
 	"encoding/json"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/google/cel-go/common/types"
@@ -18,6 +20,8 @@ var _ types.Adapter = adapter{}
 // NativeToValue implements types.Adapter.
 func (a adapter) NativeToValue(value any) ref.Val {
 	switch v := value.(type) {
+	case unread:
+		return v.Err
 	case ref.Val:
 		return v
 	case string:
@@ -40,10 +44,14 @@ func (a adapter) NativeToValue(value any) ref.Val {
 		}
 		return types.NewDynamicList(a, v)
 	case map[string]any:
-		return newSortedMap(v, types.NewStringInterfaceMap(a, v))
+		return newMap(v)
 	case map[string]string:
-		return newSortedMap(v, types.NewStringStringMap(a, v))
-	case nil, bool, int, int32, int64, uint, uint32, uint64, float32, float64, time.Time, time.Duration:
+		return newMap(v)
+	case float64:
+		return doubleOf(v)
+	case float32:
+		return doubleOf(float64(v))
+	case nil, bool, int, int32, int64, uint, uint32, uint64, time.Time, time.Duration:
 		return types.DefaultTypeAdapter.NativeToValue(v)
 	case []ref.Val, map[ref.Val]ref.Val:
 		// The interpreter's own literals.
@@ -74,14 +82,33 @@ func scopesOf(scopes []string) ref.Val { return adapter{}.NativeToValue(scopes) 
 
 func documentOf(m map[string]any) ref.Val { return adapter{}.NativeToValue(m) }
 
+// doubleOf refuses doubles that may stand for several whole numbers: they would be
+// equal to constants that they were not before they became doubles.
+func doubleOf(f float64) ref.Val {
+	if inexact(f) {
+		return newFailure(reasonInexact)
+	}
+	return types.Double(f)
+}
+
+// inexact reports whether a double may stand for several of the whole numbers that
+// CEL's int and uint have.
+func inexact(f float64) bool {
+	f = math.Abs(f)
+	return 1<<53 <= f && f <= 1<<64
+}
+
 // numberOf keeps whole numbers whole where a decoder was told to keep numbers as
 // they were written.
 func numberOf(n json.Number) ref.Val {
 	if i, err := n.Int64(); err == nil {
 		return types.Int(i)
 	}
+	if u, err := strconv.ParseUint(string(n), 10, 64); err == nil {
+		return types.Uint(u)
+	}
 	if f, err := n.Float64(); err == nil {
-		return types.Double(f)
+		return doubleOf(f)
 	}
 	return newFailure(reasonUnreadable)
 }
