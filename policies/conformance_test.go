@@ -14,6 +14,7 @@ import (
 	request_id_v1_0_0 "policyengine.dev/policies/request-id/v1.0.0"
 	security_headers_v1_0_0 "policyengine.dev/policies/security-headers/v1.0.0"
 	set_header_v1_0_0 "policyengine.dev/policies/set-header/v1.0.0"
+	set_header_v1_1_0 "policyengine.dev/policies/set-header/v1.1.0"
 
 	"policyengine.dev/sdk/policytest"
 )
@@ -28,6 +29,7 @@ var versions = []policytest.Version{
 	{Dir: "request-id/v1.0.0", Policy: request_id_v1_0_0.Policy},
 	{Dir: "security-headers/v1.0.0", Policy: security_headers_v1_0_0.Policy},
 	{Dir: "set-header/v1.0.0", Policy: set_header_v1_0_0.Policy},
+	{Dir: "set-header/v1.1.0", Policy: set_header_v1_1_0.Policy},
 }
 
 // TestConformance runs the conformance suite over every policy version below this
