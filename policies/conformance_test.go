@@ -8,6 +8,7 @@ import (
 	api_key_validation_v1_0_0 "policyengine.dev/policies/api-key-validation/v1.0.0"
 	body_limit_v1_0_0 "policyengine.dev/policies/body-limit/v1.0.0"
 	cors_v1_0_0 "policyengine.dev/policies/cors/v1.0.0"
+	json_schema_validation_v1_0_0 "policyengine.dev/policies/json-schema-validation/v1.0.0"
 	jwt_validation_v1_0_0 "policyengine.dev/policies/jwt-validation/v1.0.0"
 	jwt_validation_v2_0_0 "policyengine.dev/policies/jwt-validation/v2.0.0"
 	rate_limit_v1_0_0 "policyengine.dev/policies/rate-limit/v1.0.0"
@@ -23,6 +24,7 @@ var versions = []policytest.Version{
 	{Dir: "api-key-validation/v1.0.0", Policy: api_key_validation_v1_0_0.Policy},
 	{Dir: "body-limit/v1.0.0", Policy: body_limit_v1_0_0.Policy},
 	{Dir: "cors/v1.0.0", Policy: cors_v1_0_0.Policy},
+	{Dir: "json-schema-validation/v1.0.0", Policy: json_schema_validation_v1_0_0.Policy},
 	{Dir: "jwt-validation/v1.0.0", Policy: jwt_validation_v1_0_0.Policy},
 	{Dir: "jwt-validation/v2.0.0", Policy: jwt_validation_v2_0_0.Policy},
 	{Dir: "rate-limit/v1.0.0", Policy: rate_limit_v1_0_0.Policy},
