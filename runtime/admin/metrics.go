@@ -31,7 +31,7 @@ var (
 	streamsPanics    = desc("panics_total", "Faults of the engine itself; those of policies are in policy_calls_total.")
 	messageSeconds   = desc("message_duration_seconds", "Time from a message of Envoy's to its answer.", "part")
 	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details, which end in the reason.", "details")
-	requests         = desc("requests_total", "Requests on routes that have a chain, by whether they were answered in the upstream's place or passed.", "route", "chain", "result")
+	requests         = desc("requests_total", "Requests on routes that have a chain, by result: passed, answered in the upstream's place, or canceled, which is over before the chain was done.", "route", "chain", "result")
 
 	tracedSent    = desc("traces_sent_total", "Requests whose spans the collector has taken.")
 	tracedFailed  = desc("traces_failed_total", "Requests whose spans could not be sent.")
@@ -112,8 +112,9 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	gauge(configRoutes, float64(s.RouteCount()))
 	for route, chain := range s.Routes {
 		m := s.Requests(route)
-		counter(requests, m.Answered.Load(), route, chain.Name(), "answered")
-		counter(requests, m.Passed.Load(), route, chain.Name(), "passed")
+		for result := range telemetry.RequestResult(telemetry.RequestResultCount) {
+			counter(requests, m.Count(result), route, chain.Name(), result.String())
+		}
 	}
 	for _, chain := range s.Chains() {
 		for step := range chain.Steps {

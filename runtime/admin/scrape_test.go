@@ -71,7 +71,7 @@ func TestScrapesDoNotHoldUpRequests(t *testing.T) {
 			x.Run(context.Background(), policy.RequestHeaders, time.Second, nil)
 			p.streams.Responded("policy_engine.key@v1.0.0.NO")
 			p.streams.Parts[0].Observe(time.Microsecond)
-			x.End()
+			x.End(false)
 		}
 	}()
 	select {
@@ -83,7 +83,7 @@ func TestScrapesDoNotHoldUpRequests(t *testing.T) {
 	}
 	s := p.worker.Acquire()
 	defer s.Release()
-	if n := s.Requests("route-0-0").Passed.Load(); n != 1000 {
+	if n := s.Requests("route-0-0").Count(telemetry.RequestPassed); n != 1000 {
 		t.Errorf("%d requests are counted", n)
 	}
 	for c, chain := range s.Chains() {

@@ -64,6 +64,8 @@ type chain struct {
 	panics bool
 
 	begun, ended atomic.Int64
+	// unfinished is what End of the newest exchange was called with.
+	unfinished atomic.Bool
 	ran          atomic.Pointer[[]policy.Phase]
 	given        atomic.Pointer[[]time.Duration]
 }
@@ -182,7 +184,8 @@ func (e *executor) Needs() worker.Needs {
 	return e.chain.left()
 }
 
-func (e *executor) End() {
+func (e *executor) End(unfinished bool) {
+	e.chain.unfinished.Store(unfinished)
 	if e.ended {
 		panic("ended twice")
 	}

@@ -135,3 +135,28 @@ func TestHalfClosedWhileDraining(t *testing.T) {
 	close(c.release)
 	s.ended()
 }
+
+// TestStreamsThatEnvoyEndsEarly proves that the chain is told whether Envoy ended the
+// stream before it had seen what it needs, so that the request counts as canceled.
+func TestStreamsThatEnvoyEndsEarly(t *testing.T) {
+	for name, tc := range map[string]struct {
+		chain      string
+		unfinished bool
+	}{
+		"a request that was all there is to see":      {"request_headers=pass", false},
+		"a response that policies wait for":           {"request_headers=pass response_headers=pass", true},
+		"a body that policies wait for":               {"request_body=pass", true},
+		"a request that was answered in the meantime": {"request_headers=deny response_headers=pass", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := parseChain(t, tc.chain)
+			first := requestHeaders(false)
+			first.Attributes, first.ProtocolConfig = attributesFor("r"), serveConfig()
+			d := newDirect(nil, marshal(t, first))
+			_ = handlerOf(kernel.New(oneChain(c), kernel.Options{Filter: filter.Settings{ModeOverride: true}}))(d)
+			if c.ended.Load() != 1 || c.unfinished.Load() != tc.unfinished {
+				t.Errorf("ended %d times, unfinished %t, want %t", c.ended.Load(), c.unfinished.Load(), tc.unfinished)
+			}
+		})
+	}
+}

@@ -61,6 +61,8 @@ type stream struct {
 	arrived   time.Time
 
 	begun, observing, resumed, drained, responded bool
+	// unfinished says that Envoy ended the stream before the chain was done.
+	unfinished bool
 
 	err error
 	// done is sent to when a stream that was taken over is over.
@@ -103,7 +105,11 @@ func (st *stream) closed(err error) verdict {
 	switch {
 	case err != io.EOF && status.Code(err) != codes.Canceled:
 		return st.fail(err)
-	case st.drained, st.observing:
+	case st.drained:
+		return finish
+	}
+	st.unfinished = st.request.pending|st.response.pending != 0
+	if st.observing {
 		return finish
 	}
 	return st.fail(errUndecided)
@@ -112,7 +118,7 @@ func (st *stream) closed(err error) verdict {
 // end lets go of what the stream used.
 func (st *stream) end() {
 	if st.x != nil {
-		st.x.End()
+		st.x.End(st.unfinished)
 		st.x = nil
 	}
 	if st.snapshot != nil {

@@ -41,7 +41,7 @@ func runOnce(c *worker.Chain, t worker.Resumer) worker.Outcome {
 	e.Request.Method, e.Request.Path = "POST", "/v1/charges"
 	e.Request.Headers.Reset(append(e.Request.Headers.Storage(), fifteen...))
 	out := x.Run(context.Background(), policy.RequestHeaders, budget, t)
-	x.End()
+	x.End(false)
 	return out
 }
 

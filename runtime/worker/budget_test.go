@@ -42,7 +42,7 @@ func TestStepsThatCannotDenyLeaveTime(t *testing.T) {
 				r := <-res
 				x, out = r.x, r.out
 			}
-			defer x.End()
+			defer x.End(false)
 			wantContinue(t, out)
 			if v, _ := x.Exchange().Request.Headers.Get("x-set"); v != "1" {
 				t.Error("the step that counts has not run")
@@ -83,7 +83,7 @@ func TestCallsOfStreamsThatHaveEnded(t *testing.T) {
 			if x.Exchange().Request.Headers.Count("x-set") != 0 {
 				t.Error("the next step has run")
 			}
-			x.End()
+			x.End(false)
 			if log := h.log.String(); strings.Contains(log, "could not decide") {
 				t.Errorf("somebody is blamed: %s", log)
 			}

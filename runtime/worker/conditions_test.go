@@ -68,7 +68,7 @@ func TestNeedsFollowConditions(t *testing.T) {
 			h := newHarness(t, false)
 			c := h.loadChain(worker.ChainSpec{BodyLimit: 7, Policies: tt.policies(h)})
 			x := begin(c)
-			defer x.End()
+			defer x.End(false)
 			x.Exchange().Request.Headers.Reset([]exchange.Field{{Name: "x-tier", Value: tt.tier}})
 			if all, now := c.Needs(), x.Needs(); now.Phases != all.Phases || now.Conditional != all.Conditional || all.Conditional != tt.conditions {
 				t.Errorf("the chain needs %+v, and the exchange %+v before it has begun", all, now)

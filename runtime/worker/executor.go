@@ -36,8 +36,10 @@ type Executor interface {
 	// exchange. It can differ from the chain's only where that is Conditional.
 	Needs() Needs
 	// End is called once, when the exchange is over, by whoever has the
-	// executor then. The executor must not be used afterwards.
-	End()
+	// executor then. unfinished says that it was over before the chain had seen
+	// what it needs: the request counts as canceled then, unless it was answered.
+	// The executor must not be used afterwards.
+	End(unfinished bool)
 }
 
 // Resumer goes on with a stream whose goroutine is held up in a policy.

@@ -38,7 +38,7 @@ func TestHoldingIsLinear(t *testing.T) {
 		}}),
 	)
 	x := begin(c)
-	defer x.End()
+	defer x.End(false)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	want := bytes.Repeat([]byte("x"), large)

@@ -14,19 +14,23 @@ import (
 // became of it, over all phases and also where the engine itself answers.
 func TestRequestsAreCountedByRoute(t *testing.T) {
 	h := newHarness(t, false)
-	deny := false
-	c := h.load(h.use(onRequestHeaders(func(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
+	deny, cutShort := false, false
+	c := h.load(h.use(onRequestHeaders(func(ctx context.Context, _ *policy.RequestContext) (policy.RequestAction, error) {
+		if cutShort {
+			return nil, ctx.Err()
+		}
 		if deny {
 			return policy.Reject(403, "NO", ""), nil
 		}
 		return nil, nil
 	})))
-	request := func(end func(worker.Executor)) {
+	endRequest := func(end func(worker.Executor), unfinished bool) {
 		x, _ := h.runRequest(c)
 		x.Exchange().Route = "r"
 		end(x)
-		x.End()
+		x.End(unfinished)
 	}
+	request := func(end func(worker.Executor)) { endRequest(end, false) }
 	nothing := func(worker.Executor) {}
 	request(nothing)
 	request(nothing)
@@ -34,11 +38,25 @@ func TestRequestsAreCountedByRoute(t *testing.T) {
 	request(nothing)
 	request(func(x worker.Executor) { x.Reject(context.Background(), worker.BodyTooLarge, budget, noResume{t}) })
 	deny = false
+	endRequest(nothing, true)
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	cutShort = true
+	x := begin(c)
+	x.Exchange().Route = "r"
+	if out := x.Run(gone, policy.RequestHeaders, budget, noResume{t}); out.Kind != worker.Gone {
+		t.Errorf("the outcome of a call whose stream has ended is %v", out)
+	}
+	x.End(false)
+	cutShort = false
 	request(nothing) // what was answered before must not stick to the run
 	s := h.Acquire()
 	defer s.Release()
-	if m := s.Requests("r"); m.Passed.Load() != 3 || m.Answered.Load() != 2 {
-		t.Errorf("%d passed, %d answered; want 3 and 2", m.Passed.Load(), m.Answered.Load())
+	m := s.Requests("r")
+	for result, want := range map[telemetry.RequestResult]uint64{telemetry.RequestPassed: 3, telemetry.RequestAnswered: 2, telemetry.RequestCanceled: 2} {
+		if got := m.Count(result); got != want {
+			t.Errorf("%d requests %s, want %d", got, result, want)
+		}
 	}
 	if s.Requests("elsewhere") != nil {
 		t.Error("a route without a chain is counted")
@@ -64,7 +82,7 @@ func TestMetricsFollowTheConfiguration(t *testing.T) {
 	for _, m := range first {
 		m.Observe(policy.RequestHeaders, telemetry.Passed, 1)
 	}
-	route.Observe(true)
+	route.Observe(telemetry.RequestAnswered)
 	second, again := load(stays)
 	if second[stays.ID] != first[stays.ID] || again != route {
 		t.Error("a reload has lost the counts of what stays")

@@ -31,8 +31,9 @@ type run struct {
 	began int64
 	// shadow has every step run in shadow mode.
 	shadow bool
-	// answered says that the exchange ended with an answer of the engine's.
-	answered bool
+	// answered says that the exchange ended with an answer of the engine's, and
+	// cutShort that its stream ended while a policy was at work.
+	answered, cutShort bool
 
 	request, requestShadow   policy.RequestContext
 	response, responseShadow policy.ResponseContext
@@ -143,22 +144,32 @@ func (r *run) Needs() Needs {
 }
 
 // End implements [Executor].
-func (r *run) End() {
+func (r *run) End(unfinished bool) {
 	w := r.chain.snapshot.worker
 	if m := r.chain.snapshot.requests[r.x.Route]; m != nil {
-		m.Observe(r.answered)
+		m.Observe(r.result(unfinished))
 	}
 	if r.decision != nil {
 		r.record(w.options.Recorder)
 	}
 	r.x.Reset()
 	r.chain, r.ctx, r.resumer, r.rejection, r.steps, r.slowest = nil, nil, nil, nil, nil, nil
-	r.shadow, r.answered = false, false
+	r.shadow, r.answered, r.cutShort = false, false, false
 	r.stepCtx = nil
 	clear(r.chunks)
 	r.chunks = r.chunks[:0]
 	r.chunk = Chunk{}
 	w.runs.Put(r)
+}
+
+func (r *run) result(unfinished bool) telemetry.RequestResult {
+	switch {
+	case r.answered:
+		return telemetry.RequestAnswered
+	case unfinished || r.cutShort:
+		return telemetry.RequestCanceled
+	}
+	return telemetry.RequestPassed
 }
 
 // Run implements [Executor].
@@ -344,6 +355,7 @@ func (r *run) fail(s *step, reason Reason, outcome telemetry.StepOutcome, err er
 func (r *run) gone(s *step, took time.Duration) Outcome {
 	s.metrics.Observe(r.phase, telemetry.Canceled, took)
 	r.note(s, telemetry.Canceled, took, "", "")
+	r.cutShort = true
 	return Outcome{Kind: Gone}
 }
 

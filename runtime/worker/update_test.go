@@ -335,11 +335,11 @@ func TestStart(t *testing.T) {
 		c, _ := snap.Chain("r")
 		x, out := h.runRequest(c)
 		wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_ERROR")
-		x.End()
+		x.End(false)
 		up.Store(true)
 		waitFor(t, "the policy to start", func() bool {
 			x, out := h.runRequest(c)
-			defer x.End()
+			defer x.End(false)
 			return out.Kind == worker.Continue
 		})
 	})
@@ -388,11 +388,11 @@ func TestStart(t *testing.T) {
 				c, _ := snapshot.Chain("r")
 				x, out := h.runRequest(c)
 				wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_ERROR")
-				x.End()
+				x.End(false)
 				close(release)
 				waitFor(t, "the policy to start", func() bool {
 					x, out := h.runRequest(c)
-					defer x.End()
+					defer x.End(false)
 					return out.Kind == worker.Continue
 				})
 				snapshot.Release()
@@ -589,7 +589,7 @@ func TestUpdatesUnderLoad(t *testing.T) {
 			s := h.Acquire()
 			c, _ := s.Chain("r")
 			x, _ := h.runRequest(c)
-			x.End()
+			x.End(false)
 			s.Release()
 		}
 	}()

@@ -113,7 +113,7 @@ func TestOverdueCallsAreAbandoned(t *testing.T) {
 				if n := abandoned(); n != 0 {
 					t.Errorf("%d abandoned calls counted after it came back", n)
 				}
-				x.End()
+				x.End(false)
 			})
 		}
 	}
@@ -153,7 +153,7 @@ func TestGoexitIsAPanic(t *testing.T) {
 						t.Error("the policy after it did not run")
 					}
 				}
-				r.x.End()
+				r.x.End(false)
 			}
 			for s := range c.Steps {
 				if n := s.Metrics.Abandoned.Load(); n != 0 {
@@ -185,7 +185,7 @@ func TestAbandonedTwice(t *testing.T) {
 	}
 	close(release)
 	<-done
-	x.End()
+	x.End(false)
 }
 
 func TestStalledInstanceErrsAtOnce(t *testing.T) {
@@ -202,12 +202,12 @@ func TestStalledInstanceErrsAtOnce(t *testing.T) {
 	var back []chan struct{}
 	for range worker.MaxAbandoned {
 		x, _, done := runAbandoned(t, c)
-		x.End()
+		x.End(false)
 		back = append(back, done)
 	}
 	x, out := h.runRequest(c)
 	wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_STALLED")
-	x.End()
+	x.End(false)
 	if n := calls.Load(); n != worker.MaxAbandoned {
 		t.Errorf("the stalled policy was called: %d calls", n)
 	}
@@ -217,7 +217,7 @@ func TestStalledInstanceErrsAtOnce(t *testing.T) {
 	}
 	x, out = h.runRequest(c)
 	wantContinue(t, out)
-	x.End()
+	x.End(false)
 }
 
 func TestBudgetBoundsTheChain(t *testing.T) {
@@ -237,7 +237,7 @@ func TestBudgetBoundsTheChain(t *testing.T) {
 		x, out = r.x, r.out
 	}
 	wantDenied(t, out, 504, "policy_engine.script@v1.0.0.POLICY_TIMEOUT")
-	x.End()
+	x.End(false)
 }
 
 func TestOverdueShaperSendsTheOriginal(t *testing.T) {
@@ -258,7 +258,7 @@ func TestOverdueShaperSendsTheOriginal(t *testing.T) {
 	wantDenied(t, out, 403, "policy_engine.script@v1.0.0.NO")
 	close(release)
 	<-done
-	x.End()
+	x.End(false)
 	if d := h.records.all[0]; !d.Denied || d.Status != 403 || d.Reason != "NO" {
 		t.Errorf("the decision record says %+v", d)
 	}
@@ -299,7 +299,7 @@ func TestOverdueChunkCallEndsItsBodyOnly(t *testing.T) {
 	wantDenied(t, r.x.Run(context.Background(), policy.ResponseHeaders, budget, noResume{t}), 403, "policy_engine.script@v1.0.0.NO")
 	wantDenied(t, r.x.RunChunk(context.Background(), policy.ResponseBodyChunks, budget, worker.Chunk{Data: []byte("ef")}, noResume{t}),
 		422, "policy_engine.script@v1.0.0.BAD")
-	r.x.End()
+	r.x.End(false)
 }
 
 // TestAbandonedCallKeepsItsInstance proves that an instance is not closed under a
@@ -324,7 +324,7 @@ func TestAbandonedCallKeepsItsInstance(t *testing.T) {
 	snapshot := h.Acquire()
 	c, _ := snapshot.Chain("r")
 	x, _, done := runAbandoned(t, c)
-	x.End()
+	x.End(false)
 	snapshot.Release()
 	h.load()
 	close(release)
@@ -358,7 +358,7 @@ func TestManyConcurrentRuns(t *testing.T) {
 				if out.Kind == worker.Respond && out.Response.Status != 504 {
 					t.Errorf("answered %d %s", out.Response.Status, out.Details)
 				}
-				x.End()
+				x.End(false)
 			}
 		})
 	}
@@ -402,7 +402,7 @@ func TestCallsThatComeBackAsTheyAreAbandoned(t *testing.T) {
 				if out := x.Run(context.Background(), policy.RequestHeaders, budget, res); out.Kind == worker.TakenOver {
 					x = (<-res).x
 				}
-				x.End()
+				x.End(false)
 				snapshot.Release()
 			})
 		}

@@ -269,7 +269,7 @@ type noResume struct{ t testing.TB }
 
 func (n noResume) Resume(x worker.Executor, _ worker.Outcome) {
 	n.t.Error("a call was abandoned")
-	x.End()
+	x.End(false)
 }
 
 // resumed receives what goes on elsewhere.
@@ -348,7 +348,7 @@ func TestLaterPoliciesSeeEarlierChanges(t *testing.T) {
 		})),
 	)
 	x, out := h.runRequest(c)
-	defer x.End()
+	defer x.End(false)
 	wantContinue(t, out)
 	if saw != "gold" {
 		t.Errorf("later policies saw %q, want gold and no accept", saw)
@@ -372,7 +372,7 @@ func TestResponseOrderIsReversed(t *testing.T) {
 		})
 	}
 	x, _ := h.runRequest(h.load(step("1"), step("2"), step("3")))
-	defer x.End()
+	defer x.End(false)
 	x.Run(context.Background(), policy.ResponseHeaders, budget, noResume{t})
 	if got := strings.Join(order, " "); got != "q1 q2 q3 p3 p2 p1" {
 		t.Errorf("ran %s", got)
@@ -392,7 +392,7 @@ func TestImmediateResponseEndsTheChain(t *testing.T) {
 		})),
 	)
 	x, out := h.runRequest(c)
-	defer x.End()
+	defer x.End(false)
 	wantDenied(t, out, 401, "policy_engine.script@v1.0.0.KEY_MISSING")
 	if later {
 		t.Error("a policy ran after the answer")
@@ -468,13 +468,13 @@ func TestFailures(t *testing.T) {
 							t.Error("the cause is in the response")
 						}
 					}
-					x.End()
+					x.End(false)
 					if log := h.log.String(); !strings.Contains(log, tc.details) {
 						t.Errorf("the log does not say %s: %s", tc.details, log)
 					}
 					fails = false
 					x, out = h.runRequest(c)
-					defer x.End()
+					defer x.End(false)
 					wantContinue(t, out)
 				})
 			}
@@ -543,7 +543,7 @@ func TestHostileErrors(t *testing.T) {
 				if r.out.Details != "policy_engine.script@v1.0.0."+tc.details {
 					t.Errorf("answered %s, want %s", r.out.Details, tc.details)
 				}
-				r.x.End()
+				r.x.End(false)
 			case <-time.After(30 * time.Second):
 				t.Error("nothing was answered")
 			}
@@ -556,7 +556,7 @@ func TestPanicIsLoggedWithItsStack(t *testing.T) {
 	x, _ := h.runRequest(h.load(h.use(onRequestHeaders(func(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
 		panic("boom")
 	}))))
-	defer x.End()
+	defer x.End(false)
 	if log := h.log.String(); !strings.Contains(log, "boom") || !strings.Contains(log, "worker_test.go") {
 		t.Errorf("no panic with its stack in the log: %s", log)
 	}
@@ -609,7 +609,7 @@ func testShadow(t *testing.T, mode worker.Mode, begin func(*worker.Chain) worker
 	if disagreements != 2 {
 		t.Errorf("%d disagreements, want 2", disagreements)
 	}
-	x.End()
+	x.End(false)
 	d := h.records.all[0]
 	if len(d.Steps) != 2 || !d.Steps[0].Shadow || d.Steps[0].Changes != "set x-tier, principal, metadata k" || d.Steps[1].Reason != "NO" || d.Denied {
 		t.Errorf("recorded %+v", d)
@@ -625,7 +625,7 @@ func TestDecisionRecord(t *testing.T) {
 			return policy.Reject(401, "KEY_MISSING", ""), nil
 		})))
 	x, _ := h.runRequest(c)
-	x.End()
+	x.End(false)
 	d := h.records.all[0]
 	var outcomes []string
 	for _, s := range d.Steps {
@@ -661,7 +661,7 @@ func TestConditionHoldsForLaterPhases(t *testing.T) {
 	c := h.load(ps, h.use(setHeader("x-tier", "gold")))
 	x, _ := h.runRequest(c)
 	x.Run(context.Background(), policy.ResponseHeaders, budget, noResume{t})
-	x.End()
+	x.End(false)
 	if got := strings.Join(ran, " "); got != "request response" {
 		t.Errorf("ran %q, want both phases", got)
 	}
@@ -671,7 +671,7 @@ func TestConditionHoldsForLaterPhases(t *testing.T) {
 	x.Exchange().Request.Headers.Reset([]exchange.Field{{Name: "x-tier", Value: "none"}})
 	x.Run(context.Background(), policy.RequestHeaders, budget, noResume{t})
 	x.Run(context.Background(), policy.ResponseHeaders, budget, noResume{t})
-	x.End()
+	x.End(false)
 	if len(ran) != 0 {
 		t.Errorf("ran %v although the condition was false", ran)
 	}
@@ -683,14 +683,14 @@ func TestConditionErrorIsThePolicysError(t *testing.T) {
 	ps.When = `request.headers["x-absent"] == "1"`
 	x, out := h.runRequest(h.load(ps))
 	wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_ERROR")
-	x.End()
+	x.End(false)
 	ps.OnError = worker.ContinueOnError
 	x, out = h.runRequest(h.load(ps, h.use(setHeader("x-after", "1"))))
 	wantContinue(t, out)
 	if v, _ := x.Exchange().Request.Headers.Get("x-tier"); v != "free" {
 		t.Error("the policy ran although its condition could not be evaluated")
 	}
-	x.End()
+	x.End(false)
 }
 
 func TestOnReject(t *testing.T) {
@@ -739,7 +739,7 @@ func TestOnReject(t *testing.T) {
 				t.Errorf("onReject makes the chain need %s", p)
 			}
 			x, out := h.runRequest(c)
-			defer x.End()
+			defer x.End(false)
 			wantDenied(t, out, tc.status, "policy_engine.script@v1.0.0.NO")
 			if string(out.Response.Body) != tc.body {
 				t.Errorf("body %q, want %q", out.Response.Body, tc.body)
@@ -752,7 +752,7 @@ func TestOnReject(t *testing.T) {
 			return nil, nil
 		}))}})
 		x := begin(c)
-		defer x.End()
+		defer x.End(false)
 		out := x.Reject(context.Background(), worker.BodyTooLarge, budget, noResume{t})
 		wantDenied(t, out, 413, "policy_engine.BODY_TOO_LARGE")
 		if !strings.HasPrefix(string(out.Response.Body), "shaped {") {
@@ -764,7 +764,7 @@ func TestOnReject(t *testing.T) {
 func TestChunks(t *testing.T) {
 	run := func(h *harness, c *worker.Chain, pieces ...string) (string, worker.Outcome) {
 		x := begin(c)
-		defer x.End()
+		defer x.End(false)
 		var got []string
 		for i, p := range pieces {
 			out := x.RunChunk(context.Background(), policy.RequestBodyChunks, budget, worker.Chunk{Data: []byte(p), Last: i == len(pieces)-1}, noResume{h.t})
@@ -840,7 +840,7 @@ func TestChunks(t *testing.T) {
 		}})
 		ps.OnError = worker.ContinueOnError
 		x := begin(h.load(ps))
-		defer x.End()
+		defer x.End(false)
 		x.RunChunk(context.Background(), policy.RequestBodyChunks, budget, worker.Chunk{Data: []byte("ab")}, noResume{t})
 		out := x.RunChunk(context.Background(), policy.RequestBodyChunks, budget, worker.Chunk{Data: []byte("cd")}, noResume{t})
 		if string(out.Chunk.Data) != "abcd" || !out.Chunk.Changed {
@@ -854,7 +854,7 @@ func TestChunks(t *testing.T) {
 		}})
 		ps.OnError = worker.ContinueOnError
 		x := begin(h.load(ps))
-		defer x.End()
+		defer x.End(false)
 		x.RunChunk(context.Background(), policy.RequestBodyChunks, budget, worker.Chunk{Data: []byte("ab")}, noResume{t})
 		out := x.RunChunk(context.Background(), policy.RequestBodyChunks, 0, worker.Chunk{Data: []byte("cd")}, noResume{t})
 		if string(out.Chunk.Data) != "abcd" || !out.Chunk.Changed {
@@ -894,7 +894,7 @@ func TestAResponsesAnswerThatIsNone(t *testing.T) {
 				return action, nil
 			}}))
 			x := begin(c)
-			defer x.End()
+			defer x.End(false)
 			x.Exchange().Response.Status = 200
 			out := x.Run(context.Background(), policy.ResponseHeaders, budget, noResume{t})
 			wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_ERROR")
