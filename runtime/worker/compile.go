@@ -328,16 +328,19 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 		}
 	}
 	host := b.worker.hostFor(key.chain, key.id, v)
+	scrub := newScrubber(v, params)
+	host.Logger = scrub.logger(host.Logger)
 	var in *instance
 	err = contained(func() error {
 		value, err := v.factory.Build(params, host)
 		if err == nil {
 			in = newInstance(key, v, string(params), value, host)
+			in.scrub = scrub
 		}
 		return err
 	})
 	if err != nil {
-		b.problem(path+".params", fmt.Sprintf("%s cannot be made from these parameters: %v", v, err), "")
+		b.problem(path+".params", fmt.Sprintf("%s cannot be made from these parameters: %v", v, scrub.error(err)), "")
 		return nil
 	}
 	if ps.Disabled {

@@ -29,6 +29,7 @@ type instance struct {
 	version *Version
 	params  string // normalised JSON
 	host    policy.Host
+	scrub   *scrubber
 	value   any
 	// phases are those in which the instance acts with its parameters.
 	phases policy.PhaseSet
@@ -217,6 +218,7 @@ func (in *instance) tryStart(ctx context.Context, starter policy.Starter, timeou
 // startEnded notes what has become of an attempt to start.
 func (in *instance) startEnded(err error) error {
 	if err != nil {
+		err = in.scrub.error(err)
 		in.startErr.Store(&err)
 		return err
 	}
@@ -267,7 +269,7 @@ func (in *instance) adopt(old *instance) error {
 	if !ok {
 		return nil
 	}
-	return contained(func() error { a.Adopt(old.value); return nil })
+	return in.scrub.error(contained(func() error { a.Adopt(old.value); return nil }))
 }
 
 // close ends the instance. It is called once, when nothing uses it any more.

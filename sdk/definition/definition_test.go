@@ -3,6 +3,7 @@ package definition_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -448,6 +449,41 @@ func TestRedact(t *testing.T) {
 	got := string(free.Redact(json.RawMessage(`{"labels":{"a":1},"keys":{"a":"hunter2","public-a":"b"},"pair":[1,"hunter2",3],"loose":{"a":"hunter2"},"not":{"s":"hunter2","t":1}}`)))
 	if want := `{"keys":{"a":"[redacted]","public-a":"b"},"labels":{"a":1},"loose":{"a":"[redacted]"},"not":{"s":"[redacted]","t":1},"pair":[1,"[redacted]",3]}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// TestRedactHidesWhatIsDerivedFromSecrets proves that writeOnly hides as x-secret does,
+// that credentials in URLs are hidden wherever the text is, and that Secrets gives what
+// has been hidden.
+func TestRedactHidesWhatIsDerivedFromSecrets(t *testing.T) {
+	d, err := definition.Parse("p.yaml", []byte(simple("type: object\nproperties:\n  a: {items: {}}\n  w: {writeOnly: true}\n  s: {x-secret: true, writeOnly: false}")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for params, test := range map[string]struct {
+		want           string
+		marked, inURLs []string
+	}{
+		`{"w":"hunter2"}`: {`{"w":"[redacted]"}`, []string{"hunter2"}, nil},
+		`{"s":"hunter2"}`: {`{"s":"[redacted]"}`, []string{"hunter2"}, nil},
+		`{"s":["hunter2",{"x":"hunter3"},"short"]}`:               {`{"s":"[redacted]"}`, []string{"hunter2", "hunter3"}, nil},
+		`{"s":{"file":"/run/secrets/key"}}`:                       {`{"s":"[redacted]"}`, nil, nil},
+		`{"s":{"file":"hunter2","x":"hunter3"}}`:                  {`{"s":"[redacted]"}`, []string{"hunter2", "hunter3"}, nil},
+		`{"a":"https://idp.example/keys?token=hunter2"}`:          {`{"a":"https://idp.example/keys?[redacted]"}`, nil, []string{"token=hunter2"}},
+		`{"a":"redis://user:hunter2@cache:6379/0"}`:               {`{"a":"redis://[redacted]@cache:6379/0"}`, nil, []string{"user:hunter2"}},
+		`{"a":["https://a.example/@b","https://a.example/#sig"]}`: {`{"a":["https://a.example/@b","https://a.example/#[redacted]"]}`, nil, nil},
+		`{"a":"see https://u:p@ss@a?q=hunter2 or 'https://b?c'"}`: {`{"a":"see https://[redacted]@a?[redacted] or 'https://b?[redacted]'"}`, nil, []string{"u:p@ss", "q=hunter2"}},
+		`{"a":"https://a.example/p"}`:                             {`{"a":"https://a.example/p"}`, nil, nil},
+		`{"a":"://"}`:                                             {`{"a":"://"}`, nil, nil},
+	} {
+		if got := string(d.Redact(json.RawMessage(params))); got != test.want {
+			t.Errorf("%s\n got %s\nwant %s", params, got, test.want)
+		}
+		marked, inURLs := d.Secrets(json.RawMessage(params))
+		slices.Sort(marked)
+		if !slices.Equal(marked, test.marked) || !slices.Equal(inURLs, test.inURLs) {
+			t.Errorf("%s: secrets are %q and %q, want %q and %q", params, marked, inURLs, test.marked, test.inURLs)
+		}
 	}
 }
 

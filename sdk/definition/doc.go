@@ -35,5 +35,6 @@
 //     dynamic kin are refused;
 //   - a property's default is filled in before parameters are checked and
 //     decoded, so one that would not be (inside anyOf, if, ...) is refused;
-//   - x-secret: true marks a value that must never be shown.
+//   - x-secret: true marks a value that must never be shown: a secret, or what is
+//     derived from one, such as a hash. writeOnly: true means the same.
 package definition

@@ -43,9 +43,9 @@ var keywords = map[string]shape{
 	"maxItems": plain, "minItems": plain, "uniqueItems": plain, "maxContains": plain, "minContains": plain,
 	"maxProperties": plain, "minProperties": plain, "required": plain, "dependentRequired": plain,
 	"contentEncoding": plain, "contentMediaType": plain,
-	"title": plain, "description": plain, "default": plain, "deprecated": plain, "readOnly": plain, "writeOnly": plain, "examples": plain,
+	"title": plain, "description": plain, "default": plain, "deprecated": plain, "readOnly": plain, "examples": plain,
 
-	"x-secret": secretMark,
+	"x-secret": secretMark, "writeOnly": secretMark,
 }
 
 // refusals say what to do instead of a refused keyword.

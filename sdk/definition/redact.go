@@ -6,12 +6,13 @@ import "encoding/json"
 const redacted = "[redacted]"
 
 // Redact returns the parameters with secrets masked: what a schema marks with
-// x-secret, in any alternative, and what no schema describes. Parameters that
+// x-secret or writeOnly, in any alternative, what no schema describes, and in
+// all other texts the user information and the query of URLs. Parameters that
 // are no JSON are masked as a whole. It is for showing, not for use.
 func (d *Definition) Redact(params json.RawMessage) json.RawMessage {
 	var masked any = redacted
 	if value, problems := parseValue(params); len(problems) == 0 {
-		masked = redact([]*schema{d.schema.root}, value)
+		masked = new(redactor).redact([]*schema{d.schema.root}, value)
 	}
 	data, err := json.Marshal(masked)
 	if err != nil {
@@ -20,18 +21,62 @@ func (d *Definition) Redact(params json.RawMessage) json.RawMessage {
 	return data
 }
 
+// Secrets returns the texts in the parameters that are secret, so that they can
+// be kept out of other texts, such as errors: those that a schema marks, and the
+// user information and the query of URLs. What says where a secret is ({file:
+// PATH} or {env: NAME}) is none. Texts of less than six bytes are left out, since
+// they may be found anywhere.
+func (d *Definition) Secrets(params json.RawMessage) (marked, inURLs []string) {
+	value, problems := parseValue(params)
+	if len(problems) > 0 {
+		return nil, nil
+	}
+	var r redactor
+	r.redact([]*schema{d.schema.root}, value)
+	return r.marked, r.inURLs
+}
+
+// redactor masks values, and notes the texts that it has masked.
+type redactor struct{ marked, inURLs []string }
+
+// shortestSecret is the length in bytes from which on a text is kept out of others.
+const shortestSecret = 6
+
+// hide notes the texts in a value that is masked as a whole.
+func (r *redactor) hide(value any) {
+	switch v := value.(type) {
+	case string:
+		if len(v) >= shortestSecret {
+			r.marked = append(r.marked, v)
+		}
+	case map[string]any:
+		for name, field := range v {
+			if len(v) > 1 || name != "file" && name != "env" {
+				r.hide(field)
+			}
+		}
+	case []any:
+		for _, item := range v {
+			r.hide(item)
+		}
+	}
+}
+
 // redact masks a value that all of schemas may describe.
-func redact(schemas []*schema, value any) any {
+func (r *redactor) redact(schemas []*schema, value any) any {
 	schemas = closure(schemas)
 	if len(schemas) == 0 {
 		return redacted
 	}
 	for _, s := range schemas {
 		if s.secret {
+			r.hide(value)
 			return redacted
 		}
 	}
 	switch v := value.(type) {
+	case string:
+		return r.redactURLs(v)
 	case map[string]any:
 		shown := make(map[string]any, len(v))
 		for name, field := range v {
@@ -39,7 +84,7 @@ func redact(schemas []*schema, value any) any {
 			for _, s := range schemas {
 				inner = append(append(inner, s.fields(name)...), s.looseFields...)
 			}
-			shown[name] = redact(inner, field)
+			shown[name] = r.redact(inner, field)
 		}
 		return shown
 	case []any:
@@ -52,7 +97,7 @@ func redact(schemas []*schema, value any) any {
 				}
 				inner = append(inner, s.looseItems...)
 			}
-			shown[i] = redact(inner, item)
+			shown[i] = r.redact(inner, item)
 		}
 		return shown
 	}

@@ -137,10 +137,11 @@ func (b *schemaBuilder) keyword(s *schema, name string, value any) {
 			b.refs = append(b.refs, pendingRef{s, at, target})
 		}
 	case secretMark:
-		var ok bool
-		if s.secret, ok = value.(bool); !ok {
+		mark, ok := value.(bool)
+		if !ok {
 			b.add(at, "expected a boolean", "write true or false")
 		}
+		s.secret = s.secret || mark
 	case alwaysList:
 		s.always = append(s.always, b.list(value, at)...)
 	case maybeOne:

@@ -128,37 +128,8 @@ func join(path []string) string {
 // secrets are the strings of params that the schema marks with x-secret. Short ones
 // are left out, which may be found anywhere.
 func (c *conformance) secrets(params []byte) []string {
-	var plain, masked any
-	if json.Unmarshal(params, &plain) != nil || json.Unmarshal(c.def.Redact(params), &masked) != nil {
-		return nil
-	}
-	var found []string
-	collectMasked(plain, masked, &found)
-	return found
-}
-
-func collectMasked(plain, masked any, found *[]string) {
-	const shortest = 6
-	switch p := plain.(type) {
-	case string:
-		if m, ok := masked.(string); (!ok || m != p) && len(p) >= shortest {
-			*found = append(*found, p)
-		}
-	case map[string]any:
-		m, _ := masked.(map[string]any)
-		for _, k := range sortedKeys(p) {
-			collectMasked(p[k], m[k], found)
-		}
-	case []any:
-		m, _ := masked.([]any)
-		for i := range p {
-			var other any
-			if i < len(m) {
-				other = m[i]
-			}
-			collectMasked(p[i], other, found)
-		}
-	}
+	marked, _ := c.def.Secrets(params)
+	return marked
 }
 
 // mustJSON marshals what JSON itself has made.
