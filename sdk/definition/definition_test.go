@@ -195,14 +195,14 @@ p.yaml:1:1: version: missing; this field is required`},
 		"other draft, inside":         {simple(object + "properties: {a: {$schema: 'http://json-schema.org/draft-07/schema#'}}"), `p.yaml:8:29: parameters.properties.a.$schema: only the whole schema names its version; leave it out`},
 		"keyword of an older draft":   {simple(object + "definitions: {}"), `p.yaml:8:3: parameters.definitions: this keyword is not supported here; write $defs`},
 		"list of parameters":          {simple("type: array"), `p.yaml:7:3: parameters: parameters are an object; write type: object`},
-		"default of another type":     {simple(object + "properties: {a: {type: string, default: 1}}"), `p.yaml:8:43: parameters.properties.a.default: the default is not valid: expected a string, found a number`},
+		"default of another type":     {simple(object + "properties: {a: {type: string, default: 1}}"), `p.yaml:8:43: parameters.properties.a.default: the default is not valid: expected a string, found a number; put it in quotes`},
 		"default invalid inside":      {simple(object + "properties: {a: {type: object, default: {b: {}}, properties: {b: {required: [c]}}}}"), `p.yaml:8:47: parameters.properties.a.default.b.c: the default is not valid: missing; this field is required`},
 		"default of an alternative":   {simple(object + "properties: {a: {anyOf: [{properties: {b: {default: 1}}}]}}"), `p.yaml:8:55: parameters.properties.a.anyOf[0].properties.b.default: this default would not be filled in; move it out of anyOf, oneOf, not, if, then, else, dependentSchemas, contains and unevaluated...`},
 		"default of a shared branch":  {simple(object + "properties: {a: {$ref: '#/$defs/d'}, b: {oneOf: [{$ref: '#/$defs/d'}]}}\n$defs: {d: {default: 1}}"), `p.yaml:9:24: parameters.$defs.d.default: this default would not be filled in; move it out of anyOf, oneOf, not, if, then, else, dependentSchemas, contains and unevaluated...`},
 		"default of everything":       {simple(object + "default: {}"), `p.yaml:8:12: parameters.default: the parameters as a whole have no default; give the properties theirs`},
 		"default of a secret":         {simple(object + "properties: {a: {x-secret: true, default: hunter2}}"), `p.yaml:8:45: parameters.properties.a.default: a secret is never part of a definition; leave default out, or x-secret`},
 		"secret mark of another type": {simple(object + "properties: {a: {x-secret: 1}}"), `p.yaml:8:30: parameters.properties.a.x-secret: expected a boolean; write true or false`},
-		"example that is invalid":     {simple(object+"additionalProperties: false\nproperties: {name: {type: string}}") + "examples:\n- {name: x, params: {nam: y}}\n- {name: y, params: {name: 1}}", "p.yaml:11:22: examples[0].params.nam: unknown field; did you mean \"name\"?\np.yaml:12:28: examples[1].params.name: expected a string, found a number"},
+		"example that is invalid":     {simple(object+"additionalProperties: false\nproperties: {name: {type: string}}") + "examples:\n- {name: x, params: {nam: y}}\n- {name: y, params: {name: 1}}", "p.yaml:11:22: examples[0].params.nam: unknown field; did you mean \"name\"?\np.yaml:12:28: examples[1].params.name: expected a string, found a number; put it in quotes"},
 		"example that is no mapping":  {simple(object) + "examples:\n- {name: x, params: []}", `p.yaml:10:21: examples[0].params: expected a mapping, found a list`},
 		"syntax error":                {"a: [", `p.yaml:1:1: did not find expected node content; write valid YAML`},
 		"unknown field in a list":     {simple(object) + "examples:\n- {name: x, parms: {}}", `p.yaml:10:13: examples[0].parms: unknown field; did you mean "params"?`},
@@ -310,7 +310,7 @@ leeway: not of the form duration; write a number with a unit, such as 200ms or 1
 lewway: unknown field; did you mean "leeway"?`},
 		"beside an allOf":             {`{"issuers": [{"uri": "https://a.example", "nam": 1}]}`, `issuers[0].nam: unknown field; did you mean "name"?`},
 		"the alternative meant":       {`{"issuers": [{"uri": "a:b"}], "hooks": [{"token": "x"}, {"url": "https://a.example"}]}`, `hooks[0].url: missing; this field is required`},
-		"no alternative":              {`{"issuers": [{"uri": "a:b"}], "hooks": [1]}`, `hooks[0]: fits none of the alternatives; expected a string, found a number, or expected a mapping, found a number`},
+		"no alternative":              {`{"issuers": [{"uri": "a:b"}], "hooks": [1]}`, `hooks[0]: fits none of the alternatives; expected a string, found a number; put it in quotes, or expected a mapping, found a number`},
 		"no object":                   {`[]`, `expected a mapping, found a list`},
 		"null":                        {`null`, `expected a mapping, found an empty value (null)`},
 		"no JSON":                     {`{`, `not valid JSON; at byte 1`},
@@ -419,7 +419,7 @@ func TestProblemsAtPositions(t *testing.T) {
 	if !ok {
 		t.Fatalf("got %v", err)
 	}
-	want := `engine.yaml:5:14: chains[0].policies[0].params.issuers[0].uri: expected a string, found a number
+	want := `engine.yaml:5:14: chains[0].policies[0].params.issuers[0].uri: expected a string, found a number; put it in quotes
 engine.yaml:6:7: chains[0].policies[0].params.lewway: unknown field; did you mean "leeway"?`
 	if got := problems.At(params).Err().Error(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

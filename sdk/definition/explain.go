@@ -179,7 +179,10 @@ func describe(k jsonschema.ErrorKind) (message, remedy string, leaf bool) {
 		for i, want := range k.Want {
 			wanted[i] = typeName(want)
 		}
-		return "expected " + strings.Join(wanted, " or ") + ", found " + typeName(k.Got), "", true
+		if len(k.Want) == 1 && k.Want[0] == "string" && (k.Got == "number" || k.Got == "integer" || k.Got == "boolean") {
+			remedy = "put it in quotes"
+		}
+		return "expected " + strings.Join(wanted, " or ") + ", found " + typeName(k.Got), remedy, true
 	case *kind.Enum:
 		return "not one of the values that are possible", "write " + oneOf(k.Want), true
 	case *kind.Const:

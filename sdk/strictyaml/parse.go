@@ -125,6 +125,15 @@ func syntaxError(file string, src []byte, err error) Diagnostic {
 	}
 	lines := bytes.Split(src, []byte("\n"))
 	d.Line = min(max(d.Line, 1), len(lines))
+	// The parser never says that a tab is to blame, or names the line before it.
+	for i := d.Line - 1; i < min(d.Line+1, len(lines)); i++ {
+		indent := lines[i][:len(lines[i])-len(bytes.TrimLeft(lines[i], " \t"))]
+		if tab := bytes.IndexByte(indent, '\t'); tab >= 0 && (i == d.Line-1 || strings.Contains(d.Problem, "tab")) {
+			d.Line, d.Column = i+1, tab+1
+			d.Problem, d.Remedy = "a tab in the indentation", "indent with spaces"
+			return d
+		}
+	}
 	line := lines[d.Line-1]
 	d.Column = 1 + len(line) - len(bytes.TrimLeft(line, " "))
 	return d

@@ -32,7 +32,7 @@ func scalarProblem(n *yaml.Node) (problem, remedy string) {
 	switch tag := n.ShortTag(); {
 	case tag == "!!int" || tag == "!!float":
 		if !ValidNumber(n.Value) {
-			return "a number that JSON cannot write", "write it in decimal, such as 10 or 0.5, or put a string in quotes"
+			return "a number that JSON cannot write", "put it in quotes if it is text, such as a hash; otherwise write it in decimal, such as 10 or 0.5"
 		}
 	case tag == "!!bool":
 		if !isBool(n.Value) {
