@@ -163,6 +163,45 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// positions are those of a file in which everything is in one place.
+type positions struct{}
+
+func (positions) Position(path string) (worker.Position, bool) {
+	return worker.Position{Source: "chains.yaml", Line: 4, Column: 5, Field: "in the file: " + path}, true
+}
+
+// TestWarningsSayWhere proves that warnings show with file and line.
+func TestWarningsSayWhere(t *testing.T) {
+	p := newPage(t, false)
+	if _, err := p.worker.Update(context.Background(), worker.Spec{
+		Version: "one", Chains: []worker.ChainSpec{{Name: "idle"}}, Positions: positions{},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p.want("/config_dump", 200, `"file": "chains.yaml"`, `"line": 4`, `"column": 5`, `"path": "in the file: chains[0]"`, `"message": "no route uses chain \"idle\""`)
+	p.want("/", 200, "chains.yaml:4:5 <code>in the file: chains[0]</code>")
+}
+
+// TestTheConsoleShowsWhatTheDumpShows proves that the page for people has what operator.md
+// says: everything of /config_dump.
+func TestTheConsoleShowsWhatTheDumpShows(t *testing.T) {
+	p := newPage(t, false)
+	key := worker.PolicySpec{Name: "key", Version: "v1", Params: json.RawMessage(`{"starts":true,"header":"x-api"}`)}
+	off, checked := key, key
+	off.ID, off.Disabled = "off", true
+	checked.ID, checked.Required, checked.Timeout = "checked", true, 250*time.Millisecond
+	checked.When = `request.method == "POST" && attributes["xds.cluster_name"] == "a"`
+	if _, err := p.worker.Update(context.Background(), worker.Spec{
+		Version: "one", OnUnknownRoute: worker.ContinueUnknownRoute,
+		Chains: []worker.ChainSpec{{Name: "payments", BodyLimit: 4096, Reroute: true, RerouteHeaders: []string{"x-tenant"}, Policies: []worker.PolicySpec{key, off, checked}}},
+		Routes: []worker.RouteSpec{{Name: "charge", Chain: "payments"}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p.want("/config_dump", 200, `"bodyLimit": 4096`, `"x-tenant"`, `"off"`, `"required": true`, `"250ms"`, `"500ms"`, `"xds.cluster_name"`, `"onUnknownRoute": "continue"`, `"x-api"`, `"go1"`)
+	p.want("/", 200, "4096 bytes", "x-tenant", "disabled: off", "(required)", "250ms", "500ms", "<code>xds.cluster_name</code>", "requests pass", "x-api", "go1", "Needs of Envoy: request_headers")
+}
+
 // TestRefusedFile proves that a file which never came to the worker shows with the
 // places of its problems.
 func TestRefusedFile(t *testing.T) {

@@ -27,7 +27,7 @@ type (
 	// ConfigDump is the configuration in force.
 	ConfigDump struct {
 		Version  string        `json:"version"`
-		Loaded   time.Time     `json:"loaded"`
+		Loaded   time.Time     `json:"loaded,omitzero"`
 		Warnings []ProblemDump `json:"warnings,omitempty"`
 		Chains   []ChainDump   `json:"chains"`
 		// Routes gives each route's chain.
@@ -74,6 +74,8 @@ type (
 		RequestAttributes  []string   `json:"requestAttributes,omitempty"`
 		ResponseAttributes []string   `json:"responseAttributes,omitempty"`
 		Steps              []StepDump `json:"steps"`
+		// Disabled are the ids of steps with enabled: false, which do not run.
+		Disabled []string `json:"disabled,omitempty"`
 	}
 	// StepDump is one step of a chain.
 	StepDump struct {
@@ -85,6 +87,7 @@ type (
 		When       string          `json:"when,omitempty"`
 		Timeout    string          `json:"timeout"`
 		OnReject   bool            `json:"onReject,omitempty"`
+		Required   bool            `json:"required,omitempty"`
 		Phases     []string        `json:"phases"`
 		Params     json.RawMessage `json:"params"`
 		Started    bool            `json:"started"`
@@ -164,13 +167,13 @@ func chainDump(chain *worker.Chain) ChainDump {
 		Name: chain.Name(), Phases: names(n.Phases.String()),
 		HoldsRequestChunks: n.HoldsRequestChunks, HoldsResponseChunks: n.HoldsResponseChunks,
 		DecodesRequestBody: n.DecodeRequestBody, DecodesResponseBody: n.DecodeResponseBody,
-		BodyLimit: n.BodyLimit, Reroute: n.Reroute, RerouteHeaders: n.RerouteHeaders,
+		BodyLimit: n.BodyLimit, Reroute: n.Reroute, RerouteHeaders: n.RerouteHeaders, Disabled: chain.Disabled(),
 	}
 	cd.RequestAttributes, cd.ResponseAttributes = attributes(chain)
 	for step := range chain.Steps {
 		sd := StepDump{
 			ID: step.ID, Policy: step.Policy, Version: step.Version, Mode: step.Mode.String(), OnError: "deny",
-			When: step.Condition, Timeout: step.Timeout.String(), OnReject: step.OnReject,
+			When: step.Condition, Timeout: step.Timeout.String(), OnReject: step.OnReject, Required: step.Required,
 			Phases: names(step.Phases.String()), Params: step.Params, Started: step.Started,
 		}
 		if step.OnError == worker.ContinueOnError {

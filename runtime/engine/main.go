@@ -163,9 +163,18 @@ func check(static config.Engine, registry *worker.Registry, dump bool, stdout, s
 func newLogger(l config.Logs, to io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: l.Level}
 	if l.JSON {
+		o.ReplaceAttr = durationAsText
 		return slog.New(slog.NewJSONHandler(to, o))
 	}
 	return slog.New(slog.NewTextHandler(to, o))
+}
+
+// durationAsText keeps JSON logs from writing durations as numbers of nanoseconds.
+func durationAsText(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 func moduleVersion() string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
 )
@@ -167,5 +169,17 @@ func TestASecondSignalCutsTheEndShort(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("it ended with its time alone: %v", err)
+	}
+}
+
+// TestJSONLogsWriteDurationsAsText proves that nobody has to count nanoseconds.
+func TestJSONLogsWriteDurationsAsText(t *testing.T) {
+	var out bytes.Buffer
+	logger := newLogger(config.Logs{JSON: true}, &out)
+	logger.Info("draining", slog.Duration("delay", 1500*time.Millisecond), slog.Group("step", slog.Duration("took", time.Microsecond)))
+	for _, want := range []string{`"delay":"1.5s"`, `"took":"1µs"`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the log lacks %s: %s", want, out.String())
+		}
 	}
 }

@@ -260,7 +260,7 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 		b.problem(path, fmt.Sprintf("%s acts neither on response headers nor on a response body", v), "onReject takes policies that do")
 	}
 	s := &step{
-		id: id, mode: ps.Mode, onError: ps.OnError, onReject: onReject, source: ps.When,
+		id: id, mode: ps.Mode, onError: ps.OnError, onReject: onReject, required: ps.Required, source: ps.When,
 		timeout: int64(MaxDefaultTimeout), detailsPrefix: detailsPrefix + v.String() + ".",
 	}
 	for r := range s.details {
@@ -282,6 +282,7 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 	}
 	if ps.Disabled {
 		s.instance.close()
+		b.chain.disabled = append(b.chain.disabled, id)
 		return
 	}
 	if ps.Required {

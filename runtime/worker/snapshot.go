@@ -106,7 +106,11 @@ type Chain struct {
 	rejectHeaders, rejectBody []*step
 	needs                     Needs
 	holdLimit                 int
+	disabled                  []string
 }
+
+// Disabled are the ids of the steps that are left out. It must not be modified.
+func (c *Chain) Disabled() []string { return c.disabled }
 
 // Name is the chain's name.
 func (c *Chain) Name() string { return c.name }
@@ -135,7 +139,10 @@ type StepInfo struct {
 	Attributes []string
 	Timeout    time.Duration
 	OnReject   bool
-	Phases     policy.PhaseSet
+	// Required says that no configuration takes effect while the policy has not
+	// started.
+	Required bool
+	Phases   policy.PhaseSet
 	// Params are the parameters with defaults applied and secrets masked.
 	Params json.RawMessage
 	// Started is false while the policy's Start has not succeeded; StartError
@@ -156,6 +163,7 @@ type step struct {
 	onError  OnError
 	timeout  int64 // ns
 	onReject bool
+	required bool
 	metrics  *telemetry.Step
 	failures failureLog
 	checked  apply.Memo
@@ -181,7 +189,7 @@ func (s *step) info() StepInfo {
 	}
 	return StepInfo{
 		ID: s.id, Policy: v.Name, Version: v.Version, Mode: s.mode, OnError: s.onError,
-		Condition: s.source, Attributes: attributes, Timeout: time.Duration(s.timeout), OnReject: s.onReject,
+		Condition: s.source, Attributes: attributes, Timeout: time.Duration(s.timeout), OnReject: s.onReject, Required: s.required,
 		Phases: s.instance.phases, Params: v.Definition.Redact([]byte(s.instance.params)),
 		Started: s.instance.ready(), StartError: s.instance.startError(), Metrics: s.metrics,
 	}
