@@ -66,8 +66,8 @@ type chain struct {
 	begun, ended atomic.Int64
 	// unfinished is what End of the newest exchange was called with.
 	unfinished atomic.Bool
-	ran          atomic.Pointer[[]policy.Phase]
-	given        atomic.Pointer[[]time.Duration]
+	ran        atomic.Pointer[[]policy.Phase]
+	given      atomic.Pointer[[]time.Duration]
 }
 
 // budgets are those of the phases that have run.

@@ -30,7 +30,9 @@ func (r RequestResult) String() string {
 
 // Route counts the requests on one route. The zero value is empty. Safe for concurrent
 // use.
-type Route struct{ results [RequestResultCount]atomic.Uint64 }
+type Route struct {
+	results [RequestResultCount]atomic.Uint64
+}
 
 // Observe counts one request.
 func (r *Route) Observe(result RequestResult) { r.results[result].Add(1) }
