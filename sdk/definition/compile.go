@@ -45,6 +45,7 @@ func compileSchema(value any) (*compiled, Problems) {
 	for _, format := range ownFormats() {
 		c.compiler.RegisterFormat(format)
 	}
+	c.compiler.RegisterContentEncoding(strictBase64)
 	if err := c.compiler.AddResource(schemaURL, value); err != nil {
 		return nil, Problems{place{}.problem("not a schema", err.Error())}
 	}

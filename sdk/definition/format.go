@@ -1,62 +1,63 @@
 package definition
 
 import (
+	"encoding/base64"
 	"errors"
-	"net/netip"
-	"net/url"
-	"time"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/definition/internal/format"
+	"policyengine.dev/sdk/strictyaml"
 )
 
 // formats are the values of the keyword `format` that a schema may use, with
 // what would be right where a string is not of that form.
-var formats = map[string]string{
-	"uri":           "write an absolute URI, such as https://example.com/keys",
-	"duration":      "write a number with a unit, such as 200ms or 1h30m",
-	"hostname":      "write a host name, such as example.com",
-	"regex":         "write a regular expression in RE2's syntax",
-	"header-name":   "write a header name: letters, digits and !#$%&'*+-.^_`|~",
-	"cidr":          "write a network with no bits set beyond its prefix, such as 10.0.0.0/8 or 2001:db8::/32",
-	"ipv4":          "write an IPv4 address, such as 192.0.2.1",
-	"ipv6":          "write an IPv6 address, such as 2001:db8::1",
-	"uuid":          "write a UUID, such as 123e4567-e89b-12d3-a456-426614174000",
-	"email":         "write an e-mail address",
-	"date":          "write a date, such as 2006-01-02",
-	"time":          "write a time of day with its zone, such as 15:04:05Z",
-	"date-time":     "write a date and time, such as 2006-01-02T15:04:05Z",
-	"uri-reference": "write a URI or a relative reference",
-	"uri-template":  "write a URI template, such as /users/{id}",
-	"json-pointer":  "write a JSON pointer, such as /a/0",
+var formats = func() map[string]string {
+	remedies := map[string]string{}
+	for _, f := range format.All() {
+		remedies[f.Name] = f.Remedy
+	}
+	return remedies
+}()
+
+// formatRemedy names the format that was probably meant, and all that there are.
+func formatRemedy(name string) string {
+	all := "the formats are " + strings.Join(slices.Sorted(maps.Keys(formats)), ", ")
+	if near := strictyaml.Nearest(name, slices.Collect(maps.Keys(formats))); strings.HasPrefix(near, "did you mean") {
+		return near + " " + all
+	}
+	return all
+}
+
+// contents are the values that contentEncoding and contentMediaType may have.
+var contents = map[string][]string{
+	"contentEncoding":  {"base64"},
+	"contentMediaType": {"application/json"},
 }
 
 var errForm = errors.New("not of that form")
 
-// ownFormats replace or add to those of the library.
+// ownFormats replace all of the library's that a schema may use.
 func ownFormats() []*jsonschema.Format {
-	check := func(name string, valid func(string) bool) *jsonschema.Format {
-		return &jsonschema.Format{Name: name, Validate: func(v any) error {
-			if s, ok := v.(string); ok && !valid(s) {
+	var own []*jsonschema.Format
+	for _, f := range format.All() {
+		own = append(own, &jsonschema.Format{Name: f.Name, Validate: func(v any) error {
+			if s, ok := v.(string); ok && !f.Valid(s) {
 				return errForm
 			}
 			return nil
-		}}
+		}})
 	}
-	return []*jsonschema.Format{
-		check("uri", func(s string) bool {
-			u, err := url.Parse(s)
-			return err == nil && u.IsAbs() && (u.Host != "" || u.Opaque != "" || u.Path != "")
-		}),
-		check("duration", func(s string) bool {
-			_, err := time.ParseDuration(s)
-			return err == nil
-		}),
-		check("header-name", policy.ValidHeaderName),
-		check("cidr", func(s string) bool {
-			prefix, err := netip.ParsePrefix(s)
-			return err == nil && prefix == prefix.Masked()
-		}),
-	}
+	return own
 }
+
+// strictBase64 is RFC 4648, section 4: padded, without line breaks or stray bits.
+var strictBase64 = &jsonschema.Decoder{Name: "base64", Decode: func(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, errForm
+	}
+	return base64.StdEncoding.Strict().DecodeString(s)
+}}

@@ -55,7 +55,7 @@ var refusals = map[string]string{
 	"definitions":      "write $defs",
 	"dependencies":     "write dependentRequired or dependentSchemas",
 	"additionalItems":  "write items, beside prefixItems",
-	"contentSchema":    "describe the value itself",
+	"contentSchema":    "a schema describes parameters and not what is written inside a string; make the content fields of their own",
 	"$anchor":          anchorRemedy,
 	"$dynamicAnchor":   anchorRemedy,
 	"$dynamicRef":      anchorRemedy,

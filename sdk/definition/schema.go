@@ -170,7 +170,11 @@ func (b *schemaBuilder) plain(s *schema, name string, value any, at place) {
 		}
 	case name == "format" && isText:
 		if formats[text] == "" {
-			b.add(at, "unknown format", strictyaml.Nearest(text, slices.Collect(maps.Keys(formats))))
+			b.add(at, "unknown format", formatRemedy(text))
+		}
+	case contents[name] != nil && isText:
+		if !slices.Contains(contents[name], text) {
+			b.add(at, "this value of "+name+" is not checked here", "write "+strings.Join(contents[name], " or ")+", or leave it out")
 		}
 	}
 }
