@@ -442,12 +442,12 @@ func TestRedact(t *testing.T) {
 			t.Errorf("%s\n got %s\nwant %s", params, got, want)
 		}
 	}
-	free, err := definition.Parse("p.yaml", []byte(simple("type: object\nproperties:\n  labels: {additionalProperties: true}\n  keys: {additionalProperties: {x-secret: true}, patternProperties: {^public: true}}\n  pair: {prefixItems: [true, {x-secret: true}], contains: {type: string}}\n  loose: {type: object}\n  not: {not: {properties: {s: {x-secret: true}}}, additionalProperties: true}")))
+	free, err := definition.Parse("p.yaml", []byte(simple("type: object\nproperties:\n  labels: {additionalProperties: true}\n  keys: {additionalProperties: {x-secret: true}, patternProperties: {^public: true}}\n  pair: {prefixItems: [true, {x-secret: true}], contains: {type: string}}\n  loose: {type: object}\n  not: {not: {properties: {s: {x-secret: true}}}, additionalProperties: true}\n  open: {x-open: true, properties: {s: {x-secret: true}}}\n  both: {allOf: [{x-open: true}, {x-secret: true}]}")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := string(free.Redact(json.RawMessage(`{"labels":{"a":1},"keys":{"a":"hunter2","public-a":"b"},"pair":[1,"hunter2",3],"loose":{"a":"hunter2"},"not":{"s":"hunter2","t":1}}`)))
-	if want := `{"keys":{"a":"[redacted]","public-a":"b"},"labels":{"a":1},"loose":{"a":"[redacted]"},"not":{"s":"[redacted]","t":1},"pair":[1,"[redacted]",3]}`; got != want {
+	got := string(free.Redact(json.RawMessage(`{"labels":{"a":1},"keys":{"a":"hunter2","public-a":"b"},"pair":[1,"hunter2",3],"loose":{"a":"hunter2"},"not":{"s":"hunter2","t":1},"open":{"a":{"b":["c"]},"s":"hunter2"},"both":{"a":"hunter2"}}`)))
+	if want := `{"both":"[redacted]","keys":{"a":"[redacted]","public-a":"b"},"labels":{"a":1},"loose":{"a":"[redacted]"},"not":{"s":"[redacted]","t":1},"open":{"a":{"b":["c"]},"s":"[redacted]"},"pair":[1,"[redacted]",3]}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

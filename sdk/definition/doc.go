@@ -36,5 +36,7 @@
 //   - a property's default is filled in before parameters are checked and
 //     decoded, so one that would not be (inside anyOf, if, ...) is refused;
 //   - x-secret: true marks a value that must never be shown: a secret, or what is
-//     derived from one, such as a hash. writeOnly: true means the same.
+//     derived from one, such as a hash. writeOnly: true means the same;
+//   - x-open: true marks a value that is free-form and may be shown, with all that is
+//     in it. Without it, /config_dump masks what no schema describes.
 package definition

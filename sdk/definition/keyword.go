@@ -22,6 +22,7 @@ const (
 	unusedMap
 	reference
 	secretMark
+	openMark
 )
 
 // keywords are those of JSON Schema 2020-12, sections 8 to 10 of its core and
@@ -45,7 +46,7 @@ var keywords = map[string]shape{
 	"contentEncoding": plain, "contentMediaType": plain,
 	"title": plain, "description": plain, "default": plain, "deprecated": plain, "readOnly": plain, "examples": plain,
 
-	"x-secret": secretMark, "writeOnly": secretMark,
+	"x-secret": secretMark, "writeOnly": secretMark, "x-open": openMark,
 }
 
 // refusals say what to do instead of a refused keyword.

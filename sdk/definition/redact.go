@@ -6,13 +6,14 @@ import "encoding/json"
 const redacted = "[redacted]"
 
 // Redact returns the parameters with secrets masked: what a schema marks with
-// x-secret or writeOnly, in any alternative, what no schema describes, and in
+// x-secret or writeOnly, in any alternative, what no schema describes unless one marks it with
+// x-open, and in
 // all other texts the user information and the query of URLs. Parameters that
 // are no JSON are masked as a whole. It is for showing, not for use.
 func (d *Definition) Redact(params json.RawMessage) json.RawMessage {
 	var masked any = redacted
 	if value, problems := parseValue(params); len(problems) == 0 {
-		masked = new(redactor).redact([]*schema{d.schema.root}, value)
+		masked = new(redactor).redact([]*schema{d.schema.root}, value, false)
 	}
 	data, err := json.Marshal(masked)
 	if err != nil {
@@ -32,7 +33,7 @@ func (d *Definition) Secrets(params json.RawMessage) (marked, inURLs []string) {
 		return nil, nil
 	}
 	var r redactor
-	r.redact([]*schema{d.schema.root}, value)
+	r.redact([]*schema{d.schema.root}, value, false)
 	return r.marked, r.inURLs
 }
 
@@ -62,10 +63,11 @@ func (r *redactor) hide(value any) {
 	}
 }
 
-// redact masks a value that all of schemas may describe.
-func (r *redactor) redact(schemas []*schema, value any) any {
+// redact masks a value that all of schemas may describe. open says that what no schema
+// describes is shown.
+func (r *redactor) redact(schemas []*schema, value any, open bool) any {
 	schemas = closure(schemas)
-	if len(schemas) == 0 {
+	if len(schemas) == 0 && !open {
 		return redacted
 	}
 	for _, s := range schemas {
@@ -73,6 +75,7 @@ func (r *redactor) redact(schemas []*schema, value any) any {
 			r.hide(value)
 			return redacted
 		}
+		open = open || s.open
 	}
 	switch v := value.(type) {
 	case string:
@@ -84,7 +87,7 @@ func (r *redactor) redact(schemas []*schema, value any) any {
 			for _, s := range schemas {
 				inner = append(append(inner, s.fields(name)...), s.looseFields...)
 			}
-			shown[name] = r.redact(inner, field)
+			shown[name] = r.redact(inner, field, open)
 		}
 		return shown
 	case []any:
@@ -97,7 +100,7 @@ func (r *redactor) redact(schemas []*schema, value any) any {
 				}
 				inner = append(inner, s.looseItems...)
 			}
-			shown[i] = r.redact(inner, item)
+			shown[i] = r.redact(inner, item, open)
 		}
 		return shown
 	}

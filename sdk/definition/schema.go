@@ -42,6 +42,7 @@ type schema struct {
 
 	never        bool // the schema `false`
 	secret       bool
+	open         bool
 	defaultValue any
 	hasDefault   bool
 }
@@ -142,6 +143,11 @@ func (b *schemaBuilder) keyword(s *schema, name string, value any) {
 			b.add(at, "expected a boolean", "write true or false")
 		}
 		s.secret = s.secret || mark
+	case openMark:
+		var ok bool
+		if s.open, ok = value.(bool); !ok {
+			b.add(at, "expected a boolean", "write true or false")
+		}
 	case alwaysList:
 		s.always = append(s.always, b.list(value, at)...)
 	case maybeOne:
