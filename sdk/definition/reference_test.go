@@ -49,7 +49,7 @@ func keywordTable() string {
 		names []string
 	}{
 		{"structure", []string{"$comment", "$defs", "$ref", "$schema"}},
-		{"any value", []string{"const", "default", "enum", "type", "x-secret"}},
+		{"any value", []string{"const", "default", "enum", "type", "x-open", "x-secret"}},
 		{"numbers", []string{"exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum", "multipleOf"}},
 		{"strings", []string{"contentEncoding", "contentMediaType", "format", "maxLength", "minLength", "pattern"}},
 		{"lists", []string{"contains", "items", "maxContains", "maxItems", "minContains", "minItems", "prefixItems", "unevaluatedItems", "uniqueItems"}},
