@@ -25,7 +25,7 @@ func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Log
 		Host: shared,
 		HostFor: func(chain, id string, v *worker.Version) policy.Host {
 			h := shared
-			h.Logger = logger.With(slog.String("chain", chain), slog.String("policy", v.String()), slog.String("id", id))
+			h.Logger = worker.PolicyLogger(logger, chain, id, v)
 			h.Metrics = metrics.For(host.Place{Chain: chain, ID: id, Policy: v.Name, Version: v.Version})
 			return h
 		},
@@ -88,6 +88,8 @@ func (e *Engine) forget() {
 		defer s.Release()
 		s.Places(func(chain, id string, v *worker.Version) bool {
 			places[host.Place{Chain: chain, ID: id, Policy: v.Name, Version: v.Version}] = true
+			// What instances share is at no place of a chain.
+			places[host.Place{Policy: v.Name, Version: v.Version}] = true
 			details[worker.EngineDetails+v.String()+"."] = true
 			return true
 		})

@@ -328,19 +328,27 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 			return old
 		}
 	}
-	host := b.worker.hostFor(key.chain, key.id, v)
 	scrub := newScrubber(v, params)
+	host := b.worker.hostFor(key.chain, key.id, v)
 	host.Logger = scrub.logger(host.Logger)
+	scope := b.worker.shared.Scope(func() policy.Host {
+		h := b.worker.hostFor("", "", v)
+		h.Logger = scrub.logger(h.Logger)
+		return h
+	})
+	host.Shared = scope
 	var in *instance
 	err = contained(func() error {
 		value, err := v.factory.Build(params, host)
 		if err == nil {
 			in = newInstance(key, v, string(params), value, host)
-			in.scrub = scrub
+			in.scrub, in.scope = scrub, scope
 		}
 		return err
 	})
 	if err != nil {
+		// Whatever else goes wrong, this is the problem.
+		_ = scope.Close()
 		b.problem(path+".params", fmt.Sprintf("%s cannot be made from these parameters: %v", v, scrub.error(err)), "")
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policy/sharing"
 )
 
 // MaxAbandoned is how many calls of one instance may hang at a time. Beyond it the
@@ -30,6 +31,8 @@ type instance struct {
 	params  string // normalised JSON
 	host    policy.Host
 	scrub   *scrubber
+	// scope is what the instance shares with others.
+	scope *sharing.Scope
 	value   any
 	// phases are those in which the instance acts with its parameters.
 	phases policy.PhaseSet
@@ -282,6 +285,9 @@ func (in *instance) close() {
 		if err := contained(c.Close); err != nil {
 			in.host.Logger.Warn("closing a policy", slog.Any("error", err))
 		}
+	}
+	if err := in.scope.Close(); err != nil {
+		in.host.Logger.Warn("closing what a policy shared", slog.Any("error", err))
 	}
 }
 

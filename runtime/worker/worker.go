@@ -10,6 +10,7 @@ import (
 
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policy/sharing"
 )
 
 // Options are what a [Worker] needs from outside.
@@ -17,8 +18,9 @@ type Options struct {
 	// Host is given to policies; its Logger and Metrics through HostFor. Clock
 	// and Logger are the worker's own as well.
 	Host policy.Host
-	// HostFor returns the host of one policy in one chain. nil adds the
-	// policy's name to Host's logger and changes nothing else.
+	// HostFor returns the host of one policy in one chain. Without chain and id
+	// it is that of a resource which several instances of the policy share. nil
+	// adds the policy's name to Host's logger and changes nothing else.
 	HostFor func(chain, id string, v *Version) policy.Host
 	// Recorder receives decision records; nil makes none.
 	Recorder telemetry.Recorder
@@ -41,6 +43,7 @@ type Worker struct {
 	options  Options
 	watchdog *watchdog
 	runs     sync.Pool
+	shared   sharing.Registry
 	current  atomic.Pointer[Snapshot]
 
 	// updating serialises updates, which may take as long as policies take to
@@ -264,6 +267,15 @@ func (w *Worker) hostFor(chain, id string, v *Version) policy.Host {
 		return w.options.HostFor(chain, id, v)
 	}
 	h := w.options.Host
-	h.Logger = h.Logger.With(slog.String("chain", chain), slog.String("policy", v.String()), slog.String("id", id))
+	h.Logger = PolicyLogger(h.Logger, chain, id, v)
 	return h
+}
+
+// PolicyLogger returns the logger of one policy in one chain. Without chain and id it is
+// that of what several instances of the policy share.
+func PolicyLogger(to *slog.Logger, chain, id string, v *Version) *slog.Logger {
+	if chain == "" && id == "" {
+		return to.With(slog.String("policy", v.String()))
+	}
+	return to.With(slog.String("chain", chain), slog.String("policy", v.String()), slog.String("id", id))
 }

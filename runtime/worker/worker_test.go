@@ -37,6 +37,8 @@ type script struct {
 	start    func(context.Context) error
 	adopt    func(old any)
 	close    func()
+	// made is called by New.
+	made func(policy.Host, scriptParams) error
 	// asked is called when the policy is asked for its phases.
 	asked func()
 }
@@ -48,13 +50,18 @@ type scriptParams struct {
 	Other  string `json:"other"`
 }
 
-func newScripted(p scriptParams, _ policy.Host) (*scripted, error) {
+func newScripted(p scriptParams, host policy.Host) (*scripted, error) {
 	if p.Script == "" {
 		return &scripted{script: &script{}}, nil
 	}
 	s, ok := scripts.Load(p.Script)
 	if !ok {
 		return nil, fmt.Errorf("no script is called %q", p.Script)
+	}
+	if made := s.(*script).made; made != nil {
+		if err := made(host, p); err != nil {
+			return nil, err
+		}
 	}
 	return &scripted{s.(*script), p.Script}, nil
 }

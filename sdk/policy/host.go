@@ -27,6 +27,8 @@ type Host struct {
 	Secrets Secrets
 	// Metrics makes metric handles, which carry policy, version and chain.
 	Metrics Metrics
+	// Shared has what several instances have in common: see [Share].
+	Shared Shared
 }
 
 // Clock tells the time. Implementations are safe for concurrent use.

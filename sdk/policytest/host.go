@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policy/sharing"
 )
 
 // Host is what a policy under test is made with, each part in the test's hands.
@@ -27,6 +28,9 @@ type Host struct {
 	Secrets *Secrets
 	// Metrics keeps the policy's metrics.
 	Metrics *Metrics
+	// Shared has the resources that policies share which are made with this host. Its
+	// Len says how many there are: none once the policies are closed.
+	Shared *sharing.Registry
 }
 
 // NewHost returns a host with nothing in it.
@@ -37,11 +41,30 @@ func NewHost() *Host {
 		Random:  &random{source: rand.NewChaCha8([32]byte{})},
 		Secrets: &Secrets{},
 		Metrics: &Metrics{},
+		Shared:  &sharing.Registry{},
 	}
 }
 
-// Policy returns the host as a policy's constructor gets it.
+// Policy returns the host as a policy's constructor gets it. What the policy shares is
+// kept: [New] gives it back when the test ends.
 func (h *Host) Policy() policy.Host {
+	host, _ := h.instance()
+	return host
+}
+
+// instance returns the host of one instance, and what the instance uses of Shared.
+func (h *Host) instance() (policy.Host, *sharing.Scope) {
+	if h.Shared == nil {
+		h.Shared = &sharing.Registry{}
+	}
+	scope := h.Shared.Scope(h.own)
+	host := h.own()
+	host.Shared = scope
+	return host, scope
+}
+
+// own is the host without Shared.
+func (h *Host) own() policy.Host {
 	transport := h.HTTP
 	if transport == nil {
 		transport = noHTTP{}

@@ -14,6 +14,7 @@ import (
 
 	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policy/sharing"
 	"policyengine.dev/sdk/strictyaml"
 )
 
@@ -30,6 +31,7 @@ type Policy struct {
 
 	phases policy.PhaseSet
 	config config
+	scope  *sharing.Scope
 }
 
 type config struct {
@@ -97,12 +99,14 @@ func NewError(t testing.TB, b policy.Builder, params string, opts ...Option) err
 	return err
 }
 
-// Close closes the instance where it is an io.Closer. [New] does so by itself.
+// Close closes the instance where it is an io.Closer, and gives back what it shares.
+// [New] does so by itself.
 func (p *Policy) Close() error {
+	var err error
 	if c, ok := p.Instance.(io.Closer); ok {
-		return c.Close()
+		err = c.Close()
 	}
-	return nil
+	return errors.Join(err, p.scope.Close())
 }
 
 func newConfig(opts []Option) config {
@@ -141,11 +145,15 @@ func (c config) build(b policy.Builder, def *definition.Definition, params json.
 	if err != nil {
 		return nil, err
 	}
-	instance, err := b.Build(filled, c.host.Policy())
+	host, scope := c.host.instance()
+	instance, err := b.Build(filled, host)
 	if err != nil {
+		if also := scope.Close(); also != nil {
+			err = errors.Join(err, also)
+		}
 		return nil, err
 	}
-	return &Policy{Host: c.host, Instance: instance, phases: policy.ActivePhases(instance), config: c}, nil
+	return &Policy{Host: c.host, Instance: instance, phases: policy.ActivePhases(instance), config: c, scope: scope}, nil
 }
 
 // loadDefinition reads a policy.yaml. Its directory has to be known, since that is
