@@ -33,7 +33,7 @@ type instance struct {
 	scrub   *scrubber
 	// scope is what the instance shares with others.
 	scope *sharing.Scope
-	value   any
+	value any
 	// phases are those in which the instance acts with its parameters.
 	phases policy.PhaseSet
 
