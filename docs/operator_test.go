@@ -37,6 +37,9 @@ func TestTheOperatorsPageHasEveryReason(t *testing.T) {
 		if !strings.Contains(status, fmt.Sprint(r.Status())) {
 			t.Errorf("%s is %d, and the page says %q", r, r.Status(), status)
 		}
+		if r == worker.ResponseOverloaded {
+			continue // the request has had its effect: see docs/decisions/memory.md
+		}
 		if retry := r.Status() == 503; retry != strings.Contains(status, "Retry-After") {
 			t.Errorf("%s tells when to try again: %t, and the page says %q", r, retry, status)
 		}

@@ -112,8 +112,10 @@ func (w Want) problem(d *differences, got *seen) {
 		return
 	}
 	d.text("the problem's reason", details.Reason, w.Reason)
-	if got.status == http.StatusServiceUnavailable && got.header.Get("retry-after") == "" {
-		d.add("the client is not told when to try again")
+	// What has reached the upstream must not be repeated.
+	again := got.status == http.StatusServiceUnavailable && !(w.Reached.Given && !w.Reached.Nothing)
+	if again != (got.header.Get("retry-after") != "") {
+		d.add("the client is to be told when to try again: %t; retry-after is %q", again, got.header.Get("retry-after"))
 	}
 	if details.Status != got.status {
 		d.add("the problem's status is %d, the response's %d", details.Status, got.status)

@@ -19,6 +19,7 @@ import (
 
 	"policyengine.dev/runtime/admin"
 	"policyengine.dev/runtime/host"
+	"policyengine.dev/runtime/memory"
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
@@ -59,6 +60,7 @@ type page struct {
 	draining bool
 	streams  telemetry.Streams
 	traces   telemetry.Traces
+	memory   *memory.Account
 }
 
 func newPage(t testing.TB, pprof bool) *page {
@@ -67,7 +69,7 @@ func newPage(t testing.TB, pprof bool) *page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &page{TB: t}
+	p := &page{TB: t, memory: memory.NewAccount(1000)}
 	p.worker = worker.New(registry, worker.Options{Host: policy.Host{Logger: slog.New(slog.DiscardHandler), Clock: host.Clock{}}})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -77,10 +79,10 @@ func newPage(t testing.TB, pprof bool) *page {
 		}
 	})
 	metrics := prometheus.NewPedanticRegistry()
-	p.metrics = admin.NewCollector(p.worker, &p.streams, &p.traces)
+	p.metrics = admin.NewCollector(p.worker, &p.streams, &p.traces, p.memory)
 	metrics.MustRegister(p.metrics)
 	p.handler = admin.NewHandler(admin.Options{
-		Worker: p.worker, Metrics: metrics, Pprof: pprof, Draining: func() bool { return p.draining }, Build: admin.Build{Go: "go1"},
+		Worker: p.worker, Memory: p.memory, Metrics: metrics, Pprof: pprof, Draining: func() bool { return p.draining }, Build: admin.Build{Go: "go1"},
 	})
 	return p
 }
@@ -125,7 +127,11 @@ func TestReadiness(t *testing.T) {
 	if err := p.update(`{"starts":true}`, ""); err != nil {
 		t.Fatal(err)
 	}
-	p.want("/readyz", 200, "ready")
+	p.want("/readyz", 200, "ready\nbody memory: 0 of 1000 bytes in use (0%), 0 requests")
+	p.memory.Take(1000)
+	p.memory.Refuse()
+	// An engine that is full is ready all the same.
+	p.want("/readyz", 200, "ready\nbody memory: 1000 of 1000 bytes in use (100%), 1 requests")
 	p.draining = true
 	p.want("/readyz", 503, "draining")
 	p.want("/healthz", 200, "ok")

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -8,12 +9,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"policyengine.dev/runtime/memory"
 	"policyengine.dev/runtime/worker"
 )
 
 // Options are what the pages show.
 type Options struct {
 	Worker *worker.Worker
+	// Memory is what the bodies in flight are counted in; nil counts nothing.
+	Memory *memory.Account
 	// Metrics is what /metrics shows.
 	Metrics prometheus.Gatherer
 	// Draining reports that the engine is about to end; nil is never.
@@ -36,7 +40,8 @@ type Build struct {
 // NewHandler returns the pages:
 //
 //	/healthz      200 while the process serves
-//	/readyz       200 once a valid configuration is in force and while not draining, else 503 and why
+//	/readyz       200 once a valid configuration is in force and while not draining, else 503 and why;
+//	              and how much of the memory for bodies is in use, which changes nothing of that
 //	/config_dump  the configuration in force and the one refused after it, as JSON
 //	/metrics      for Prometheus
 //	/debug/pprof/ where Options.Pprof is set
@@ -56,6 +61,9 @@ func NewHandler(o Options) http.Handler {
 		status, why := o.readiness()
 		if err := o.Worker.Status().Err; err != nil && status != http.StatusOK && !o.Draining() {
 			why += "; what there is was refused:\n" + err.Error()
+		}
+		if status == http.StatusOK && o.Memory != nil {
+			why += "\n" + o.pressure()
 		}
 		text(w, status, why+"\n")
 	})
@@ -101,6 +109,15 @@ func (o *Options) readiness() (status int, why string) {
 		return http.StatusServiceUnavailable, "no valid configuration yet"
 	}
 	return http.StatusOK, "ready"
+}
+
+// pressure says how much of the memory for bodies is in use. An engine without any left
+// is ready all the same: it still decides requests without bodies, and an engine that
+// is taken out of the load balancer sends its bodies to the others.
+func (o *Options) pressure() string {
+	used, limit := o.Memory.Used(), o.Memory.Limit()
+	return fmt.Sprintf("body memory: %d of %d bytes in use (%d%%), %d requests and responses refused as OVERLOADED",
+		used, limit, used*100/max(limit, 1), o.Memory.Refused())
 }
 
 func text(w http.ResponseWriter, status int, s string) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"policyengine.dev/runtime/memory"
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/worker"
 )
@@ -33,6 +34,10 @@ var (
 	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details, which end in the reason.", "details")
 	requests         = desc("requests_total", "Requests on routes that have a chain, by result: passed, answered in the upstream's place, or canceled, which is over before the chain was done.", "route", "chain", "result")
 
+	memoryUsed    = desc("body_memory_bytes", "Memory that the bodies of requests and responses in flight take.")
+	memoryLimit   = desc("body_memory_limit_bytes", "Memory that they may take (limits.memory).")
+	memoryRefused = desc("body_memory_refusals_total", "Requests and responses that were refused as OVERLOADED, since their bodies would have taken more.")
+
 	tracedSent    = desc("traces_sent_total", "Requests whose spans the collector has taken.")
 	tracedFailed  = desc("traces_failed_total", "Requests whose spans could not be sent.")
 	tracedDropped = desc("traces_dropped_total", "Requests whose spans were dropped, since the collector did not keep up.")
@@ -53,12 +58,13 @@ type Collector struct {
 	worker  *worker.Worker
 	streams *telemetry.Streams
 	traces  *telemetry.Traces
+	memory  *memory.Account
 }
 
-// NewCollector returns a collector over w, s and t, which is nil where nothing is
-// traced. Safe for concurrent use.
-func NewCollector(w *worker.Worker, s *telemetry.Streams, t *telemetry.Traces) *Collector {
-	return &Collector{w, s, t}
+// NewCollector returns a collector over w, s, t and m. t is nil where nothing is traced,
+// and m where bodies are not counted. Safe for concurrent use.
+func NewCollector(w *worker.Worker, s *telemetry.Streams, t *telemetry.Traces, m *memory.Account) *Collector {
+	return &Collector{w, s, t, m}
 }
 
 // Describe implements prometheus.Collector.
@@ -67,6 +73,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 		stepCalls, stepSeconds, stepDisagreements, stepAbandoned, stepStarted, configInfo, configLoaded,
 		configUpdates, configRejected, configStale, configWarnings, configRoutes, configChains,
 		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses, requests, tracedSent, tracedFailed, tracedDropped,
+		memoryUsed, memoryLimit, memoryRefused,
 	} {
 		to <- d
 	}
@@ -91,6 +98,11 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	}
 	for details, n := range c.streams.Responses {
 		counter(responses, n, details)
+	}
+	if m := c.memory; m != nil {
+		gauge(memoryUsed, float64(m.Used()))
+		gauge(memoryLimit, float64(m.Limit()))
+		counter(memoryRefused, m.Refused())
 	}
 	if t := c.traces; t != nil {
 		counter(tracedSent, t.Sent.Load())

@@ -142,11 +142,17 @@ type Limits struct {
 	// Body bounds a whole body in bytes, for chains that set no bodyLimit; 10
 	// MiB by default.
 	Body int64
+	// Memory bounds the bodies of all requests in flight together, in bytes. 0,
+	// the default, is half of what the process may use (GOMEMLIMIT, or the
+	// control group's limit), and 512 MiB where that has no limit.
+	Memory int64
 	// ConcurrentStreams bounds the HTTP requests in flight on one connection
-	// of Envoy's. 0, the default, is no bound: Envoy has its own
-	// (max_requests of the cluster's circuit breakers). Envoy needs the same
-	// bound in the cluster's http2_protocol_options: streams on a connection
-	// that has not told it yet are refused, and fail their requests.
+	// of Envoy's; 1024 by default, which is also Envoy's own default
+	// (max_concurrent_streams in the cluster's http2_protocol_options). Envoy
+	// opens further connections for more. A cluster that sets more needs as
+	// much here: Envoy does not know the engine's bound before a connection is
+	// used, and streams beyond it are refused, which fails their requests. 0 is
+	// no bound.
 	ConcurrentStreams uint32
 }
 
@@ -261,7 +267,7 @@ func DefaultEngine() Engine {
 		Listeners:   []Listener{{Address: Address{tcpNetwork, "127.0.0.1:9001"}}},
 		Admin:       Address{tcpNetwork, "127.0.0.1:9002"},
 		Route:       RouteSource{Attribute: DefaultRouteAttribute},
-		Limits:      Limits{Body: 10 << 20},
+		Limits:      Limits{Body: 10 << 20, ConcurrentStreams: 1024},
 		Connections: Connections{MaxAge: 30 * time.Minute, MaxAgeGrace: 5 * time.Minute},
 		Drain:       Drain{Delay: 5 * time.Second, Deadline: 20 * time.Second},
 		Filter:      Filter{MessageTimeout: 200 * time.Millisecond},

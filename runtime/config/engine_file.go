@@ -60,8 +60,9 @@ type engineFile struct {
 	} `yaml:"source,required"`
 	Route  *routeSourceFile `yaml:"route"`
 	Limits struct {
-		Body              *size  `yaml:"body"`
-		ConcurrentStreams uint32 `yaml:"concurrentStreams"`
+		Body              *size   `yaml:"body"`
+		Memory            *size   `yaml:"memory"`
+		ConcurrentStreams *uint32 `yaml:"concurrentStreams"`
 	} `yaml:"limits"`
 	Connections struct {
 		MaxAge      *notNegative `yaml:"maxAge"`
@@ -196,10 +197,13 @@ func (d *engineDecoder) file(root strictyaml.Node, f engineFile) {
 	if f.Route != nil {
 		d.route(root.At("route"), *f.Route)
 	}
-	if f.Limits.Body != nil {
-		e.Limits.Body = int64(*f.Limits.Body)
+	setIf(&e.Limits.Body, (*int64)(f.Limits.Body))
+	setIf(&e.Limits.Memory, (*int64)(f.Limits.Memory))
+	if m := e.Limits.Memory; m > 0 && m < e.Limits.Body {
+		d.found.Add(root.At("limits", "memory").Problem(fmt.Sprintf("a body of limits.body, %d bytes, would not fit", e.Limits.Body),
+			"write at least that, and as many times more as there are to be such bodies at the same time"))
 	}
-	e.Limits.ConcurrentStreams = f.Limits.ConcurrentStreams
+	setIf(&e.Limits.ConcurrentStreams, f.Limits.ConcurrentStreams)
 	setIf(&e.Connections.MaxAge, (*time.Duration)(f.Connections.MaxAge))
 	setIf(&e.Connections.MaxAgeGrace, (*time.Duration)(f.Connections.MaxAgeGrace))
 	setIf(&e.Drain.Delay, (*time.Duration)(f.Drain.Delay))

@@ -23,7 +23,7 @@ func TestAMinimalEngineFileHasTheDocumentedDefaults(t *testing.T) {
 		Admin:       config.Address{Network: "tcp", Address: "127.0.0.1:9002"},
 		Chains:      "/etc/pe/chains.yaml",
 		Route:       config.RouteSource{Attribute: "xds.route_name"},
-		Limits:      config.Limits{Body: 10 << 20},
+		Limits:      config.Limits{Body: 10 << 20, ConcurrentStreams: 1024},
 		Connections: config.Connections{MaxAge: 30 * time.Minute, MaxAgeGrace: 5 * time.Minute},
 		Drain:       config.Drain{Delay: 5 * time.Second, Deadline: 20 * time.Second},
 		Filter:      config.Filter{MessageTimeout: 200 * time.Millisecond},
@@ -50,7 +50,7 @@ listeners:
 admin: {address: "unix:/run/pe/admin.sock", pprof: true}
 source: {path: /etc/pe/chains, onInvalidStart: wait}
 route: {routeMetadata: {namespace: example, key: chain}}
-limits: {body: 64KiB, concurrentStreams: 1000}
+limits: {body: 64KiB, memory: 1GiB, concurrentStreams: 1000}
 connections: {maxAge: 0s, maxAgeGrace: 1m}
 drain: {delay: 5s, deadline: 1m}
 filter:
@@ -93,7 +93,7 @@ telemetry:
 		Pprof:  true,
 		Chains: "/etc/pe/chains", OnInvalidStart: config.WaitOnInvalidStart,
 		Route:       config.RouteSource{Attribute: `xds.route_metadata.filter_metadata["example"]["chain"]`},
-		Limits:      config.Limits{Body: 64 << 10, ConcurrentStreams: 1000},
+		Limits:      config.Limits{Body: 64 << 10, Memory: 1 << 30, ConcurrentStreams: 1000},
 		Connections: config.Connections{MaxAgeGrace: time.Minute},
 		Drain:       config.Drain{Delay: 5 * time.Second, Deadline: time.Minute},
 		Filter: config.Filter{

@@ -23,6 +23,7 @@ import (
 	"policyengine.dev/runtime/host"
 	"policyengine.dev/runtime/kernel"
 	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/memory"
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/telemetry/tracing"
 	"policyengine.dev/runtime/worker"
@@ -45,6 +46,8 @@ type Engine struct {
 	ready    atomic.Bool
 	draining atomic.Bool
 	streams  telemetry.Streams
+	// memory is what bodies in flight are counted in.
+	memory *memory.Account
 	// expressions are those of the filter's mutation rules.
 	expressions filter.Expressions
 	// inForce is closed when the first configuration is in force.
@@ -62,6 +65,7 @@ type Engine struct {
 // problems at once.
 func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (*Engine, error) {
 	e := &Engine{static: static, logger: logger, inForce: make(chan struct{})}
+	e.memory = memory.NewAccount(bodyMemory(static))
 	e.leaving, e.leave = context.WithCancel(context.Background())
 	var err error
 	rules := static.Filter.MutationRules
@@ -79,11 +83,11 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 	e.metrics = host.NewMetrics(logger)
 	e.worker = newWorker(static, registry, logger, e.metrics, recorder)
 	registered := prometheus.NewRegistry()
-	registered.MustRegister(admin.NewCollector(e.worker, &e.streams, e.traces), e.metrics,
+	registered.MustRegister(admin.NewCollector(e.worker, &e.streams, e.traces, e.memory), e.metrics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
-			Worker: e.worker, Metrics: registered, Draining: e.draining.Load, Pprof: static.Pprof,
+			Worker: e.worker, Memory: e.memory, Metrics: registered, Draining: e.draining.Load, Pprof: static.Pprof,
 			Build:  admin.Build{Engine: Version(), Go: runtime.Version()},
 			Logger: logger,
 		}),
@@ -140,6 +144,7 @@ func (e *Engine) Run(stop, kill context.Context) error {
 	failures := make(chan error, len(e.serving)+2)
 	go func() { failures <- e.follow(work) }()
 	go func() { failures <- e.admin.Serve(e.pages) }()
+	go returnMemory(work, e.memory)
 	e.logger.Info("admin pages", slog.String("address", written(e.pages.Addr())))
 	for _, l := range e.serving {
 		e.logger.Info("listening", slog.String("address", written(l.Addr())), slog.Bool("tls", l.tls != nil))

@@ -116,6 +116,7 @@ func run(args []string, entries []worker.Entry, signals <-chan os.Signal, stdout
 	slog.SetDefault(logger)
 	otel.SetErrorHandler(tracing.NewErrorLog(logger))
 	defer holdHeap()()
+	limitHeap()
 	e, err := New(static, registry, logger)
 	if err != nil {
 		return failed(stderr, err)

@@ -25,6 +25,12 @@ const (
 	// limits.body is less: a message of that size can be received.
 	bodyCeiling = 64 << 20
 
+	// maxMetadata bounds the header list with which a stream begins, as HTTP/2 counts
+	// it. These headers are Envoy's own: the headers of an HTTP request come in a
+	// message. What a filter adds (grpc_initial_metadata) can be headers of the
+	// request, of which Envoy by default takes 60 KiB.
+	maxMetadata = 64 << 10
+
 	// handshakeTimeout bounds what a client takes to say that it speaks
 	// HTTP/2, TLS included.
 	handshakeTimeout = 10 * time.Second
@@ -50,7 +56,8 @@ func (e *Engine) newServer() {
 	options := append(kernel.ServerOptions(),
 		grpc.Creds(handshaker{logger: e.logger}),
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.MaxRecvMsgSize(int(largestBody(e.static))+messageOverhead),
+		grpc.MaxRecvMsgSize(int(largestBody(e.static))+messageOverhead), // of the other services
+		grpc.MaxHeaderListSize(maxMetadata),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			// grpc spreads the age by a tenth either way, so that Envoys
 			// that came together do not leave together.
@@ -60,11 +67,11 @@ func (e *Engine) newServer() {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingsAtLeast, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
 	)
-	if n := e.static.Limits.ConcurrentStreams; n > 0 {
-		options = append(options, grpc.MaxConcurrentStreams(n))
-	}
+	// 0 is no bound to grpc as well.
+	options = append(options, grpc.MaxConcurrentStreams(e.static.Limits.ConcurrentStreams))
 	e.grpc = grpc.NewServer(options...)
 	k := kernelOptions(e.static, e.logger, &e.streams)
+	k.Memory = e.memory
 	k.FilterExpressions = e.expressions
 	kernel.New(source{e.worker}, k).Register(e.grpc)
 	e.health = health.NewServer()
@@ -82,6 +89,7 @@ func kernelOptions(static config.Engine, logger *slog.Logger, streams *telemetry
 		RouteAttribute: static.Route.Attribute,
 		RouteMetadata:  static.Route.StreamMetadata,
 		BodyLimit:      static.Limits.Body,
+		MaxMessage:     largestBody(static) + messageOverhead,
 		TraceContext:   static.Telemetry.Tracing.Endpoint != "",
 		Logger:         logger,
 	}

@@ -32,6 +32,9 @@ func (st *stream) answer() verdict {
 	if headers && s.at != atEnd && s.whole && st.tooLong(s) {
 		return st.refuse(tooLarge(s))
 	}
+	if headers && s.at != atEnd && s.whole && st.tooMuch(s) {
+		return st.overloaded(s)
+	}
 	if st.observing {
 		return st.next()
 	}

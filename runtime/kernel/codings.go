@@ -37,7 +37,7 @@ func (st *stream) decode(s *side, b []byte) (plain []byte, err error) {
 	if s.codingErr != nil {
 		return nil, s.codingErr
 	}
-	return s.codings.Decode(b, st.bodyLimit())
+	return s.codings.Decode(b, st.bodyLimit(), st.takeKept)
 }
 
 // encode returns the body as it is to go on, and whether that is another one than came.
@@ -53,5 +53,6 @@ func (st *stream) encode(s *side, body *exchange.Body) (b []byte, changed bool, 
 		return nil, false, nil
 	}
 	b, err = left.Encode(body.Bytes)
+	st.addKept(int64(len(b)))
 	return b, true, err
 }

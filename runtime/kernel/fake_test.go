@@ -47,6 +47,8 @@ type chain struct {
 	steps map[policy.Phase]step
 	// chunks runs for chunk phases.
 	chunks func(phase policy.Phase, c worker.Chunk) (worker.Chunk, *policy.ImmediateResponse)
+	// held is how much its chunk steps hold back.
+	held func() int64
 	// stuck phases are taken over by another goroutine; the call that was
 	// abandoned returns when release is closed.
 	stuck   map[policy.Phase]bool
@@ -175,6 +177,13 @@ func (e *executor) RunChunk(_ context.Context, p policy.Phase, _ time.Duration, 
 
 func (e *executor) Reject(_ context.Context, r worker.Reason, _ time.Duration, _ worker.Resumer) worker.Outcome {
 	return r.Outcome()
+}
+
+func (e *executor) Held() int64 {
+	if e.chain.held == nil {
+		return 0
+	}
+	return e.chain.held()
 }
 
 func (e *executor) Needs() worker.Needs {

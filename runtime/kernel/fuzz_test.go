@@ -14,6 +14,7 @@ import (
 	"policyengine.dev/runtime/kernel"
 	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/memory"
 )
 
 // fuzzChains are chains that deny, each in another phase, and some that do not.
@@ -122,8 +123,15 @@ func FuzzStream(f *testing.F) {
 			// stream is over when that comes back.
 			go release()
 		}
-		err := handlerOf(kernel.New(s, kernel.Options{BodyLimit: 100}))(d)
+		if settings&1 != 0 {
+			newFramed(d, 7)
+		}
+		account := memory.NewAccount(150)
+		err := handlerOf(kernel.New(s, kernel.Options{BodyLimit: 100, Memory: account}))(d)
 		release()
+		if n := account.Used(); n != 0 {
+			t.Fatalf("%d bytes of the account are left", n)
+		}
 		if status.Code(err) == codes.Internal && strings.Contains(err.Error(), "the policy engine failed") {
 			t.Fatal("the kernel panicked")
 		}

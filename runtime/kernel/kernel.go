@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/memory"
 	"policyengine.dev/runtime/telemetry"
 )
 
@@ -31,6 +32,10 @@ type Options struct {
 	// TraceContext has exchanges carry the W3C trace context of the stream's
 	// initial metadata, which is there where Envoy itself traces.
 	TraceContext bool
+	// MaxMessage bounds a message, in bytes; 0 counts as [DefaultMaxMessage].
+	MaxMessage int64
+	// Memory bounds all bodies in flight together; nil has no bound.
+	Memory *memory.Account
 	// Logger is told of the kernel's own faults; nil drops them.
 	Logger *slog.Logger
 	// Streams counts what the kernel does; nil counts for nobody.
@@ -42,6 +47,8 @@ const (
 	DefaultRouteAttribute = "xds.route_name"
 	// DefaultBodyLimit is 10 MiB.
 	DefaultBodyLimit = 10 << 20
+	// DefaultMaxMessage is 65 MiB.
+	DefaultMaxMessage = 65 << 20
 )
 
 // Kernel answers ext_proc streams. Safe for concurrent use.
@@ -68,6 +75,9 @@ func New(source Source, options Options) *Kernel {
 	}
 	if options.BodyLimit <= 0 {
 		options.BodyLimit = DefaultBodyLimit
+	}
+	if options.MaxMessage <= 0 {
+		options.MaxMessage = DefaultMaxMessage
 	}
 	if options.Streams == nil {
 		options.Streams = new(telemetry.Streams)
@@ -111,13 +121,18 @@ func (k *Kernel) process(ss grpc.ServerStream) (err error) {
 	counts := k.options.Streams
 	counts.Started.Add(1)
 	counts.Open.Add(1)
+	back := false
 	// A panic here is a fault of the engine, and must neither end the process
 	// nor let the request pass. The stream is not used again.
 	defer func() {
 		if v := recover(); v != nil {
 			k.panicked(v)
 			st.abandon()
+			st.giveAll()
 			err = errInternal
+		} else if !back {
+			// A policy has ended this goroutine. The stream goes on elsewhere.
+			st.over()
 		}
 		if err != nil && status.Code(err) != codes.Canceled {
 			counts.Failed.Add(1)
@@ -130,10 +145,14 @@ func (k *Kernel) process(ss grpc.ServerStream) (err error) {
 		// This goroutine was held up in a policy, and the stream has gone on
 		// elsewhere. It is not over before this returns.
 		<-st.done
+		back = true
+		st.over()
 		return st.err
 	}
+	back = true
 	err = st.err
 	st.end()
+	st.giveAll()
 	st.recycle()
 	k.streams.Put(st)
 	return err

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 
 	"google.golang.org/grpc/metadata"
@@ -205,9 +206,13 @@ func (st *stream) wholeBody(s *side, b []byte) verdict {
 	if int64(len(b)) > st.bodyLimit() {
 		return st.refuse(tooLarge(s))
 	}
+	// Policies may look at it until the stream ends.
+	st.keep()
 	if st.decodes(s) {
 		plain, err := st.decode(s, b)
 		switch {
+		case errors.Is(err, coding.ErrNoMemory):
+			return st.overloaded(s)
 		case errors.Is(err, coding.ErrTooLarge):
 			return st.refuse(tooLarge(s))
 		case err != nil:
@@ -238,12 +243,14 @@ func (st *stream) body(s *side) verdict {
 	switch {
 	case s.bodyPhases() == 0:
 	case s.gathering:
-		s.gathered = append(s.gathered, m.Body...)
-		if int64(len(s.gathered)) > st.bodyLimit() {
+		if int64(len(s.gathered)+len(m.Body)) > st.bodyLimit() {
 			return st.refuse(tooLarge(s))
 		}
+		if !st.gather(s, m.Body) {
+			return st.overloaded(s)
+		}
 		if last {
-			v = st.wholeBody(s, s.gathered)
+			v = st.wholeBody(s, slices.Clip(s.gathered))
 		}
 	case s.whole:
 		v = st.wholeBody(s, m.Body)
@@ -260,6 +267,30 @@ func (st *stream) body(s *side) verdict {
 	return st.advance()
 }
 
+// believed is how many times more than has come of a body memory is taken for, where its
+// length is announced.
+const believed = 8
+
+// gather puts a piece behind what has been gathered of a body. It reports false where
+// there is no memory for it.
+func (st *stream) gather(s *side, piece []byte) bool {
+	need := len(s.gathered) + len(piece)
+	if room := cap(s.gathered); need > room {
+		// Twice as much each time, until enough is here to believe what was
+		// announced.
+		room = max(2*room, need)
+		if n, ok := st.contentLength(s); ok && int64(need) < n && n <= believed*int64(need) {
+			room = int(n)
+		}
+		if !st.takeKept(int64(room - cap(s.gathered))) {
+			return false
+		}
+		s.gathered = append(make([]byte, 0, room), s.gathered...)
+	}
+	s.gathered = append(s.gathered, piece...)
+	return true
+}
+
 // trailers handles the trailers of side s.
 func (st *stream) trailers(s *side) verdict {
 	x := st.x.Exchange()
@@ -274,7 +305,7 @@ func (st *stream) trailers(s *side) verdict {
 		if s.gathered == nil {
 			s.gathered = []byte{}
 		}
-		if v := st.wholeBody(s, s.gathered); v != proceed {
+		if v := st.wholeBody(s, slices.Clip(s.gathered)); v != proceed {
 			return v
 		}
 	default:
@@ -306,6 +337,15 @@ func (st *stream) tooLong(s *side) bool {
 	}
 	n, ok := st.contentLength(s)
 	return ok && n > st.bodyLimit()
+}
+
+// tooMuch reports whether the headers announce a body for which no memory is left.
+func (st *stream) tooMuch(s *side) bool {
+	if s.bodyPhases() == 0 {
+		return false
+	}
+	n, ok := st.contentLength(s)
+	return ok && !st.kernel.options.Memory.Fits(n)
 }
 
 // contentLength is what the headers say of the body's length, if they do.

@@ -31,7 +31,7 @@ func parseChain(t testing.TB, text string) *chain {
 		if p, ok := policy.ParsePhase(name); ok {
 			if p == policy.RequestBodyChunks || p == policy.ResponseBodyChunks {
 				c.needs.Phases = c.needs.Phases.With(p)
-				chunks[p] = chunkAction(t, value)
+				chunks[p] = chunkAction(t, c, value)
 				if value == "hold" {
 					c.needs.HoldsRequestChunks = c.needs.HoldsRequestChunks || p == policy.RequestBodyChunks
 					c.needs.HoldsResponseChunks = c.needs.HoldsResponseChunks || p == policy.ResponseBodyChunks
@@ -74,7 +74,7 @@ func parseChain(t testing.TB, text string) *chain {
 	return c
 }
 
-func chunkAction(t testing.TB, name string) func(worker.Chunk) (worker.Chunk, *policy.ImmediateResponse) {
+func chunkAction(t testing.TB, chain *chain, name string) func(worker.Chunk) (worker.Chunk, *policy.ImmediateResponse) {
 	t.Helper()
 	var held []byte
 	switch name {
@@ -89,6 +89,7 @@ func chunkAction(t testing.TB, name string) func(worker.Chunk) (worker.Chunk, *p
 			return worker.Chunk{Last: c.Last, Changed: true}, nil
 		}
 	case "hold":
+		chain.held = func() int64 { return int64(len(held)) }
 		return func(c worker.Chunk) (worker.Chunk, *policy.ImmediateResponse) {
 			held = append(held, c.Data...)
 			if !c.Last {

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"math"
 	"runtime"
 
 	"google.golang.org/grpc"
@@ -28,7 +27,5 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.NumStreamWorkers(uint32(workersPerCPU * runtime.GOMAXPROCS(0))),
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connectionWindow),
-		// Envoy bounds what it sends by the cluster's max_requests.
-		grpc.MaxConcurrentStreams(math.MaxUint32),
 	}
 }

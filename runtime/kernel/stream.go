@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -34,6 +35,15 @@ type stream struct {
 	kernel *Kernel
 	grpc   grpc.ServerStream
 	ctx    context.Context
+	// raw is what messages are read from; nil where grpc's RecvMsg is used. prefix
+	// is what comes in front of a message, and unread how much of the message in
+	// hand is still to be read.
+	raw    rawStream
+	prefix [5]byte
+	unread int64
+	// hand, kept and held are what the stream has taken of the account, in bytes:
+	// for the message in hand, until its end, and for what chunk steps hold back.
+	hand, kept, held int64
 
 	in        wire.Message
 	out       wire.Outgoing
@@ -67,21 +77,31 @@ type stream struct {
 	err error
 	// done is sent to when a stream that was taken over is over.
 	done chan struct{}
+	// parted is set once either the stream is over or the call that held it up
+	// has come back, which still has the exchange's bodies.
+	parted atomic.Bool
 }
 
 // begin takes a stream on.
 func (st *stream) begin(ss grpc.ServerStream) {
 	st.grpc, st.ctx = ss, ss.Context()
+	st.raw = newRawStream(ss)
 	st.request.base, st.response.base = policy.RequestHeaders, policy.ResponseHeaders
 }
 
 // loop answers messages until the stream is over or taken over.
 func (st *stream) loop() verdict {
 	for {
-		if err := st.grpc.RecvMsg(&st.in); err != nil {
+		var v verdict
+		switch err := st.fetch(); err {
+		case nil:
+			v = st.receive()
+		case errNoRoom, errOverLimit:
+			v = st.turnedAway(err)
+		default:
 			return st.closed(err)
 		}
-		if v := st.receive(); v != proceed {
+		if v != proceed {
 			if v == finish && st.resumed && st.err == nil {
 				// The stream ends when grpc's handler returns, which a
 				// policy holds up. Until then Envoy wants its answers.
@@ -124,6 +144,14 @@ func (st *stream) end() {
 	if st.snapshot != nil {
 		st.snapshot.Release()
 		st.snapshot = nil
+	}
+}
+
+// over is called twice on a stream that was taken over: when it is over, and when the
+// call that held it up is. Whoever comes second gives back what its bodies have taken.
+func (st *stream) over() {
+	if st.parted.Swap(true) {
+		st.giveAll()
 	}
 }
 
@@ -178,6 +206,7 @@ func (st *stream) Resume(x worker.Executor, outcome worker.Outcome) {
 		return
 	}
 	st.end()
+	st.over()
 	st.done <- struct{}{}
 }
 
@@ -199,8 +228,7 @@ func (st *stream) receive() verdict {
 	if st.drained {
 		return st.afterwards()
 	}
-	st.at, st.steps = 0, 0
-	st.arrived = time.Now()
+	st.arrive()
 	var v verdict
 	if st.begun {
 		v = st.later()
@@ -208,6 +236,20 @@ func (st *stream) receive() verdict {
 		st.begun = true
 		v = st.first()
 	}
+	st.observe(v)
+	return v
+}
+
+// arrive notes that a message has come.
+func (st *stream) arrive() {
+	st.at, st.steps = 0, 0
+	st.arrived = time.Now()
+}
+
+// turnedAway handles a message of which the body was not read.
+func (st *stream) turnedAway(err error) verdict {
+	st.arrive()
+	v := st.turnAway(err)
 	st.observe(v)
 	return v
 }
@@ -353,11 +395,18 @@ func (st *stream) settle(out worker.Outcome) (v verdict, more bool) {
 		return st.fail(errInternal), false
 	}
 	switch p := st.agenda[st.at-1]; p {
+	case policy.RequestBody, policy.ResponseBody:
+		if _, body := st.bodyOf(p); body.Changed {
+			st.addKept(int64(len(body.Bytes)))
+		}
 	case policy.RequestBodyChunks, policy.ResponseBodyChunks:
 		st.chunk = out.Chunk
 		s, body := st.bodyOf(p)
 		if s.whole && out.Chunk.Changed {
 			body.Replace(out.Chunk.Data)
+		}
+		if !st.takeHeld() {
+			return st.overloaded(s), false
 		}
 	}
 	return proceed, true

@@ -37,6 +37,15 @@ func (r *run) RunChunk(ctx context.Context, phase policy.Phase, budget time.Dura
 	return out
 }
 
+// Held implements [Executor].
+func (r *run) Held() int64 {
+	n := 0
+	for i := range r.chunks {
+		n += len(r.chunks[i].held)
+	}
+	return int64(n)
+}
+
 func (r *run) chunkPhase() bool {
 	return r.phase == policy.RequestBodyChunks || r.phase == policy.ResponseBodyChunks
 }

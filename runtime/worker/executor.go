@@ -35,6 +35,8 @@ type Executor interface {
 	// steps whose condition has been decided against, or has failed, on this
 	// exchange. It can differ from the chain's only where that is Conditional.
 	Needs() Needs
+	// Held is how many bytes of bodies chunk steps hold back.
+	Held() int64
 	// End is called once, when the exchange is over, by whoever has the
 	// executor then. unfinished says that it was over before the chain had seen
 	// what it needs: the request counts as canceled then, unless it was answered.

@@ -45,6 +45,11 @@ const (
 	BodyUndecodable
 	// ResponseBodyUndecodable: as BodyUndecodable, of a response.
 	ResponseBodyUndecodable
+	// Overloaded: bodies in flight take all memory that they may, so that there is
+	// none for a request.
+	Overloaded
+	// ResponseOverloaded: as Overloaded, of a response.
+	ResponseOverloaded
 	// ReasonCount is the number of reasons.
 	ReasonCount = iota
 )
@@ -69,6 +74,8 @@ var reasons = [ReasonCount]struct {
 	ResponseBodyTooLarge:    {"BODY_TOO_LARGE", 502, "The response's body is larger than this route allows."},
 	BodyUndecodable:         {"BODY_UNDECODABLE", 415, "The request's body is not in a content coding that this route can read."},
 	ResponseBodyUndecodable: {"BODY_UNDECODABLE", 502, "The response's body is not in a content coding that this route can read."},
+	Overloaded:              {"OVERLOADED", 503, "The gateway has no memory left for this request."},
+	ResponseOverloaded:      {"OVERLOADED", 503, "The gateway has no memory left for the response."},
 }
 
 // String is the reason's name, such as "POLICY_ERROR".
@@ -86,7 +93,8 @@ var responses = func() (all [ReasonCount]*policy.ImmediateResponse) {
 	for i := range all {
 		r := reasons[i]
 		all[i] = policy.Reject(r.status, r.name, r.detail)
-		if r.status == http.StatusServiceUnavailable {
+		// A request to which an upstream has responded has had its effect already.
+		if r.status == http.StatusServiceUnavailable && Reason(i) != ResponseOverloaded {
 			all[i].Headers = append(all[i].Headers, policy.Header{Name: "retry-after", Value: "1"})
 		}
 	}

@@ -54,7 +54,11 @@ var rules = []rule{
 		why:   "the worker runs chains and knows nothing of ext_proc",
 	},
 	{
-		from: "runtime/kernel/", only: []string{"runtime/kernel/", "runtime/worker/", "runtime/telemetry/", "sdk/exchange/", "sdk/policy/"},
+		from: "runtime/memory/", only: []string{"runtime/memory/"},
+		why: "memory is counted for whoever asks; it asks nobody",
+	},
+	{
+		from: "runtime/kernel/", only: []string{"runtime/kernel/", "runtime/worker/", "runtime/memory/", "runtime/telemetry/", "sdk/exchange/", "sdk/policy/"},
 		why: "the kernel speaks ext_proc and knows no policy, no configuration and no process",
 	},
 	{
@@ -62,7 +66,7 @@ var rules = []rule{
 		why: "configuration feeds the worker",
 	},
 	{
-		from: "runtime/admin/", only: []string{"runtime/worker/", "runtime/telemetry/", "sdk/"},
+		from: "runtime/admin/", only: []string{"runtime/worker/", "runtime/memory/", "runtime/telemetry/", "sdk/"},
 		why: "admin pages look at the worker",
 	},
 }

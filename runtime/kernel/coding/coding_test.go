@@ -53,12 +53,12 @@ func TestThereAndBack(t *testing.T) {
 				if tt.plain != bytes.Equal(encoded, body) || !bytes.Equal(body, before) {
 					t.Errorf("%d bytes became %d", len(body), len(encoded))
 				}
-				plain, err := cs.Decode(encoded, int64(len(text)))
+				plain, err := cs.Decode(encoded, int64(len(text)), nil)
 				if err != nil || !bytes.Equal(plain, body) {
 					t.Errorf("%d bytes came back as %d, %v", len(body), len(plain), err)
 				}
 			}
-			if b, err := cs.Decode(nil, 1); err != nil || len(b) != 0 {
+			if b, err := cs.Decode(nil, 1, nil); err != nil || len(b) != 0 {
 				t.Errorf("an empty body became %q, %v", b, err)
 			}
 		})
@@ -71,11 +71,11 @@ func TestOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	half, err := parse(t, "br").Decode(encoded, 1<<20)
+	half, err := parse(t, "br").Decode(encoded, 1<<20, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plain, err := parse(t, "gzip").Decode(half, 1<<20); err != nil || !bytes.Equal(plain, text) {
+	if plain, err := parse(t, "gzip").Decode(half, 1<<20, nil); err != nil || !bytes.Equal(plain, text) {
 		t.Errorf("came back as %d bytes, %v", len(plain), err)
 	}
 }
@@ -85,7 +85,7 @@ func TestBareDeflate(t *testing.T) {
 	w, _ := flate.NewWriter(&b, 9)
 	w.Write(text)
 	w.Close()
-	if plain, err := parse(t, "deflate").Decode(b.Bytes(), 1<<20); err != nil || !bytes.Equal(plain, text) {
+	if plain, err := parse(t, "deflate").Decode(b.Bytes(), 1<<20, nil); err != nil || !bytes.Equal(plain, text) {
 		t.Errorf("came back as %d bytes, %v", len(plain), err)
 	}
 }
@@ -98,17 +98,17 @@ func TestBombs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parse(t, name).Decode(bomb, int64(len(zeros))-1); !errors.Is(err, coding.ErrTooLarge) {
+		if _, err := parse(t, name).Decode(bomb, int64(len(zeros))-1, nil); !errors.Is(err, coding.ErrTooLarge) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if b, err := parse(t, name).Decode(bomb, int64(len(zeros))); err != nil || len(b) != len(zeros) {
+		if b, err := parse(t, name).Decode(bomb, int64(len(zeros)), nil); err != nil || len(b) != len(zeros) {
 			t.Errorf("%s at the limit: %v", name, err)
 		}
 		twice, err := parse(t, "gzip").Encode(bomb)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parse(t, name, "gzip").Decode(twice, 1<<10); !errors.Is(err, coding.ErrTooLarge) {
+		if _, err := parse(t, name, "gzip").Decode(twice, 1<<10, nil); !errors.Is(err, coding.ErrTooLarge) {
 			t.Errorf("%s within gzip: %v", name, err)
 		}
 	}
@@ -121,7 +121,7 @@ func TestNotDecodable(t *testing.T) {
 			t.Fatal(err)
 		}
 		for what, body := range map[string][]byte{"cut off": good[:len(good)/2], "another thing": []byte("plain text, no coding at all")} {
-			if _, err := parse(t, name).Decode(body, 1<<20); !errors.Is(err, coding.ErrMalformed) {
+			if _, err := parse(t, name).Decode(body, 1<<20, nil); !errors.Is(err, coding.ErrMalformed) {
 				t.Errorf("%s, %s: %v", name, what, err)
 			}
 		}
@@ -151,7 +151,7 @@ func TestTrailingBytes(t *testing.T) {
 	for name, body := range bodies {
 		kind, _, _ := strings.Cut(name, ",")
 		for _, tail := range [][]byte{{0}, make([]byte, 600), []byte("and more"), body, bytes.Repeat([]byte("x"), 200_000)} {
-			plain, err := parse(t, kind).Decode(append(bytes.Clone(body), tail...), 1<<20)
+			plain, err := parse(t, kind).Decode(append(bytes.Clone(body), tail...), 1<<20, nil)
 			again := bytes.Equal(tail, body) && (name == "gzip" || name == "zstd")
 			switch {
 			case again && (err != nil || len(plain) != 2*len(text)):
@@ -178,7 +178,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		const limit = 1 << 16
-		plain, err := cs.Decode(body, limit)
+		plain, err := cs.Decode(body, limit, nil)
 		if err != nil || len(cs) == 0 {
 			return
 		}
@@ -189,7 +189,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := cs.Decode(again, limit); err != nil || !bytes.Equal(back, plain) {
+		if back, err := cs.Decode(again, limit, nil); err != nil || !bytes.Equal(back, plain) {
 			t.Fatalf("%q came back as %q, %v", plain, back, err)
 		}
 	})

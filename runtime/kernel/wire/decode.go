@@ -211,7 +211,8 @@ func (m *Message) body(b []byte, s span) bool {
 			return false
 		}
 	}
-	m.Body = append(make([]byte, 0, data.end-data.start), b[data.start:data.end]...)
+	m.Body = m.NewBody(data.end - data.start)
+	copy(m.Body, b[data.start:data.end])
 	return true
 }
 

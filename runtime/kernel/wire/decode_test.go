@@ -134,9 +134,35 @@ func reference(data []byte) (*wire.Message, map[string]any, error) {
 	return m, p.GetAttributes()[wire.AttributesKey].AsMap(), nil
 }
 
+// agreeInParts compares what DecodeBody makes of data with what Decode does.
+func agreeInParts(t *testing.T, data []byte) {
+	t.Helper()
+	h, ok := wire.ReadBodyHead(data[:min(len(data), wire.MaxBodyHead)], len(data))
+	if !ok {
+		return
+	}
+	var got, want wire.Message
+	body := bytes.Clone(data[h.Start:h.End])
+	err, wantErr := wire.DecodeBody(h, body, bytes.Clone(data[h.End:]), &got), wire.Decode(data, &want)
+	if err != nil {
+		return // it may refuse what Envoy does not send
+	}
+	if wantErr != nil {
+		t.Fatalf("DecodeBody reads %+v, and Decode says %v", got, wantErr)
+	}
+	if len(got.Body) == 0 {
+		got.Body, want.Body = nil, nil
+	}
+	got.Fields, want.Fields = nil, nil
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("DecodeBody reads\n%+v, Decode\n%+v", got, want)
+	}
+}
+
 // agree compares what Decode makes of data with what the library makes of it.
 func agree(t *testing.T, data []byte, m *wire.Message) {
 	t.Helper()
+	agreeInParts(t, data)
 	given := bytes.Clone(data)
 	err := wire.Decode(given, m)
 	want, attrs, wantErr := reference(data)
@@ -294,4 +320,48 @@ func BenchmarkDecode(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestBodiesInParts proves that every body of Envoy's is read in parts, and that one that
+// is given twice is refused.
+func TestBodiesInParts(t *testing.T) {
+	rest, err := proto.Marshal(&extprocv3.ProcessingRequest{
+		Attributes:     attributes(t, map[string]any{"xds.route_name": "r"}),
+		ProtocolConfig: &extprocv3.ProtocolConfiguration{RequestBodyMode: 2},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Envoy writes fields in the order of their numbers.
+	large := append(marshalRaw(4, append(marshalRaw(1, bytes.Repeat([]byte("b"), 70_000)), 0x10, 1)), rest...)
+	for name, data := range map[string][]byte{"request": large, "response": marshalRaw(5, marshalRaw(1, []byte("b")))} {
+		h, ok := wire.ReadBodyHead(data[:min(len(data), wire.MaxBodyHead)], len(data))
+		if !ok {
+			t.Fatalf("%s: the head is not read", name)
+		}
+		agreeInParts(t, data)
+		read := func(tail []byte) error {
+			return wire.DecodeBody(h, data[h.Start:h.End], tail, new(wire.Message))
+		}
+		if err := read(data[h.End:]); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for what, more := range map[string][]byte{
+			"another body":     marshalRaw(4, marshalRaw(1, []byte("c"))),
+			"another part":     marshalRaw(2, nil),
+			"what is no field": {0xff},
+		} {
+			if read(append(bytes.Clone(data[h.End:]), more...)) == nil {
+				t.Errorf("%s, and %s: read without an error", name, what)
+			}
+		}
+	}
+	for name, data := range map[string][]byte{
+		"nothing": {}, "headers": marshalRaw(2, nil), "an empty body": marshalRaw(4, nil), "the end first": marshalRaw(4, []byte{0x10, 1}),
+		"a length beyond the end": {0x22, 100, 0x0a, 1}, "a body beyond its part": {0x22, 2, 0x0a, 1, 'x'},
+	} {
+		if h, ok := wire.ReadBodyHead(data, len(data)); ok {
+			t.Errorf("%s: read as %+v", name, h)
+		}
+	}
 }

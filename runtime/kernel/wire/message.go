@@ -90,6 +90,10 @@ type Message struct {
 	Body []byte
 	// Attributes are those under [AttributesKey].
 	Attributes Attributes
+
+	// Scratch, where it is not nil, is the storage of Body, which then stays valid
+	// only until the next message. [Decode] grows it.
+	Scratch []byte
 }
 
 // Pseudo holds the values of pseudo-headers (RFC 9113, section 8.3), empty where
@@ -104,7 +108,18 @@ type Pseudo struct {
 // reset empties m and keeps its storage.
 func (m *Message) reset() {
 	clear(m.Fields)
-	*m = Message{Fields: m.Fields[:0]}
+	*m = Message{Fields: m.Fields[:0], Scratch: m.Scratch}
+}
+
+// NewBody returns storage for a body of n bytes, whose content is undefined.
+func (m *Message) NewBody(n int) []byte {
+	if m.Scratch == nil {
+		return make([]byte, n)
+	}
+	if cap(m.Scratch) < n {
+		m.Scratch = make([]byte, n)
+	}
+	return m.Scratch[:n]
 }
 
 // addHeader files one header. Names have to be in lower case.
