@@ -130,7 +130,7 @@ func checkLimits(static config.Engine, spec worker.Spec) (problems worker.Proble
 				Message: fmt.Sprintf("%d bytes are more than a message to this engine may have", c.BodyLimit),
 				Remedy:  fmt.Sprintf("at most %d, or raise limits.body in engine.yaml", most),
 			})
-	} else if all := static.Limits.Memory; all > 0 && c.BodyLimit > all {
+		} else if all := static.Limits.Memory; all > 0 && c.BodyLimit > all {
 			problems = append(problems, worker.Problem{
 				Path:    fmt.Sprintf("chains[%d].bodyLimit", i),
 				Message: fmt.Sprintf("%d bytes are more than all bodies in flight together may take", c.BodyLimit),
