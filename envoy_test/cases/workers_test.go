@@ -43,7 +43,7 @@ type remoteExecutor struct {
 }
 
 func (e *remoteExecutor) Exchange() *exchange.Exchange { return &e.exchange }
-func (e *remoteExecutor) End()                         {}
+func (e *remoteExecutor) End(bool)                     {}
 func (e *remoteExecutor) Held() int64                  { return 0 }
 
 func (e *remoteExecutor) Run(_ context.Context, phase policy.Phase, _ time.Duration, _ worker.Resumer) worker.Outcome {
