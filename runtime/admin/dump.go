@@ -71,9 +71,12 @@ type (
 		// RequestAttributes are the proxy's attributes that conditions read
 		// while the request is on its way, ResponseAttributes those that
 		// conditions of response policies read. Both are sorted.
-		RequestAttributes  []string   `json:"requestAttributes,omitempty"`
-		ResponseAttributes []string   `json:"responseAttributes,omitempty"`
-		Steps              []StepDump `json:"steps"`
+		RequestAttributes  []string `json:"requestAttributes,omitempty"`
+		ResponseAttributes []string `json:"responseAttributes,omitempty"`
+		// OwnedHeaders are the request headers that policies own: a client's own are
+		// removed. Those of steps that are not enabled are among them. Sorted.
+		OwnedHeaders []string   `json:"ownedHeaders,omitempty"`
+		Steps        []StepDump `json:"steps"`
 		// Disabled are the ids of steps with enabled: false, which do not run.
 		Disabled []string `json:"disabled,omitempty"`
 	}
@@ -168,6 +171,7 @@ func chainDump(chain *worker.Chain) ChainDump {
 		HoldsRequestChunks: n.HoldsRequestChunks, HoldsResponseChunks: n.HoldsResponseChunks,
 		DecodesRequestBody: n.DecodeRequestBody, DecodesResponseBody: n.DecodeResponseBody,
 		BodyLimit: n.BodyLimit, Reroute: n.Reroute, RerouteHeaders: n.RerouteHeaders, Disabled: chain.Disabled(),
+		OwnedHeaders: chain.OwnedHeaders(),
 	}
 	cd.RequestAttributes, cd.ResponseAttributes = attributes(chain)
 	for step := range chain.Steps {

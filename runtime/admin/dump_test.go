@@ -26,6 +26,8 @@ func newFilter(struct{}, policy.Host) (*filter, error) { return &filter{}, nil }
 
 func (*filter) HoldsChunks() bool { return true }
 
+func (*filter) OwnedRequestHeaders() []string { return []string{"X-User", "x-roles"} }
+
 func (*filter) OnRequestBodyChunk(context.Context, *policy.RequestContext, *policy.Chunk) (policy.ChunkAction, error) {
 	return nil, nil
 }
@@ -76,6 +78,7 @@ func TestDumpTellsWhatChainsNeed(t *testing.T) {
 			},
 			OnReject: []worker.PolicySpec{{Name: "stamp", ID: "shape", Version: "v1", When: `attributes["request.id"] == ""`}},
 		},
+		{Name: "off", Policies: []worker.PolicySpec{{Name: "filter", Version: "v1", Disabled: true}}},
 		{Name: "none", Policies: []worker.PolicySpec{}},
 	}})
 	if err != nil {
@@ -90,12 +93,14 @@ func TestDumpTellsWhatChainsNeed(t *testing.T) {
 	}
 	want := []admin.ChainDump{
 		{
-			Name: "all", Phases: []string{"request_body_chunks", "response_headers", "response_body_chunks"},
+			Name: "all", Phases: []string{"request_headers", "request_body_chunks", "response_headers", "response_body_chunks"},
 			HoldsRequestChunks: true, HoldsResponseChunks: true, DecodesRequestBody: true, DecodesResponseBody: true,
 			BodyLimit: 4096, Reroute: true, RerouteHeaders: []string{"x-tenant"},
 			RequestAttributes:  []string{"connection.mtls", "request.id", "source.port"},
 			ResponseAttributes: []string{"source.port", "upstream.address"},
+			OwnedHeaders:       []string{"x-roles", "x-user"},
 		},
+		{Name: "off", Phases: []string{"request_headers"}, OwnedHeaders: []string{"x-roles", "x-user"}},
 		{Name: "none", Phases: []string{}},
 	}
 	if diff := cmp.Diff(want, dump.Config.Chains, cmpopts.IgnoreFields(admin.ChainDump{}, "Steps")); diff != "" {

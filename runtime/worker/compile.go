@@ -12,6 +12,7 @@ import (
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policy/apply"
 	"policyengine.dev/sdk/strictyaml"
 )
 
@@ -235,6 +236,8 @@ type chainBuilder struct {
 	ids map[string]string
 	// paths are where the chain's steps stand.
 	paths []string
+	// owned are the request headers that the chain's policies own.
+	owned []string
 }
 
 func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
@@ -280,6 +283,8 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 	if s.instance == nil {
 		return
 	}
+	// Also those of a step that is disabled: see policy.HeaderOwner.
+	b.owned = append(b.owned, s.instance.owned...)
 	if ps.Disabled {
 		s.instance.close()
 		b.chain.disabled = append(b.chain.disabled, id)
@@ -340,15 +345,21 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 	var in *instance
 	err = contained(func() error {
 		value, err := v.factory.Build(params, host)
-		if err == nil {
-			in = newInstance(key, v, string(params), value, host)
-			in.scrub, in.scope = scrub, scope
+		if err != nil {
+			return err
 		}
+		in = newInstance(key, v, string(params), value, host)
+		in.scrub, in.scope = scrub, scope
+		in.owned, err = policy.OwnedRequestHeaders(value)
 		return err
 	})
 	if err != nil {
-		// Whatever else goes wrong, this is the problem.
-		_ = scope.Close()
+		if in != nil {
+			in.close()
+		} else {
+			// Whatever else goes wrong, this is the problem.
+			_ = scope.Close()
+		}
 		b.problem(path+".params", fmt.Sprintf("%s cannot be made from these parameters: %v", v, scrub.error(err)), "")
 		return nil
 	}
@@ -418,6 +429,8 @@ func (b *chainBuilder) plan(path string) {
 		chain.needs.admit(s)
 		chain.needs.Conditional = chain.needs.Conditional || s.conditional()
 	}
+	chain.owned = apply.NewOwnedHeaders(b.owned)
+	chain.needs.admitOwned(&chain.owned)
 	for p := policy.ResponseHeaders; p < policy.PhaseCount; p++ {
 		slices.Reverse(chain.plan[p])
 	}

@@ -7,6 +7,7 @@ import (
 	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policy/apply"
 )
 
 // Executor drives one exchange through its chain. The kernel fills the exchange,
@@ -15,7 +16,8 @@ import (
 type Executor interface {
 	// Exchange is what the kernel fills and reads. It is the executor's own.
 	Exchange() *exchange.Exchange
-	// Run runs the phase's steps. budget bounds the whole phase; ctx is the
+	// Run runs the phase's steps. Before those of the request's headers it removes
+	// the headers that the chain's policies own. budget bounds the whole phase; ctx is the
 	// stream's. For the body phases the exchange's Body has to be present.
 	//
 	// When a step does not come back in time the call is abandoned and the
@@ -92,7 +94,8 @@ type Outcome struct {
 
 // Needs is what a chain has to see, and so what the proxy has to be asked for.
 type Needs struct {
-	// Phases are the phases in which at least one step runs.
+	// Phases are the phases in which at least one step runs, and that of the
+	// request's headers where policies own some.
 	Phases policy.PhaseSet
 	// HoldsRequestChunks and HoldsResponseChunks say that a chunk policy holds
 	// chunks back.
@@ -110,6 +113,13 @@ type Needs struct {
 	// authority or one of RerouteHeaders (lower case) changed.
 	Reroute        bool
 	RerouteHeaders []string
+}
+
+// admitOwned adds what removing owned headers takes.
+func (n *Needs) admitOwned(owned *apply.OwnedHeaders) {
+	if len(owned.Names()) > 0 {
+		n.Phases |= policy.Phases(policy.RequestHeaders)
+	}
 }
 
 // admit adds what a step has to see.

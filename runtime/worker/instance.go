@@ -36,6 +36,8 @@ type instance struct {
 	value any
 	// phases are those in which the instance acts with its parameters.
 	phases policy.PhaseSet
+	// owned are the request headers that the instance owns.
+	owned []string
 
 	// What value implements, found once.
 	requestHeaders   policy.RequestHeadersPolicy

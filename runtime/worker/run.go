@@ -132,6 +132,7 @@ func (r *run) Needs() Needs {
 		return n
 	}
 	left := Needs{BodyLimit: n.BodyLimit, Reroute: n.Reroute, RerouteHeaders: n.RerouteHeaders}
+	left.admitOwned(&r.chain.owned)
 	for _, s := range r.chain.steps {
 		v := r.verdicts[s.index]
 		if s.onReject || v == skips || v == failed {
@@ -174,6 +175,9 @@ func (r *run) result(unfinished bool) telemetry.RequestResult {
 
 // Run implements [Executor].
 func (r *run) Run(ctx context.Context, phase policy.Phase, budget time.Duration, t Resumer) Outcome {
+	if phase == policy.RequestHeaders && len(r.chain.owned.Names()) > 0 {
+		r.chain.owned.Remove(&r.x.Request.Headers)
+	}
 	return r.runPhase(ctx, phase, budget, t)
 }
 

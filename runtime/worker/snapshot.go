@@ -107,6 +107,9 @@ type Chain struct {
 	needs                     Needs
 	holdLimit                 int
 	disabled                  []string
+	// owned are the request headers that the chain's policies own, those of steps
+	// that are not enabled included. A client's own are removed before the first step.
+	owned apply.OwnedHeaders
 }
 
 // Disabled are the ids of the steps that are left out. It must not be modified.
@@ -114,6 +117,10 @@ func (c *Chain) Disabled() []string { return c.disabled }
 
 // Name is the chain's name.
 func (c *Chain) Name() string { return c.name }
+
+// OwnedHeaders are the request headers that the chain's policies own, in lower case and
+// sorted: see [policy.HeaderOwner]. It must not be modified.
+func (c *Chain) OwnedHeaders() []string { return c.owned.Names() }
 
 // Needs is what the chain has to see.
 func (c *Chain) Needs() Needs { return c.needs }

@@ -41,6 +41,8 @@ type script struct {
 	made func(policy.Host, scriptParams) error
 	// asked is called when the policy is asked for its phases.
 	asked func()
+	// owns are the request headers that the policy owns.
+	owns []string
 }
 
 var scripts sync.Map
@@ -72,7 +74,8 @@ func (s *scripted) ActivePhases() policy.PhaseSet {
 	}
 	return s.phases
 }
-func (s *scripted) HoldsChunks() bool { return s.holds }
+func (s *scripted) HoldsChunks() bool             { return s.holds }
+func (s *scripted) OwnedRequestHeaders() []string { return s.owns }
 func (s *scripted) Start(ctx context.Context) error {
 	if s.start == nil {
 		return nil

@@ -24,6 +24,8 @@ import (
 //   - There are examples, each of them builds, and New does no I/O.
 //   - Parameters that are damaged in any place are refused with that place in the
 //     error, or work; they never panic. Unknown fields are refused by the schema.
+//   - A policy that owns request headers (policy.HeaderOwner) names headers that it may
+//     change, and names the same ones whenever it is asked.
 //   - Instances stand concurrent use (run with -race), a clock that moves, and Adopt
 //     from anything.
 //   - Contexts are not kept after a method has returned; bodies are not modified, nor
@@ -54,6 +56,7 @@ var conformanceChecks = []struct {
 	{"phases", checkPhases},
 	{"examples", checkExamples},
 	{"parameters", checkParameters},
+	{"owned headers", checkOwnedHeaders},
 	{"hostile input", checkHostileInput},
 	{"concurrency", checkConcurrency},
 	{"retention", checkRetention},
@@ -120,6 +123,23 @@ func checkExamples(t testing.TB, c *conformance) {
 			t.Errorf("the example %q: New logs a secret: %s", e.Name, log)
 		}
 	}
+}
+
+func checkOwnedHeaders(t testing.TB, c *conformance) {
+	c.eachExample(t, func(s *subject) {
+		again, err := c.build(s.example.Params, conformanceHost())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.serve(t, 1, s.policy)
+		now, err := policy.OwnedRequestHeaders(s.policy.Instance)
+		if err != nil || !slices.Equal(s.policy.owned.Names(), now) || !slices.Equal(s.policy.owned.Names(), again.owned.Names()) {
+			t.Errorf("%s: OwnedRequestHeaders does not return the same list each time: it may depend on the parameters only, since it is asked once", s)
+		}
+		if err := again.Close(); err != nil {
+			t.Errorf("%s: closing the policy: %v", s, err)
+		}
+	})
 }
 
 func checkAdoption(t testing.TB, c *conformance) {

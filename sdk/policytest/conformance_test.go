@@ -26,6 +26,7 @@ type subject struct {
 	ended  sync.WaitGroup
 	shared policy.RequestMutation
 	answer policy.ImmediateResponse
+	asked  int
 }
 
 type subjectParams struct {
@@ -46,6 +47,7 @@ type behaviour struct {
 	close    func(*subject) error
 	adopt    func(*subject, any)
 	trailers func(*subject, *policy.ResponseContext) (policy.ResponseAction, error)
+	owns     func(*subject) []string
 }
 
 func (does *behaviour) builder() policy.Builder {
@@ -79,6 +81,13 @@ func (s *subject) Start(ctx context.Context) error {
 	}
 	s.ended.Go(func() { <-s.stop })
 	return nil
+}
+
+func (s *subject) OwnedRequestHeaders() []string {
+	if s.does.owns != nil {
+		return s.does.owns(s)
+	}
+	return []string{"x-ok"}
 }
 
 func (s *subject) Close() error {
@@ -231,6 +240,14 @@ func TestConformanceFindsWhatIsWrong(t *testing.T) {
 			}
 			return nil
 		}}, nil, "the error tells a secret"},
+		{"an owned header that is not for policies", "examples", behaviour{owns: func(*subject) []string { return []string{"x-ok", ":path"} }}, nil,
+			`the policy cannot own the header ":path": it is a pseudo-header`},
+		{"an owned header that comes later", "owned headers", behaviour{owns: func(s *subject) []string {
+			s.asked++
+			return []string{"x-ok", "x-two"}[:min(s.asked, 2)]
+		}}, nil, "OwnedRequestHeaders does not return the same list each time"},
+		{"an owned header that is random", "owned headers", behaviour{owns: func(s *subject) []string { return []string{fmt.Sprintf("x-%p", s)} }}, nil,
+			"OwnedRequestHeaders does not return the same list each time"},
 		{"a panic", "hostile input", behaviour{headers: func(s *subject, _ ctx, r req) (policy.RequestAction, error) {
 			if v, ok := r.Headers().Lookup(string(s.params.Header)); ok {
 				_ = v[0]

@@ -134,6 +134,8 @@ func (x *Exchange) WantRejected(t testing.TB, status int, reason string) {
 
 func (p *Policy) begin(r Request) *Exchange {
 	data := r.exchange()
+	// As the runtime does before a chain's first step.
+	p.owned.Remove(&data.Request.Headers)
 	return &Exchange{
 		Request:         policy.NewRequestContext(data, p.config.shadow),
 		Response:        policy.NewResponseContext(data, p.config.shadow),

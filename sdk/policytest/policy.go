@@ -14,6 +14,7 @@ import (
 
 	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policy/apply"
 	"policyengine.dev/sdk/policy/sharing"
 	"policyengine.dev/sdk/strictyaml"
 )
@@ -30,6 +31,7 @@ type Policy struct {
 	Instance any
 
 	phases policy.PhaseSet
+	owned  apply.OwnedHeaders
 	config config
 	scope  *sharing.Scope
 }
@@ -153,7 +155,13 @@ func (c config) build(b policy.Builder, def *definition.Definition, params json.
 		}
 		return nil, err
 	}
-	return &Policy{Host: c.host, Instance: instance, phases: policy.ActivePhases(instance), config: c, scope: scope}, nil
+	p := &Policy{Host: c.host, Instance: instance, phases: policy.ActivePhases(instance), config: c, scope: scope}
+	owned, err := policy.OwnedRequestHeaders(instance)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	p.owned = apply.NewOwnedHeaders(owned)
+	return p, nil
 }
 
 // loadDefinition reads a policy.yaml. Its directory has to be known, since that is

@@ -52,11 +52,20 @@ type Key struct {
 // Validator checks API keys. It is immutable.
 type Validator struct {
 	header, query string
+	idHeader      string // empty for none
 	digests       []digest
 	// admitted holds, for each digest, the answer to a request with that key.
 	admitted []*policy.RequestMutation
 
 	missing, invalid, repeated *policy.ImmediateResponse
+}
+
+// OwnedRequestHeaders are that of idHeader, where there is one. See [policy.HeaderOwner].
+func (v *Validator) OwnedRequestHeaders() []string {
+	if v.idHeader == "" {
+		return nil
+	}
+	return []string{v.idHeader}
 }
 
 // OnRequestHeaders lets the request pass, with the key's id as its principal, or
@@ -123,7 +132,7 @@ func (d *digest) equal(o *digest) int {
 // keys, ids and hashes that are not valid or not unique, the hash of the empty
 // string, and headers that a policy may not change.
 func New(p Params, _ policy.Host) (*Validator, error) {
-	v := &Validator{header: string(p.Header), query: p.Query}
+	v := &Validator{header: string(p.Header), query: p.Query, idHeader: string(p.IDHeader)}
 	problems := v.readKeys(p.Keys)
 	problems = append(problems, checkPlaces(p)...)
 	if err := errors.Join(problems...); err != nil {
@@ -156,7 +165,7 @@ func checkPlaces(p Params) (problems []error) {
 		if err := policy.CheckHeaderEdit(string(p.IDHeader)); err != nil {
 			problems = append(problems, fmt.Errorf("idHeader: %q %w", p.IDHeader, err))
 		}
-		if p.IDHeader == p.Header {
+		if policy.AlikeHeaderNames(string(p.IDHeader), string(p.Header)) {
 			problems = append(problems, fmt.Errorf("idHeader: %q is the header of the key", p.IDHeader))
 		}
 	}
@@ -211,7 +220,6 @@ func admit(p Params, id string) *policy.RequestMutation {
 		m.Query.Remove = append(m.Query.Remove, p.Query)
 	}
 	if p.IDHeader != "" {
-		// Set takes the place of whatever the client has sent.
 		m.Headers.Set = append(m.Headers.Set, policy.Header{Name: string(p.IDHeader), Value: id})
 	}
 	return m

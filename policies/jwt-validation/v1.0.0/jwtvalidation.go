@@ -56,6 +56,9 @@ func (v *Validator) Close() error {
 	return nil
 }
 
+// OwnedRequestHeaders are those of claimsToHeaders. See [policy.HeaderOwner].
+func (v *Validator) OwnedRequestHeaders() []string { return claims.HeaderNames(v.mappings) }
+
 // OnRequestHeaders lets the request pass, with the token's subject as its
 // principal, or answers 400, 401 or 403. An error means that there are no keys to
 // verify a token with, and never that there is something about the token.
@@ -80,12 +83,12 @@ func (v *Validator) admit(req *policy.RequestContext) (*policy.RequestMutation, 
 	if err != nil {
 		return nil, err
 	}
-	headers, absent, err := claims.Headers(v.mappings, set.All())
+	headers, err := claims.Headers(v.mappings, set.All())
 	if err != nil {
 		return nil, err
 	}
 	m := &policy.RequestMutation{
-		Headers: policy.HeaderMutation{Remove: absent, Set: headers},
+		Headers: policy.HeaderMutation{Set: headers},
 		Principal: &policy.Principal{
 			Subject: set.Subject(),
 			Issuer:  set.Issuer(),

@@ -19,7 +19,6 @@ type admission struct {
 	until     time.Time
 	principal policy.Principal
 	set       []policy.Header
-	remove    []string
 
 	// prepared is the answer to requests with the token in source preparedFor,
 	// where isPrepared; else the answer depends on the request. It is here by
@@ -57,8 +56,8 @@ func (a *admission) answer(v *Validator, req *policy.RequestContext, at int) *po
 
 // write makes m the answer to req, which may be nil where it does not matter.
 func (a *admission) write(m *policy.RequestMutation, v *Validator, req *policy.RequestContext, at int) {
-	// Clipped, so that what takes the token out is appended to copies.
-	m.Headers.Remove, m.Headers.Set = slices.Clip(a.remove), slices.Clip(a.set)
+	// Clipped, so that what takes the token out is appended to a copy.
+	m.Headers.Set = slices.Clip(a.set)
 	m.Principal = &a.principal
 	if !v.forward {
 		v.sources[at].Strip(req, m)
@@ -74,7 +73,7 @@ const (
 )
 
 func (a *admission) size() int {
-	n := admissionBytes + a.claims + stringBytes*(len(a.remove)+len(a.principal.Scopes))
+	n := admissionBytes + a.claims + stringBytes*len(a.principal.Scopes)
 	for i := range a.set {
 		n += headerBytes + len(a.set[i].Value)
 	}

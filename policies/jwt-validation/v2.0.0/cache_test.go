@@ -44,7 +44,7 @@ func TestCache(t *testing.T) {
 	for n := range 3 {
 		x := p.Send(t, r)
 		x.WantPassed(t)
-		if got := x.RequestChanges(); !slices.Equal(got, []string{"remove authorization", "set x-user: alice"}) {
+		if got := x.RequestChanges(); !slices.Equal(got, []string{"set x-user: alice", "remove authorization"}) {
 			t.Errorf("request %d: %q", n, got)
 		}
 		if who := x.Request.Principal(); who == nil || who.Subject != "alice" || who.Issuer != issuer || !slices.Equal(who.Scopes, []string{"read", "write"}) || who.Claims["exp"] != float64(now+60) {

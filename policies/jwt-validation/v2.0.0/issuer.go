@@ -27,9 +27,6 @@ type issuer struct {
 	scopes   ScopeParams
 	cel      *celRules
 	mappings []claims.Mapping
-	// others are the headers that other issuers' claims go into and this one's
-	// do not: no client may speak in them either.
-	others []string
 	// errScope is the error of a token without the scopes; each issuer's has an
 	// answer of its own.
 	errScope error
@@ -121,10 +118,9 @@ func (i *issuer) admit(ctx context.Context, all map[string]any, size int, keys *
 	if !i.cel.hold(ctx, &a.principal) {
 		return nil, errRuleFailed
 	}
-	if a.set, a.remove, err = claims.Headers(i.mappings, all); err != nil {
+	if a.set, err = claims.Headers(i.mappings, all); err != nil {
 		return nil, err
 	}
-	a.remove = append(a.remove, i.others...)
 	return a, nil
 }
 

@@ -32,6 +32,15 @@ type Validator struct {
 	hits, misses policy.Counter
 }
 
+// OwnedRequestHeaders are those of every issuer's claimsToHeaders. See [policy.HeaderOwner].
+func (v *Validator) OwnedRequestHeaders() []string {
+	var names []string
+	for _, i := range v.issuers {
+		names = append(names, claims.HeaderNames(i.mappings)...)
+	}
+	return names
+}
+
 // OnRequestHeaders lets the request pass, with the token's subject as its
 // principal, or answers 400, 401 or 403. An error means that there are no keys of
 // the token's issuer to verify it with, and never that there is something about the

@@ -47,30 +47,11 @@ func New(p Params, host policy.Host) (*Validator, error) {
 	}
 	// After the checks: it takes memory.
 	v.cache = tokencache.New[*admission](p.Cache.Entries, p.Cache.Bytes)
-	v.shareHeaders()
 	return v, nil
 }
 
 func lookups(m policy.Metrics, result string) policy.Counter {
 	return m.Counter("token_cache_lookups_total", "Lookups of tokens in the cache of verified ones, by result.", policy.Label{Name: "result", Value: result})
-}
-
-// shareHeaders tells each issuer the headers of the others.
-func (v *Validator) shareHeaders() {
-	for _, i := range v.issuers {
-		known := map[policy.HeaderName]bool{}
-		for _, m := range i.mappings {
-			known[m.Header] = true
-		}
-		for _, other := range v.issuers {
-			for _, m := range other.mappings {
-				if !known[m.Header] {
-					known[m.Header] = true
-					i.others = append(i.others, string(m.Header))
-				}
-			}
-		}
-	}
 }
 
 // Start loads the keys of all issuers, at the same time, and keeps them up to date

@@ -36,8 +36,8 @@ func CheckMappings(mappings []Mapping, taken []string) []error {
 		if err := policy.CheckHeaderEdit(string(m.Header)); err != nil {
 			problem("header", "%q %w", m.Header, err)
 		}
-		if slices.Contains(taken, string(m.Header)) {
-			problem("header", "%q is where the token comes in", m.Header)
+		if i := slices.IndexFunc(taken, func(name string) bool { return policy.AlikeHeaderNames(name, string(m.Header)) }); i >= 0 {
+			problem("header", "%q is where the token comes in (%s)", m.Header, taken[i])
 		}
 		for _, o := range mappings[:i] {
 			if o.Header == m.Header {
@@ -49,29 +49,34 @@ func CheckMappings(mappings []Mapping, taken []string) []error {
 	return problems
 }
 
-// Headers renders the claims that mappings name. set has the headers whose claims
-// are there; absent the names of the others, which have to be removed so that no
-// client can speak in a token's place. A claim that is null or an empty string or
-// list counts as absent.
-func Headers(mappings []Mapping, all map[string]any) (set []policy.Header, absent []string, err error) {
-	if len(mappings) == 0 {
-		return nil, nil, nil
+// HeaderNames are the headers of mappings, which the policy owns.
+func HeaderNames(mappings []Mapping) []string {
+	names := make([]string, len(mappings))
+	for i := range mappings {
+		names[i] = string(mappings[i].Header)
 	}
-	set = make([]policy.Header, 0, len(mappings))
+	return names
+}
+
+// Headers renders the claims that mappings name, those that are there. A claim that is
+// null or an empty string or list counts as absent.
+func Headers(mappings []Mapping, all map[string]any) ([]policy.Header, error) {
+	if len(mappings) == 0 {
+		return nil, nil
+	}
+	set := make([]policy.Header, 0, len(mappings))
 	for i := range mappings {
 		m := &mappings[i]
 		v, _ := m.Claim.Lookup(all)
 		text, err := render(v)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		if text == "" {
-			absent = append(absent, string(m.Header))
-			continue
+		if text != "" {
+			set = append(set, policy.Header{Name: string(m.Header), Value: text})
 		}
-		set = append(set, policy.Header{Name: string(m.Header), Value: text})
 	}
-	return set, absent, nil
+	return set, nil
 }
 
 // render writes a scalar as it is, and a list of scalars with commas between them.
