@@ -100,7 +100,7 @@ func TestDumpTellsWhatChainsNeed(t *testing.T) {
 			ResponseAttributes: []string{"source.port", "upstream.address"},
 			OwnedHeaders:       []string{"x-roles", "x-user"},
 		},
-		{Name: "off", Phases: []string{"request_headers"}, OwnedHeaders: []string{"x-roles", "x-user"}},
+		{Name: "off", Phases: []string{"request_headers"}, OwnedHeaders: []string{"x-roles", "x-user"}, Disabled: []string{"filter"}},
 		{Name: "none", Phases: []string{}},
 	}
 	if diff := cmp.Diff(want, dump.Config.Chains, cmpopts.IgnoreFields(admin.ChainDump{}, "Steps")); diff != "" {

@@ -26,7 +26,7 @@ func runWith(t *testing.T, x worker.Executor, headers ...exchange.Field) []strin
 	e := x.Exchange()
 	e.Request.Headers.Reset(append(append(e.Request.Headers.Storage(), headers...), exchange.Field{Name: "accept", Value: "*/*"}))
 	wantContinue(t, x.Run(context.Background(), policy.RequestHeaders, budget, noResume{t}))
-	defer x.End(true)
+	defer x.End(false)
 	return slices.Concat(slices.Collect(e.Request.Headers.Values("x-user")), slices.Collect(e.Request.Headers.Values("x_user")))
 }
 
@@ -125,7 +125,7 @@ func TestOwnedHeadersOnceOnly(t *testing.T) {
 			return nil, nil
 		}}
 	x := begin(h.load(h.use(both), h.use(body)))
-	defer x.End(true)
+	defer x.End(false)
 	e := x.Exchange()
 	for _, phase := range []policy.Phase{policy.RequestHeaders, policy.RequestBody} {
 		e.Request.Body = exchange.Body{Bytes: []byte("b"), Present: true}
