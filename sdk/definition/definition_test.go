@@ -166,7 +166,7 @@ p.yaml:5:43: phases[2]: given twice; keep one of the two
 p.yaml:6:7: body: not a form of a body; write raw or decoded
 p.yaml:7:1: parameter: unknown field; did you mean "parameters"?
 p.yaml:8:13: parameters: parameters are an object; write type: object
-p.yaml:8:20: parameters.type: fits none of the alternatives; not one of the values that are possible; write one of array, boolean, integer, null, number, object, string, or expected a list, found a string
+p.yaml:8:20: parameters.type: not one of the values that are possible; write one of array, boolean, integer, null, number, object, string
 p.yaml:11:10: examples[1].name: not a name of its own; say what it is an example of, differently for each
 p.yaml:11:13: examples[1].parms: unknown field; did you mean "params"?
 p.yaml:12:13: deprecated: expected a string, found a boolean; put it in quotes`},
@@ -310,7 +310,7 @@ leeway: not of the form duration; write a number with a unit, such as 200ms or 1
 lewway: unknown field; did you mean "leeway"?`},
 		"beside an allOf":             {`{"issuers": [{"uri": "https://a.example", "nam": 1}]}`, `issuers[0].nam: unknown field; did you mean "name"?`},
 		"the alternative meant":       {`{"issuers": [{"uri": "a:b"}], "hooks": [{"token": "x"}, {"url": "https://a.example"}]}`, `hooks[0].url: missing; this field is required`},
-		"no alternative":              {`{"issuers": [{"uri": "a:b"}], "hooks": [1]}`, `hooks[0]: fits none of the alternatives; expected a string, found a number; put it in quotes, or expected a mapping, found a number`},
+		"no alternative":              {`{"issuers": [{"uri": "a:b"}], "hooks": [1]}`, `hooks[0]: expected a string or a mapping, found a number`},
 		"no object":                   {`[]`, `expected a mapping, found a list`},
 		"null":                        {`null`, `expected a mapping, found an empty value (null)`},
 		"no JSON":                     {`{`, `not valid JSON; at byte 1`},

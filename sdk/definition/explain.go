@@ -103,45 +103,6 @@ func (x *explainer) missing(at place, names []string, remedy string) {
 	}
 }
 
-// alternatives explains the one that was meant, where that can be told, and
-// otherwise names them all.
-func (x *explainer) alternatives(at place, err *jsonschema.ValidationError) {
-	if one, ok := err.ErrorKind.(*kind.OneOf); ok && len(one.Subschemas) > 0 {
-		x.add(at, "fits several alternatives that exclude each other", "keep to one of them")
-		return
-	}
-	var meant []*jsonschema.ValidationError
-	for _, cause := range err.Causes {
-		if !otherKind(cause, len(err.InstanceLocation)) {
-			meant = append(meant, cause)
-		}
-	}
-	if len(meant) == 1 {
-		x.explain(meant[0])
-		return
-	}
-	x.add(at, "fits none of the alternatives", x.reasons(at, err.Causes))
-}
-
-// otherKind reports whether an alternative fails because the value is of
-// another type, or because one of its fields says that it is something else.
-func otherKind(err *jsonschema.ValidationError, depth int) bool {
-	inside := len(err.InstanceLocation) - depth
-	switch err.ErrorKind.(type) {
-	case *kind.Type:
-		return inside == 0
-	case *kind.Const, *kind.Enum:
-		return inside <= 1
-	case *kind.Group, *kind.Reference, *kind.AllOf, *kind.Schema:
-		for _, cause := range err.Causes {
-			if otherKind(cause, depth) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // reasons sums up why each alternative failed.
 func (x *explainer) reasons(at place, causes []*jsonschema.ValidationError) string {
 	var reasons []string

@@ -50,32 +50,32 @@ func NewRequestContext(x *exchange.Exchange, shadow bool) RequestContext {
 }
 
 // Method is the request's method, such as "GET".
-func (c *RequestContext) Method() string { return c.x.Request.Method }
+func (c RequestContext) Method() string { return c.x.Request.Method }
 
 // Scheme is "http" or "https".
-func (c *RequestContext) Scheme() string { return c.x.Request.Scheme }
+func (c RequestContext) Scheme() string { return c.x.Request.Scheme }
 
 // Authority is the host that the request names, with its port where it names one.
-func (c *RequestContext) Authority() string { return c.x.Request.Authority }
+func (c RequestContext) Authority() string { return c.x.Request.Authority }
 
 // Path is the request's path without the query, as it came: not decoded.
-func (c *RequestContext) Path() string {
+func (c RequestContext) Path() string {
 	path, _, _ := strings.Cut(c.x.Request.Path, "?")
 	return path
 }
 
 // RawQuery is what follows the first "?" of the target; not decoded.
-func (c *RequestContext) RawQuery() string {
+func (c RequestContext) RawQuery() string {
 	_, raw, _ := strings.Cut(c.x.Request.Path, "?")
 	return raw
 }
 
 // Target is path and query together: Envoy's ":path".
-func (c *RequestContext) Target() string { return c.x.Request.Path }
+func (c RequestContext) Target() string { return c.x.Request.Path }
 
 // Query returns the first value of a query parameter, decoded, and whether there is
 // one. A parameter that cannot be decoded counts as absent.
-func (c *RequestContext) Query(name string) (string, bool) {
+func (c RequestContext) Query(name string) (string, bool) {
 	for v := range c.QueryValues(name) {
 		return v, true
 	}
@@ -84,46 +84,46 @@ func (c *RequestContext) Query(name string) (string, bool) {
 
 // QueryValues yields every value of a query parameter, decoded, in order. Those
 // that cannot be decoded are left out.
-func (c *RequestContext) QueryValues(name string) iter.Seq[string] {
+func (c RequestContext) QueryValues(name string) iter.Seq[string] {
 	return query.Values(c.RawQuery(), name)
 }
 
 // QueryCount is the number of query parameters of that name, those that cannot be
 // decoded included: an upstream may read another one than [RequestContext.Query].
-func (c *RequestContext) QueryCount(name string) int { return query.Count(c.RawQuery(), name) }
+func (c RequestContext) QueryCount(name string) int { return query.Count(c.RawQuery(), name) }
 
 // Headers is the request's header list, without pseudo-headers.
-func (c *RequestContext) Headers() Headers { return Headers{&c.x.Request.Headers} }
+func (c RequestContext) Headers() Headers { return Headers{&c.x.Request.Headers} }
 
 // Header returns the first value of a header, or "".
-func (c *RequestContext) Header(name string) string { return c.Headers().Get(name) }
+func (c RequestContext) Header(name string) string { return c.Headers().Get(name) }
 
 // Trailers is the request's trailer list; empty before the trailers phase.
-func (c *RequestContext) Trailers() Headers { return Headers{&c.x.Request.Trailers} }
+func (c RequestContext) Trailers() Headers { return Headers{&c.x.Request.Trailers} }
 
 // Body is the whole body, in the body phase and after it; nil before. It must not
 // be modified.
-func (c *RequestContext) Body() []byte { return c.x.Request.Body.Bytes }
+func (c RequestContext) Body() []byte { return c.x.Request.Body.Bytes }
 
 // Route is the name of the route that Envoy chose.
-func (c *RequestContext) Route() string { return c.x.Route }
+func (c RequestContext) Route() string { return c.x.Route }
 
 // Attribute returns one of Envoy's attributes that the filter was told to send,
 // such as "source.address". Values are string, float64, bool, nil, []any or
 // map[string]any.
-func (c *RequestContext) Attribute(name string) (any, bool) { return attribute(c.x, name) }
+func (c RequestContext) Attribute(name string) (any, bool) { return attribute(c.x, name) }
 
 // Principal is who the request was authenticated as, or nil. It must not be
 // modified.
-func (c *RequestContext) Principal() *Principal { return c.x.Principal }
+func (c RequestContext) Principal() *Principal { return c.x.Principal }
 
 // Metadata returns what an earlier policy has told under key.
-func (c *RequestContext) Metadata(key string) (any, bool) { return c.x.Metadata.Get(key) }
+func (c RequestContext) Metadata(key string) (any, bool) { return c.x.Metadata.Get(key) }
 
 // Shadow reports that the policy runs in shadow mode: what it answers is recorded
 // and thrown away. A policy with effects outside of its answer (a counter that is
 // taken from, a message that is sent) spares them then.
-func (c *RequestContext) Shadow() bool { return c.shadow }
+func (c RequestContext) Shadow() bool { return c.shadow }
 
 // ResponseContext is what a policy sees of a response: see the package's comment
 // for how long it is valid.

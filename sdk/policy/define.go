@@ -31,6 +31,9 @@ type Builder interface {
 	Build(params json.RawMessage, host Host) (instance any, err error)
 	// TypeName is the instances' Go type, for messages.
 	TypeName() string
+	// Mismatches are methods that look as if the runtime called them, and are not
+	// called.
+	Mismatches() []Mismatch
 
 	sealed()
 }

@@ -47,19 +47,31 @@ import (
 // What expect does not name is not compared, but a message that is answered, or a
 // policy that errs, is never passed over. Header values are a string, a list of
 // strings, or null for a header that is not there. A mistake in the file fails the
-// test with its line.
+// test with its line, and so does what is not as a case expects.
 func Cases(t *testing.T, b policy.Builder, file string, opts ...Option) {
 	t.Helper()
 	src, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
+	runCases(t, b, file, src, opts, func(name string, run func(testing.TB)) {
+		t.Run(name, func(t *testing.T) { run(t) })
+	})
+}
+
+// runCases runs the cases in src, each by sub.
+func runCases(t testing.TB, b policy.Builder, file string, src []byte, opts []Option, sub func(string, func(testing.TB))) {
+	t.Helper()
 	all, err := parseCases(file, src)
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What is wrong with policy.yaml is no case's fault, and reported once.
+	if _, err := loadDefinition(newConfig(opts).definition); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range all.Cases {
-		t.Run(c.Name, func(t *testing.T) { c.run(t, b, all.Params, opts) })
+		sub(c.Name, func(t testing.TB) { c.run(t, b, all.Params, opts) })
 	}
 }
 
@@ -77,6 +89,8 @@ type testCase struct {
 	Files    map[string]string `yaml:"files"`
 	Env      map[string]string `yaml:"env"`
 	Expect   expectation       `yaml:"expect,required"`
+
+	at strictyaml.Node
 }
 
 type caseRequest struct {
@@ -126,6 +140,7 @@ func parseCases(file string, src []byte) (*caseFile, error) {
 			found.Add(root.At("cases", i, "name").Problem("another case has this name", "name it by what it proves"))
 		}
 		names[c.Name] = true
+		all.Cases[i].at = root.At("cases", i)
 		if e := &c.Expect; e.ends() > 1 {
 			found.Add(root.At("cases", i, "expect").Problem("a case ends in one way", "give one of refused, error and immediate"))
 		}
@@ -237,25 +252,26 @@ func (c *testCase) run(t testing.TB, b policy.Builder, params strictyaml.Node, o
 	if written == "" {
 		written = "{}"
 	}
-	opts = append([]Option{WithHost(host)}, opts...)
+	opts = append([]Option{WithHost(host), func(c *config) { c.params = params }}, opts...)
+	at := c.at.At("expect")
 	if want := c.Expect.Refused; want != nil {
-		checkError(t, "the error", NewError(t, b, written, opts...), *want)
+		checkError(located{t, at.At("refused")}, "the error", NewError(located{t, at.At("refused")}, b, written, opts...), *want)
 		return
 	}
-	p := New(t, b, written, opts...)
+	p := New(located{t, c.at}, b, written, opts...)
 	x := p.begin(c.Request.request())
 	err := x.runRequest(t.Context())
 	if err == nil && c.Response != nil && x.Immediate == nil {
 		err = x.runResponse(t.Context(), c.Response.response())
 	}
 	if want := c.Expect.Error; want != nil {
-		checkError(t, "the policy's error", err, *want)
+		checkError(located{t, at.At("error")}, "the policy's error", err, *want)
 		return
 	}
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: the policy errs: %v", place(c.at), err)
 	}
-	c.Expect.check(t, x)
+	c.Expect.check(t, at, x)
 }
 
 func checkError(t testing.TB, what string, err error, want string) {

@@ -70,7 +70,17 @@ func TestCasesFail(t *testing.T) {
 		{"another reason", "request: {headers: {deny: x}}, expect: {immediate: {status: 403, reason: X}}", `the reason is "DENIED", want "X"`},
 		{"another body", "request: {headers: {deny: x}}, expect: {immediate: {status: 403, body: X}}", "the body of the answer is"},
 		{"another gRPC status", "request: {headers: {deny: x}}, expect: {immediate: {status: 403, grpcStatus: 1}}", "the gRPC status is 7, want 1"},
-		{"another header of an answer", "request: {headers: {deny: x}}, expect: {immediate: {status: 403, headers: {a: 1x}}}", `cases.yaml:1:`},
+		{"the line of a message that is answered", "request: {headers: {deny: x}}, expect: {}", "cases.yaml:2:40: cases[0].expect: the policy answered"},
+		{"the line of a case whose policy errs", "request: {headers: {fail: x}}, expect: {}", "cases.yaml:1:9: cases[0]: the policy errs: "},
+		{"the line of parameters that are not refused", "expect: {refused: x}", "cases.yaml:2:19: cases[0].expect.refused: the parameters are accepted"},
+		{"the line of an error that does not come", "expect: {error: x}", "cases.yaml:2:17: cases[0].expect.error: the policy's error is"},
+		{"the line of parameters that are refused", "params: {limit: 0}, expect: {}", "cases.yaml:1:9: cases[0]: building the policy: cases.yaml:2:17: cases[0].params.limit: too small"},
+		{"the line of another status", "request: {headers: {deny: x}}, expect: {immediate: {status: 401}}", "cases.yaml:2:61: cases[0].expect.immediate.status: the status of the answer"},
+		{"the line of an answer that does not come", "expect: {immediate: {status: 401}}", "cases.yaml:2:21: cases[0].expect.immediate: the message passed"},
+		{"the line of another method", "expect: {request: {method: GET}}", "cases.yaml:2:28: cases[0].expect.request.method: the method is"},
+		{"the line of another body of a response", "response: {}, expect: {response: {body: x}}", "cases[0].expect.response.body: the response body is"},
+		{"the line of another principal", "expect: {principal: null}", "cases.yaml:2:21: cases[0].expect.principal: the principal is"},
+		{"another header of an answer", "request: {headers: {deny: x}}, expect: {immediate: {status: 403, headers: {a: 1x}}}", `cases.yaml:2:`},
 		{"another method", "expect: {request: {method: GET}}", `the method is "PUT", want "GET"`},
 		{"another authority", "expect: {request: {authority: x}}", `the authority is "upstream"`},
 		{"another target", "expect: {request: {target: /}}", `the target is "/new", want "/"`},
@@ -90,9 +100,24 @@ func TestCasesFail(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			wantFailure(t, tt.want, func(t testing.TB) {
-				policytest.RunCases(t, answering().builder(), "cases: [{name: x, "+tt.src+"}]", scriptedDefinition)
+				policytest.RunCases(t, answering().builder(), "cases: [{name: x,\n"+tt.src+"}]", scriptedDefinition)
 			})
 		})
+	}
+}
+
+// A mistake in policy.yaml is told once, and not once for each case or each check.
+func TestMistakesAreToldOnce(t *testing.T) {
+	broken := definitionFile(t, "format: header-name", "format: header")
+	for name, run := range map[string]func(testing.TB){
+		"cases": func(t testing.TB) {
+			policytest.RunCases(t, answering().builder(), "cases: [{name: a, expect: {}}, {name: b, expect: {}}, {name: c, expect: {refused: x}}]", broken)
+		},
+		"conformance": func(t testing.TB) { policytest.RunAllConformance(t, (&behaviour{}).builder(), broken) },
+	} {
+		if got := failures(t, run); strings.Count(got, "unknown format") != 1 {
+			t.Errorf("%s: the test said %q", name, got)
+		}
 	}
 }
 

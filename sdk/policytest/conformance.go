@@ -20,7 +20,8 @@ import (
 //
 //   - policy.yaml is valid and lies in a directory named as its version; it declares
 //     the phases that the Go type implements, no more and no fewer; the constructor
-//     returns a concrete type.
+//     returns a concrete type, and no method of it has the name of one that the runtime
+//     calls and another signature.
 //   - There are examples, each of them builds, and New does no I/O.
 //   - Parameters that are damaged in any place are refused with that place in the
 //     error, or work; they never panic. Unknown fields are refused by the schema.
@@ -41,11 +42,19 @@ import (
 // A bundle's policies need not call it: `bazel test //policies/...` and `go test
 // ./policies/...` do so for each version.
 func Conformance(t *testing.T, b policy.Builder, opts ...Option) {
+	t.Helper()
+	runConformance(t, b, opts, func(name string, run func(testing.TB)) {
+		t.Run(name, func(t *testing.T) { run(t) })
+	})
+}
+
+// runConformance runs the checks, each by sub. What is wrong with policy.yaml is
+// reported once, before any of them.
+func runConformance(t testing.TB, b policy.Builder, opts []Option, sub func(string, func(testing.TB))) {
+	t.Helper()
+	begin(t, b, opts)
 	for _, check := range conformanceChecks {
-		t.Run(check.name, func(t *testing.T) {
-			c := begin(t, b, opts)
-			check.run(t, c)
-		})
+		sub(check.name, func(t testing.TB) { check.run(t, begin(t, b, opts)) })
 	}
 }
 
@@ -87,8 +96,16 @@ func begin(t testing.TB, b policy.Builder, opts []Option) *conformance {
 
 func checkPhases(t testing.TB, c *conformance) {
 	declared, implemented := c.def.Phases, c.builder.Phases()
+	mismatched := policy.Phases()
+	for _, m := range c.builder.Mismatches() {
+		t.Error(m.Problem)
+		if m.Phase < policy.PhaseCount {
+			mismatched = mismatched.With(m.Phase)
+		}
+	}
 	for p := range policy.Phase(policy.PhaseCount) {
 		switch {
+		case mismatched.Has(p):
 		case declared.Has(p) && !implemented.Has(p):
 			t.Errorf("policy.yaml declares the phase %s, which %s does not implement", p, c.builder.TypeName())
 		case !declared.Has(p) && implemented.Has(p):

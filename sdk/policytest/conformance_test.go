@@ -367,3 +367,19 @@ func TestConformanceNeedsSomethingToCheck(t *testing.T) {
 		policytest.RunConformance(t, "examples", iface, definitionFile(t))
 	})
 }
+
+// mismatched has a method with the name of a phase's and another signature.
+type mismatched struct{}
+
+func (mismatched) OnRequestHeaders(context.Context) error { return nil }
+
+// A method of the right name and another signature is told as that, and not as a phase
+// that is not implemented.
+func TestConformanceFindsOtherSignatures(t *testing.T) {
+	builder := policy.Define(func(subjectParams, policy.Host) (mismatched, error) { return mismatched{}, nil })
+	got := failures(t, func(t testing.TB) { policytest.RunConformance(t, "phases", builder, definitionFile(t)) })
+	if !strings.Contains(got, "policytest_test.mismatched has the method OnRequestHeaders(context.Context) error, which is never called") ||
+		strings.Contains(got, "phase request_headers, which") {
+		t.Errorf("the test said %q", got)
+	}
+}

@@ -75,62 +75,63 @@ func (e *expectation) ends() int {
 	return n
 }
 
-func (e *expectation) check(t testing.TB, x *Exchange) {
+// check compares the exchange with what is expected; at is where that stands.
+func (e *expectation) check(t testing.TB, at strictyaml.Node, x *Exchange) {
 	t.Helper()
 	if e.Immediate != nil {
-		e.Immediate.check(t, x)
+		e.Immediate.check(t, at.At("immediate"), x)
 	} else {
-		x.WantPassed(t)
+		x.WantPassed(located{t, at})
 	}
 	if w := e.Request; w != nil {
-		r := &x.data.Request
-		equal(t, "method", r.Method, w.Method)
-		equal(t, "authority", r.Authority, w.Authority)
-		equal(t, "target", r.Path, w.Target)
-		equal(t, "request body", x.RequestBody(), w.Body)
+		r, at := &x.data.Request, at.At("request")
+		equal(t, at.At("method"), "method", r.Method, w.Method)
+		equal(t, at.At("authority"), "authority", r.Authority, w.Authority)
+		equal(t, at.At("target"), "target", r.Path, w.Target)
+		equal(t, at.At("body"), "request body", x.RequestBody(), w.Body)
 		checkHeaders(t, "request header", &r.Headers, w.Headers)
 		checkHeaders(t, "request trailer", &r.Trailers, w.Trailers)
 	}
 	if w := e.Response; w != nil {
-		r := &x.data.Response
-		equal(t, "status", r.Status, w.Status)
-		equal(t, "response body", x.ResponseBody(), w.Body)
+		r, at := &x.data.Response, at.At("response")
+		equal(t, at.At("status"), "status", r.Status, w.Status)
+		equal(t, at.At("body"), "response body", x.ResponseBody(), w.Body)
 		checkHeaders(t, "response header", &r.Headers, w.Headers)
 		checkHeaders(t, "response trailer", &r.Trailers, w.Trailers)
 	}
 	if e.Principal.given {
 		if got, want := x.data.Principal, e.Principal.want.principal(); !sameJSON(got, want) {
-			t.Errorf("the principal is %s, want %s", asJSON(got), asJSON(want))
+			t.Errorf("%s: the principal is %s, want %s", place(at.At("principal")), asJSON(got), asJSON(want))
 		}
 	}
 	checkEntries(t, "metadata", &x.data.Metadata, e.Metadata)
 	checkEntries(t, "dynamic metadata", &x.data.Dynamic, e.Dynamic)
 }
 
-func (w *wantedImmediate) check(t testing.TB, x *Exchange) {
+func (w *wantedImmediate) check(t testing.TB, at strictyaml.Node, x *Exchange) {
 	t.Helper()
 	ir := x.Immediate
 	if ir == nil {
-		t.Errorf("the message passed, want an answer with status %d", w.Status)
+		t.Errorf("%s: the message passed, want an answer with status %d", place(at), w.Status)
 		return
 	}
-	equal(t, "status of the answer", ir.Status, &w.Status)
-	equal(t, "reason", ir.Reason, w.Reason)
-	equal(t, "body of the answer", string(ir.Body), w.Body)
+	equal(t, at.At("status"), "status of the answer", ir.Status, &w.Status)
+	equal(t, at.At("reason"), "reason", ir.Reason, w.Reason)
+	equal(t, at.At("body"), "body of the answer", string(ir.Body), w.Body)
 	if w.GRPCStatus != nil && ir.GRPCStatus == nil {
-		t.Errorf("the answer has no gRPC status, want %d", *w.GRPCStatus)
+		t.Errorf("%s: the answer has no gRPC status, want %d", place(at.At("grpcStatus")), *w.GRPCStatus)
 	} else if w.GRPCStatus != nil {
-		equal(t, "gRPC status", *ir.GRPCStatus, w.GRPCStatus)
+		equal(t, at.At("grpcStatus"), "gRPC status", *ir.GRPCStatus, w.GRPCStatus)
 	}
 	var h exchange.Headers
 	h.Reset(fields(ir.Headers))
 	checkHeaders(t, "header of the answer", &h, w.Headers)
 }
 
-func equal[T comparable](t testing.TB, what string, got T, want *T) {
+func equal[T comparable](t testing.TB, at strictyaml.Node, what string, got T, want *T) {
 	t.Helper()
 	if want != nil && got != *want {
-		t.Errorf("the %s is %#v, want %#v", what, got, *want)
+		t.Errorf("%s: the %s is %#v, want %#v", place(at), what, got, *want)
 	}
 }
 
@@ -159,6 +160,32 @@ func checkEntries(t testing.TB, what string, m *exchange.Metadata, want map[stri
 			t.Errorf("%s: the %s is %s, want %s", place(want[key]), what, asJSON(got), wanted)
 		}
 	}
+}
+
+// located puts the place of a case in front of what fails in it.
+type located struct {
+	testing.TB
+	at strictyaml.Node
+}
+
+func (l located) Errorf(format string, args ...any) {
+	l.TB.Helper()
+	l.TB.Errorf("%s: %s", place(l.at), fmt.Sprintf(format, args...))
+}
+
+func (l located) Fatalf(format string, args ...any) {
+	l.TB.Helper()
+	l.TB.Fatalf("%s: %s", place(l.at), fmt.Sprintf(format, args...))
+}
+
+func (l located) Error(args ...any) {
+	l.TB.Helper()
+	l.Errorf("%s", fmt.Sprint(args...))
+}
+
+func (l located) Fatal(args ...any) {
+	l.TB.Helper()
+	l.Fatalf("%s", fmt.Sprint(args...))
 }
 
 // place is a node's line and path, for messages.

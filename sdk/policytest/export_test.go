@@ -9,13 +9,7 @@ import (
 
 // RunCases runs the cases in src on one t, in order.
 func RunCases(t testing.TB, b policy.Builder, src string, opts ...Option) {
-	all, err := parseCases("cases.yaml", []byte(src))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range all.Cases {
-		c.run(t, b, all.Params, opts)
-	}
+	runCases(t, b, "cases.yaml", []byte(src), opts, func(_ string, run func(testing.TB)) { run(t) })
 }
 
 // RunConformance runs the check of that name on t, which may not be a *testing.T.
@@ -27,6 +21,11 @@ func RunConformance(t testing.TB, name string, b policy.Builder, opts ...Option)
 		}
 	}
 	t.Fatalf("there is no check %q", name)
+}
+
+// RunAllConformance runs every check on t.
+func RunAllConformance(t testing.TB, b policy.Builder, opts ...Option) {
+	runConformance(t, b, opts, func(_ string, run func(testing.TB)) { run(t) })
 }
 
 // ConformanceChecks are the names of the checks.

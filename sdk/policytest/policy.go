@@ -42,6 +42,8 @@ type config struct {
 	noStart    bool
 	definition string
 	holdLimit  int
+	// params is where parameters stand that are part of a file.
+	params strictyaml.Node
 }
 
 // Option changes what [New] does.
@@ -131,6 +133,9 @@ func build(b policy.Builder, params string, opts []Option) (*Policy, error) {
 	root, err := strictyaml.Parse("params", []byte(params))
 	if err != nil {
 		return nil, err
+	}
+	if c.params.Kind() != strictyaml.Missing {
+		root = c.params
 	}
 	p, err := c.build(b, def, root.JSON())
 	var problems definition.Problems

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"policyengine.dev/sdk/definition"
@@ -53,23 +54,33 @@ func Try(entries []Entry) []string {
 			problems = append(problems, err.Error())
 			continue
 		}
-		if declared := d.Phases; declared != entry.Factory.Phases() {
+		mismatches := entry.Factory.Mismatches()
+		for _, m := range mismatches {
+			problems = append(problems, fmt.Sprintf("%s %s: %s", d.Name, d.Version, m.Problem))
+		}
+		if declared := d.Phases; declared != entry.Factory.Phases() && len(mismatches) == 0 {
 			problems = append(problems, fmt.Sprintf("%s %s: policy.yaml declares the phases %s, and %s implements %s; declare what it implements",
 				d.Name, d.Version, declared, entry.Factory.TypeName(), entry.Factory.Phases()))
 		}
 		for _, example := range d.Examples {
 			if err := try(d, entry.Factory, example); err != nil {
-				problems = append(problems, fmt.Sprintf("%s %s: example %q: %s", d.Name, d.Version, example.Name, strings.TrimSpace(err.Error())))
+				problems = append(problems, report(fmt.Sprintf("%s %s: example %q", d.Name, d.Version, example.Name), err))
 			}
 		}
 	}
 	return problems
 }
 
+// report puts what is wrong into one line, and details into indented lines after it.
+func report(what string, err error) string {
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	return what + ": " + strings.Join(lines, "\n    ")
+}
+
 func try(d *definition.Definition, factory policy.Builder, example definition.Example) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("making an instance panicked: %v", r)
+			err = fmt.Errorf("making an instance panicked: %v\n%s", r, debug.Stack())
 		}
 	}()
 	params, err := d.Validate(example.Params)

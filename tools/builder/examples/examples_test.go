@@ -61,6 +61,7 @@ func TestTry(t *testing.T) {
 		"constructor refuses":          {"request_headers", "{fail: no such key}", `a v1.0.0: example "one": making an instance: no such key`},
 		"constructor panics":           {"request_headers", "{panic: oh}", `a v1.0.0: example "one": making an instance panicked: oh`},
 		"instance cannot be closed":    {"request_headers", "{close: oh}", `a v1.0.0: example "one": closing the instance: oh`},
+		"details after one line":       {"request_headers", `{fail: "no key\nno name"}`, "a v1.0.0: example \"one\": making an instance: no key\n    no name"},
 		"parameter unknown to Go":      {"request_headers", "{other: 1}", `unknown field "other"`},
 		"phase implemented undeclared": {"request_headers, request_body", "{}", "a v1.0.0: policy.yaml declares the phases request_headers, request_body, and *examples_test.instance implements request_headers; declare what it implements"},
 	} {

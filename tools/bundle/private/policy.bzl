@@ -15,13 +15,14 @@ def _definition_of(ctx, label):
         if len(files) == 1:
             return files[0]
         if files:
-            fail("{}: several policy.yaml among the {} of this go_library ({}). Keep the one of the version that the package is.".format(
+            fail("{}: several policy.yaml among the {} of this go_library\n{}\nKeep the one of the version that the package is.".format(
                 label,
                 name,
-                ", ".join([f.short_path for f in files]),
+                "\n".join(["  " + f.short_path for f in files]),
             ))
-    fail(("{}: this go_library has no policy.yaml, so it is no policy. Write one beside the code and add `data = [\"policy.yaml\"]`; " +
-          "in a policy that comes as a Go module, write `//go:embed policy.yaml` above a variable, which gazelle turns into `embedsrcs`.").format(label))
+    fail(("{}: this go_library has no policy.yaml, so it is no policy\n" +
+          "Write one beside the code and add `data = [\"policy.yaml\"]`.\n" +
+          "In a policy that comes as a Go module, write `//go:embed policy.yaml` above a variable, which gazelle turns into `embedsrcs`.").format(label))
 
 def _policy_aspect_impl(target, ctx):
     definition = _definition_of(ctx, str(target.label).lstrip("@"))
