@@ -141,7 +141,7 @@ func TestTheAnswer(t *testing.T) {
 func TestRefusedByTheSchema(t *testing.T) {
 	good := `keys: [{id: a, sha256: "` + hash("1") + `"}]`
 	for _, tt := range []struct{ name, params, want string }{
-		{"no place", good, "header: missing"},
+		{"no place", good, "one of these fields is required: header, query"},
 		{"no keys", `header: x-api-key`, "keys: missing"},
 		{"an empty list of keys", `{header: x-api-key, keys: []}`, "keys: too few items"},
 		{"no header name", "header: a b\n" + good, "header: not of the form header-name"},
