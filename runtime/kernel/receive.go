@@ -139,11 +139,9 @@ func (st *stream) readLarge(n int64) error {
 			return err
 		}
 	}
-	body := st.in.NewBody(head.End - head.Start)
-	var tail []byte
-	at := 0 // in the message
+	r := wire.NewBodyReader(head, st.in.Scratch)
 	for _, b := range first {
-		at, tail = place(b.ReadOnlyData(), at, head, body, tail)
+		r.Add(b.ReadOnlyData())
 	}
 	for st.unread > 0 {
 		data, err := st.read(readPiece)
@@ -151,28 +149,14 @@ func (st *stream) readLarge(n int64) error {
 			return err
 		}
 		for _, b := range data {
-			at, tail = place(b.ReadOnlyData(), at, head, body, tail)
+			r.Add(b.ReadOnlyData())
 		}
 		data.Free()
 	}
-	if err := wire.DecodeBody(head, body, tail, &st.in); err != nil {
+	if err := r.Decode(&st.in); err != nil {
 		return status.Errorf(codes.Internal, "reading a message: %v", err)
 	}
 	return nil
-}
-
-// place puts data, which begins at that index of the message, where it belongs: the
-// bytes of the body into body, and what follows them behind tail.
-func place(data []byte, at int, h wire.BodyHead, body, tail []byte) (int, []byte) {
-	end := at + len(data)
-	if at < h.End && end > h.Start {
-		from := max(h.Start, at)
-		copy(body[from-h.Start:], data[from-at:min(h.End, end)-at])
-	}
-	if end > h.End {
-		tail = append(tail, data[max(h.End, at)-at:]...)
-	}
-	return end, tail
 }
 
 // readOdd reads a large message that is not a plain body: headers, as a rule.

@@ -50,8 +50,8 @@ func TestExtProc(t *testing.T) {
 	}
 	run(t, &all, program(t, "BENCH_EXTPROC"), "-engine", program(t, "BENCH_ENGINE"), "-floor", program(t, "BENCH_FLOOR"),
 		"-format", "json", "-rounds", "1", "-window", "300ms")
-	if len(all) != 6 {
-		t.Errorf("%d chains measured, want 6", len(all))
+	if len(all) != 13 {
+		t.Errorf("%d chains measured, want 13", len(all))
 	}
 	for _, m := range all {
 		if m.Engine.Streams == 0 || m.Floor.Streams == 0 || m.Engine.Failed+m.Floor.Failed > 0 {

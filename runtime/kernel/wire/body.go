@@ -2,6 +2,9 @@ package wire
 
 import (
 	"errors"
+	"slices"
+	"strings"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -60,25 +63,75 @@ func lengthAhead(b []byte, i, end int) (s span, ok bool) {
 	return span{i + l, i + l + int(n)}, true
 }
 
+// BodyReader puts a message with a large body together from its pieces.
+type BodyReader struct {
+	head BodyHead
+	// at is how much of the message has come.
+	at int
+	// The bytes are put into text: a strings.Builder is what allocates memory
+	// without clearing it first, which is a fifth of the cost of a large body.
+	// Where they need not last, scratch is their storage.
+	text    strings.Builder
+	scratch []byte
+	tail    []byte
+}
+
+// NewBodyReader returns a reader of the message of which h is the head. scratch is that
+// of the message that it will be read into.
+func NewBodyReader(h BodyHead, scratch []byte) *BodyReader {
+	r := &BodyReader{head: h}
+	if scratch == nil {
+		r.text.Grow(h.End - h.Start)
+	} else {
+		r.scratch = slices.Grow(scratch[:0], h.End-h.Start)
+	}
+	return r
+}
+
+// Add adds the next piece of the message, which is not kept.
+func (r *BodyReader) Add(piece []byte) {
+	begin, end := r.at, r.at+len(piece)
+	r.at = end
+	if from, to := max(begin, r.head.Start), min(end, r.head.End); from < to {
+		if b := piece[from-begin : to-begin]; r.scratch == nil {
+			r.text.Write(b)
+		} else {
+			r.scratch = append(r.scratch, b...)
+		}
+	}
+	if end > r.head.End {
+		r.tail = append(r.tail, piece[max(begin, r.head.End)-begin:]...)
+	}
+}
+
 var errBodyForm = errors.New("a message with a large body in a form that Envoy does not send")
 
-// DecodeBody reads into m the message of which h is the head, body the bytes, which m
-// keeps, and tail what follows them. It gives an error for a message that says twice
-// what its body is; otherwise it reads what [Decode] would.
-func DecodeBody(h BodyHead, body, tail []byte, m *Message) error {
-	inner := h.part - h.End
-	if inner > len(tail) || !bodyOnce(tail[:inner], 1, 1) || !bodyOnce(tail[inner:], byte(RequestHeaders), byte(ResponseTrailers)) {
+// Decode reads into m the message of which all pieces have been added. It gives an error
+// for a message that says twice what its body is; otherwise it reads what [Decode]
+// would. The reader must not be used afterwards.
+func (r *BodyReader) Decode(m *Message) error {
+	inner := r.head.part - r.head.End
+	if inner > len(r.tail) || !bodyOnce(r.tail[:inner], 1, 1) || !bodyOnce(r.tail[inner:], byte(RequestHeaders), byte(ResponseTrailers)) {
 		return errBodyForm
 	}
 	// The same message without its bytes.
-	rest := make([]byte, 0, MaxBodyHead+len(tail))
-	rest = append(rest, tag(int(h.Kind), protowire.BytesType))
+	rest := make([]byte, 0, MaxBodyHead+len(r.tail))
+	rest = append(rest, tag(int(r.head.Kind), protowire.BytesType))
 	rest = protowire.AppendVarint(rest, uint64(inner))
-	rest = append(rest, tail...)
+	rest = append(rest, r.tail...)
 	if err := Decode(rest, m); err != nil {
 		return err
 	}
-	m.Body = body
+	if r.scratch != nil {
+		m.Scratch, m.Body = r.scratch, r.scratch
+		return nil
+	}
+	// The string is nobody else's: its bytes may be written to.
+	text := r.text.String()
+	if m.Body = []byte{}; text == "" {
+		return nil
+	}
+	m.Body = unsafe.Slice(unsafe.StringData(text), len(text))
 	return nil
 }
 

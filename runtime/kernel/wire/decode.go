@@ -211,8 +211,7 @@ func (m *Message) body(b []byte, s span) bool {
 			return false
 		}
 	}
-	m.Body = m.NewBody(data.end - data.start)
-	copy(m.Body, b[data.start:data.end])
+	m.setBody(b[data.start:data.end])
 	return true
 }
 

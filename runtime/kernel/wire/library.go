@@ -65,8 +65,7 @@ func (m *Message) addHeaders(k Kind, headers *corev3.HeaderMap) {
 
 func (m *Message) addBody(k Kind, b *extprocv3.HttpBody) {
 	m.Kind, m.EndOfStream = k, b.GetEndOfStream()
-	m.Body = m.NewBody(len(b.GetBody()))
-	copy(m.Body, b.GetBody())
+	m.setBody(b.GetBody())
 }
 
 // canonicalStruct is the form of a Struct that [Attributes] reads: nothing unknown

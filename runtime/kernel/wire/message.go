@@ -111,15 +111,15 @@ func (m *Message) reset() {
 	*m = Message{Fields: m.Fields[:0], Scratch: m.Scratch}
 }
 
-// NewBody returns storage for a body of n bytes, whose content is undefined.
-func (m *Message) NewBody(n int) []byte {
+// setBody makes a copy of b the body, which is never nil.
+func (m *Message) setBody(b []byte) {
 	if m.Scratch == nil {
-		return make([]byte, n)
+		// Unlike make, append does not clear what it copies to.
+		m.Body = append([]byte{}, b...)
+		return
 	}
-	if cap(m.Scratch) < n {
-		m.Scratch = make([]byte, n)
-	}
-	return m.Scratch[:n]
+	m.Scratch = append(m.Scratch[:0], b...)
+	m.Body = m.Scratch
 }
 
 // addHeader files one header. Names have to be in lower case.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
 
 // chain is one thing to measure.
@@ -16,6 +18,12 @@ type chain struct {
 	policies []string
 	// routes is how many routes there are beside the one that is asked for.
 	routes int
+	// messages are the conversation; nil is that of a request without a body.
+	messages []*extprocv3.ProcessingRequest
+	// bodies is what the floor does with bodies.
+	bodies string
+	// inFlight bounds the streams in flight; 0 leaves it to the flag.
+	inFlight int
 }
 
 const condition = `request.method == "POST" && request.path.startsWith("/v1/")`
@@ -42,9 +50,9 @@ func five(when string, both bool) []string {
 	return all
 }
 
-func chains() []chain {
+func chains() ([]chain, error) {
 	one := []string{setHeader(0, "", false)}
-	return []chain{
+	headers := []chain{
 		{name: "empty chain", target: 0.50},
 		{name: "set-header on the request", target: 0.55, policies: one},
 		{name: "set-header on the request, 1,000 routes", target: 0.55, policies: one, routes: 999},
@@ -52,6 +60,8 @@ func chains() []chain {
 		{name: "five header policies on the request, each with a condition", target: 0.80, policies: five(condition, false)},
 		{name: "five header policies on request and response", target: 1.00, policies: five("", true)},
 	}
+	bodies, err := bodyChains()
+	return append(headers, bodies...), err
 }
 
 // startEngine starts an engine with the one chain.
@@ -65,7 +75,8 @@ func startEngine(ctx context.Context, binary, dir string, c chain) (*server, err
 		chains += fmt.Sprintf("- {name: other-%d, chain: bench}\n", i)
 	}
 	socket := filepath.Join(dir, "engine.sock")
-	engine := fmt.Sprintf("listeners: [{address: %q}]\nadmin: {address: \"127.0.0.1:0\"}\nsource: {path: chains.yaml}\ntelemetry: {logs: {level: warn}}\n", "unix:"+socket)
+	engine := fmt.Sprintf("listeners: [{address: %q}]\nadmin: {address: \"127.0.0.1:0\"}\nsource: {path: chains.yaml}\ntelemetry: {logs: {level: warn}}\n"+
+		"filter: {messageTimeout: 1m, processingMode: {requestTrailers: send}}\n", "unix:"+socket)
 	for name, content := range map[string]string{"chains.yaml": chains, "engine.yaml": engine} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			return nil, err

@@ -14,7 +14,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ type flags struct {
 
 func main() {
 	var f flags
-	flag.StringVar(&f.engine, "engine", "", "the engine's binary, with set-header v1.0.0 compiled in (required)")
+	flag.StringVar(&f.engine, "engine", "", "the engine's binary, with set-header v1.0.0 and probe v1.0.0 and v2.0.0 compiled in (required)")
 	flag.StringVar(&f.floor, "floor", "", "the floor's binary (required)")
 	flag.StringVar(&f.chain, "chain", "", "measure only the chains whose name contains this")
 	flag.StringVar(&f.format, "format", "table", "table, json, or bench (for benchstat)")
@@ -85,21 +84,16 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	messages, err := load.Encode(load.RequestHeaders("bench"), load.ResponseHeaders())
+	chains, err := chains()
 	if err != nil {
 		return err
 	}
-	floor, err := start(ctx, filepath.Join(dir, "floor.sock"), f.floor, "-socket", filepath.Join(dir, "floor.sock"))
-	if err != nil {
-		return fmt.Errorf("starting the floor: %w", err)
-	}
-	defer floor.stop()
 	var all []Measurement
-	for _, c := range chains() {
+	for _, c := range chains {
 		if !strings.Contains(c.name, f.chain) {
 			continue
 		}
-		m, err := measure(ctx, f, dir, floor, c, messages)
+		m, err := measure(ctx, f, dir, c)
 		if err != nil {
 			return fmt.Errorf("measuring %s: %w", c.name, err)
 		}
@@ -108,8 +102,20 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	return write(out, f, all)
 }
 
-func measure(ctx context.Context, f flags, dir string, floor *server, c chain, messages [][]byte) (Measurement, error) {
+func measure(ctx context.Context, f flags, dir string, c chain) (Measurement, error) {
 	m := Measurement{Chain: c.name, Target: c.target}
+	messages, err := c.encoded()
+	if err != nil {
+		return m, err
+	}
+	floor, err := startFloor(ctx, f.floor, dir, c)
+	if err != nil {
+		return m, err
+	}
+	defer floor.stop()
+	if c.inFlight > 0 {
+		f.streams = min(f.streams, c.inFlight)
+	}
 	engine, err := startEngine(ctx, f.engine, dir, c)
 	if err != nil {
 		return m, err
@@ -125,6 +131,7 @@ func measure(ctx context.Context, f flags, dir string, floor *server, c chain, m
 		s := &sides[i]
 		s.client, err = load.Dial(load.Options{
 			Target: "unix:" + s.server.socket, Connections: f.connections, Streams: f.streams, Messages: messages,
+			Reply: noAnswer,
 		})
 		if err != nil {
 			return m, err
@@ -150,6 +157,15 @@ func measure(ctx context.Context, f flags, dir string, floor *server, c chain, m
 		*sides[i].side = summarise(sides[i].runs)
 	}
 	return m, nil
+}
+
+// noAnswer refuses replies that end a request: nothing that is measured does.
+func noAnswer(_ int, reply []byte) error {
+	const immediate = 7<<3 | 2 // field 7 of ProcessingResponse
+	if len(reply) > 0 && reply[0] == immediate {
+		return fmt.Errorf("the request was answered: %q", reply)
+	}
+	return nil
 }
 
 // sample is one turn of one server.

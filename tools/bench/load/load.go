@@ -81,7 +81,7 @@ func Dial(o Options) (*Client, error) {
 	for range o.Connections {
 		conn, err := grpc.NewClient(o.Target,
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw{})),
+			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw{}), grpc.MaxCallRecvMsgSize(64<<20)),
 			grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(16<<20))
 		if err != nil {
 			c.Close()
