@@ -4,6 +4,7 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -60,16 +61,29 @@ func New(p Params, host policy.Host) (*RateLimit, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Counts belong to the limit's name: they survive reloads, and all chains that
+	// name a limit alike share them.
+	var problems []error
+	share := func(kind, name string) *gcra.Store {
+		store, err := policy.Share(host, "rate-limit "+kind+" "+name, func(h policy.Host) (*gcra.Store, error) {
+			return gcra.NewStore(h.Clock), nil
+		})
+		problems = append(problems, err)
+		return store
+	}
 	r := &RateLimit{clock: host.Clock, answers: limits.NewAnswers(), fieldKey: "rate-limit", always: p.ResponseHeaders == "always"}
 	for i, l := range compiled {
 		name := policy.Label{Name: "limit", Value: l.Name}
 		r.limits = append(r.limits, limit{
 			Limit: l, maxKeys: p.Limits[i].MaxKeys, whenFull: whenFull[p.Limits[i].WhenFull],
-			store: gcra.NewStore(host.Clock), trial: gcra.NewStore(host.Clock),
+			store: share("counts", l.Name), trial: share("trial counts", l.Name),
 			refused:  host.Metrics.Counter("refused_total", "Requests that the limit refused.", name),
 			overflow: host.Metrics.Counter("overflow_total", "Requests of keys that there was no room to count.", name),
 		})
 		r.fieldKey += "/" + l.Name
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
 	}
 	if p.ResponseHeaders != "never" {
 		r.policyField = limits.PolicyField(compiled)
@@ -86,22 +100,6 @@ func (r *RateLimit) ActivePhases() policy.PhaseSet {
 		return policy.Phases(policy.RequestHeaders, policy.ResponseHeaders)
 	}
 	return policy.Phases(policy.RequestHeaders)
-}
-
-// Adopt takes over the counts of the limits that the instance before had by the same
-// name.
-func (r *RateLimit) Adopt(old any) {
-	o, ok := old.(*RateLimit)
-	if !ok {
-		return
-	}
-	for i := range r.limits {
-		for _, l := range o.limits {
-			if l.Name == r.limits[i].Name {
-				r.limits[i].store, r.limits[i].trial = l.store, l.trial
-			}
-		}
-	}
 }
 
 // scratch is what deciding about one request needs. It is used again, so that a request

@@ -126,7 +126,6 @@ func TestShadowChargesNothing(t *testing.T) {
 		}
 	}
 	enforced := policytest.New(t, ratelimit.Policy, perClient, policytest.WithHost(h))
-	enforced.Instance.(policy.Adopter).Adopt(trial.Instance)
 	enforced.Send(t, client("a")).WantPassed(t)
 	enforced.Send(t, client("a")).WantPassed(t)
 	enforced.Send(t, client("a")).WantRejected(t, 429, ratelimit.ReasonLimited)
@@ -139,9 +138,25 @@ func TestCountsSurviveAReload(t *testing.T) {
 	before.Send(t, client("a")).WantPassed(t)
 	before.Send(t, client("a")).WantPassed(t)
 	after := policytest.New(t, ratelimit.Policy, strings.Replace(perClient, "rate: 2", "rate: 1", 1), policytest.WithHost(h))
-	after.Instance.(policy.Adopter).Adopt(before.Instance)
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
 	after.Send(t, client("a")).WantRejected(t, 429, ratelimit.ReasonLimited)
 	after.Send(t, client("b")).WantPassed(t)
+}
+
+// TestChainsShareALimit proves that instances which name a limit alike count together,
+// and others apart.
+func TestChainsShareALimit(t *testing.T) {
+	h := policytest.NewHost()
+	one := policytest.New(t, ratelimit.Policy, perClient, policytest.WithHost(h))
+	two := policytest.New(t, ratelimit.Policy, perClient, policytest.WithHost(h))
+	other := policytest.New(t, ratelimit.Policy, strings.Replace(perClient, "caller", "other", 1), policytest.WithHost(h))
+	one.Send(t, client("a")).WantPassed(t)
+	two.Send(t, client("a")).WantPassed(t)
+	one.Send(t, client("a")).WantRejected(t, 429, ratelimit.ReasonLimited)
+	two.Send(t, client("a")).WantRejected(t, 429, ratelimit.ReasonLimited)
+	other.Send(t, client("a")).WantPassed(t)
 }
 
 // TestFull proves that a client cannot fill the memory, and what happens to new keys.
