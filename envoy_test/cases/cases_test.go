@@ -3,6 +3,7 @@ package cases_test
 import (
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -147,6 +148,44 @@ func TestCases(t *testing.T) {
 			t.Parallel()
 			s.Run(t, engine)
 		})
+	}
+}
+
+// TestEveryPolicyIsShown proves that each policy version of the engine stands behind the
+// real Envoy in some suite.
+func TestEveryPolicyIsShown(t *testing.T) {
+	out, err := exec.Command(engine(t), "-policies").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for _, s := range suites(t) {
+		for _, p := range s.Policies {
+			shown[p] = true
+		}
+	}
+	compiled := 0
+	for line := range strings.Lines(string(out)) {
+		named, _, _ := strings.Cut(line, "\t")
+		name, version, ok := strings.Cut(named, "@")
+		if !ok {
+			t.Fatalf("no policy version in %q", line)
+		}
+		if name == "probe" {
+			continue // made for tests
+		}
+		compiled++
+		version = name + "/" + version
+		if !shown[version] {
+			t.Errorf("no suite is about %s: name it under policies in one of testdata", version)
+		}
+		delete(shown, version)
+	}
+	for version := range shown {
+		t.Errorf("a suite is about %s, which the engine does not have", version)
+	}
+	if compiled == 0 {
+		t.Error("the engine lists no policy version")
 	}
 }
 

@@ -19,7 +19,10 @@ type Suite struct {
 	About string
 	// Lines are those of lines.yaml that every exchange shows.
 	Lines []string
-	Envoy EnvoyPart
+	// Policies are the policy versions that the suite is about, such as cors/v1.0.0.
+	// Such a suite need not show a line.
+	Policies []string
+	Envoy    EnvoyPart
 	// Engine is merged into the engine's engine.yaml.
 	Engine map[string]any
 	// Chains are the engine's. Where there are none there is no engine, and the
@@ -248,6 +251,7 @@ func (h *Headers) UnmarshalNode(n strictyaml.Node) error {
 type suiteFile struct {
 	About     string          `yaml:"about,required"`
 	Lines     []string        `yaml:"lines"`
+	Policies  []string        `yaml:"policies"`
 	Envoy     EnvoyPart       `yaml:"envoy"`
 	Engine    map[string]any  `yaml:"engine"`
 	Chains    strictyaml.Node `yaml:"chains"`
@@ -305,11 +309,11 @@ func Read(file string) (Suite, error) {
 		}
 		lines += len(f.Lines) + len(x.Lines)
 	}
-	if lines == 0 {
-		found.Add(root.Problem("shows nothing", "name the lines of lines.yaml that it or its exchanges show"))
+	if lines+len(f.Policies) == 0 {
+		found.Add(root.Problem("shows nothing", "name the lines of lines.yaml that it or its exchanges show, or the policies that it is about"))
 	}
 	return Suite{
-		File: file, About: f.About, Lines: f.Lines, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains,
+		File: file, About: f.About, Lines: f.Lines, Policies: f.Policies, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains,
 		Unready: f.Unready, Server: f.Server, Collector: f.Collector, Exchanges: f.Exchanges,
 	}, found.Err()
 }
