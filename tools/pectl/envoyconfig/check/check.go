@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-
 	"policyengine.dev/sdk/strictyaml"
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
@@ -41,11 +39,11 @@ func Check(files []File, n *needs.Needs, o Options) (*Report, error) {
 	c := &checker{
 		needs: n, options: o, resources: r, seen: map[findingKey]bool{}, files: map[string]int{},
 		clusters: map[string]bool{}, reached: map[string]bool{}, complete: true,
-		decoded: map[string]*routev3.RouteConfiguration{},
 	}
 	for i, f := range files {
 		c.files[f.Name] = i
 	}
+	c.unread()
 	c.run()
 	if c.work > maxWork {
 		return nil, strictyaml.Diagnostics{{
@@ -71,8 +69,7 @@ type checker struct {
 	seen     map[findingKey]bool
 	looked   Looked
 	clusters map[string]bool // those that were looked at
-	decoded  map[string]*routev3.RouteConfiguration
-	work     int // how many routes were looked at, the same ones again included
+	work     int             // how many routes were looked at, the same ones again included
 
 	// reached are the engine's routes that requests can take; complete says
 	// that all of Envoy's routes have been seen.
@@ -147,10 +144,4 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// unreadable reports what Envoy would not take either.
-func (c *checker) unreadable(at strictyaml.Node, in scope, what string, err error) {
-	c.found(Unreadable, Error, at, in, fmt.Sprintf("%s cannot be read, and so was not looked at: %v", what, err),
-		"mend it: envoy --mode validate says more")
 }

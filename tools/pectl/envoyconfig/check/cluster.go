@@ -9,7 +9,7 @@ import (
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	http "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 
-	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
 
 // service looks at the cluster that a setup leads to.
@@ -33,8 +33,8 @@ func (c *checker) service(s *setup) {
 
 // upstreamFilters looks for the engine's filter behind the router, where it cannot do
 // what it is there for.
-func (c *checker) upstreamFilters(n strictyaml.Node) {
-	list := at(n, "typed_extension_protocol_options").At(httpOptions)
+func (c *checker) upstreamFilters(n *message.Node) {
+	list := at(n, "typed_extension_protocol_options", httpOptions)
 	for i, f := range at(list, "http_filters").Items {
 		if c.isEngine(at(f, "typed_config")) {
 			c.found(FilterUpstream, Warning, f, scope{}.within("cluster", at(n, "name").Text()).within("filter", named(f, "name", i)),
@@ -49,26 +49,22 @@ const (
 	upstreamTLS = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 )
 
-func (c *checker) cluster(n strictyaml.Node) {
+func (c *checker) cluster(n *message.Node) {
 	name := at(n, "name").Text()
 	if c.clusters[name] {
 		return
 	}
 	c.clusters[name] = true
 	in := scope{}.within("cluster", name)
-	var msg clusterv3.Cluster
-	if _, err := decode(n, &msg); err != nil {
-		c.unreadable(n, in, "the cluster", err)
-		return
-	}
+	msg := as[*clusterv3.Cluster](n)
 	c.looked.Clusters++
-	if options, speaks := http2Options(n, &msg); !speaks {
+	if options, speaks := http2Options(n, msg); !speaks {
 		c.found(ClusterHTTP2, Error, at(n, "typed_extension_protocol_options"), in, "Envoy does not speak HTTP/2 with the engine, so that no request is ever answered",
 			"set explicit_http_config.http2_protocol_options in "+httpOptions)
 	} else {
 		c.frames(n, options, in)
 	}
-	c.breakers(n, &msg, in)
+	c.breakers(n, msg, in)
 	c.tls(n, in)
 	if len(msg.GetHealthChecks()) == 0 {
 		c.found(ClusterHealth, Note, n, in, "an engine that drains, or is not ready yet, gets requests all the same", "add a gRPC health check")
@@ -77,17 +73,14 @@ func (c *checker) cluster(n strictyaml.Node) {
 
 // http2Options are the options for HTTP/2 of a cluster, nil where it has none, and
 // whether it speaks HTTP/2.
-func http2Options(n strictyaml.Node, msg *clusterv3.Cluster) (options *core.Http2ProtocolOptions, speaks bool) {
-	typed := at(n, "typed_extension_protocol_options").At(httpOptions)
+func http2Options(n *message.Node, msg *clusterv3.Cluster) (options *core.Http2ProtocolOptions, speaks bool) {
+	typed := at(n, "typed_extension_protocol_options", httpOptions)
 	if !there(typed) {
 		//lint:ignore SA1019 existing configurations have it.
 		options = msg.GetHttp2ProtocolOptions()
 		return options, options != nil
 	}
-	var o http.HttpProtocolOptions
-	if _, err := decode(typed, &o); err != nil {
-		return nil, false
-	}
+	o := as[*http.HttpProtocolOptions](typed)
 	if o.GetAutoConfig() != nil { // with ALPN the engine chooses HTTP/2
 		return o.GetAutoConfig().GetHttp2ProtocolOptions(), true
 	}
@@ -103,7 +96,7 @@ const (
 
 // frames looks at the limits of frames that wait to be sent to the engine. Each
 // stream that Envoy resets is a control frame.
-func (c *checker) frames(n strictyaml.Node, o *core.Http2ProtocolOptions, in scope) {
+func (c *checker) frames(n *message.Node, o *core.Http2ProtocolOptions, in scope) {
 	frames, control := uint32(defaultFrames), uint32(defaultControlFrames)
 	if v := o.GetMaxOutboundFrames(); v != nil {
 		frames = v.GetValue()
@@ -125,7 +118,7 @@ func (c *checker) frames(n strictyaml.Node, o *core.Http2ProtocolOptions, in sco
 // defaultLimit is that of each of Envoy's circuit breakers.
 const defaultLimit = 1024
 
-func (c *checker) breakers(n strictyaml.Node, msg *clusterv3.Cluster, in scope) {
+func (c *checker) breakers(n *message.Node, msg *clusterv3.Cluster, in scope) {
 	place := at(n, "circuit_breakers")
 	requests, pending := uint32(defaultLimit), uint32(defaultLimit)
 	for i, t := range msg.GetCircuitBreakers().GetThresholds() {
@@ -152,7 +145,7 @@ func (c *checker) breakers(n strictyaml.Node, msg *clusterv3.Cluster, in scope) 
 
 // tls looks whether cluster and engine agree, where all of the engine's listeners
 // are alike.
-func (c *checker) tls(n strictyaml.Node, in scope) {
+func (c *checker) tls(n *message.Node, in scope) {
 	message, fields := extension(at(n, "transport_socket", "typed_config"))
 	speaks := message == upstreamTLS
 	var with, without bool
@@ -169,11 +162,7 @@ func (c *checker) tls(n strictyaml.Node, in scope) {
 	if !speaks {
 		return
 	}
-	var t tls.UpstreamTlsContext
-	if _, err := decode(fields, &t); err != nil {
-		c.unreadable(fields, in, "the TLS context", err)
-		return
-	}
+	t := as[*tls.UpstreamTlsContext](fields)
 	common := t.GetCommonTlsContext()
 	context := common.GetValidationContext()
 	if combined := common.GetCombinedValidationContext(); combined != nil {

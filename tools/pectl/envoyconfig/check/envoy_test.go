@@ -108,9 +108,15 @@ func validate(t *testing.T, binary string, src []byte) {
 // validateIn has Envoy validate a configuration that names files of a directory.
 func validateIn(t *testing.T, dir, binary string, src []byte) {
 	t.Helper()
+	validateAs(t, dir, binary, "envoy.json", src)
+}
+
+// validateAs has Envoy validate a file of a name.
+func validateAs(t *testing.T, dir, binary, name string, src []byte) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	file := filepath.Join(dir, "envoy.json")
+	file := filepath.Join(dir, name)
 	if err := os.WriteFile(file, src, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -365,12 +365,12 @@ var plainExamples = []example{
 	{
 		name: "an extension in between", wrong: [][2]string{{"ext_proc.processing_request_modifier", `{name: x, typed_config: {"@type": a/b.C}}`},
 			{"ext_proc.on_processing_response", `{name: x, typed_config: {"@type": a/b.C}}`}},
-		found: []string{"warning request-modified", "warning request-modified"},
+		found: []string{"warning request-modified", "warning request-modified", "warning not-examined", "warning not-examined"},
 	},
 	{
 		name:  "an extension in between, on a route",
 		wrong: [][2]string{{"route" + blocks, `{` + perRoute + `, overrides: {processing_request_modifier: {name: x, typed_config: {"@type": a/b.C}}}}`}},
-		found: []string{"warning request-modified"},
+		found: []string{"warning request-modified", "warning not-examined"},
 	},
 	{
 		name: "no cluster", wrong: [][2]string{{"static_resources.clusters", "[]"}},
@@ -570,7 +570,7 @@ var plainExamples = []example{
 	},
 	{
 		name: "a filter that cannot be read", wrong: [][2]string{{"ext_proc.message_timeout", "soon"}},
-		found: []string{"error unreadable", "error filter-missing"},
+		found: []string{"error unreadable"}, texts: []string{"not a duration"},
 	},
 	{
 		name: "a connection manager that cannot be read", wrong: [][2]string{{"hcm.stat_prefix", "[]"}},

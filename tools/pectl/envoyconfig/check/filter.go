@@ -8,9 +8,10 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"policyengine.dev/runtime/kernel/filter"
-	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/message"
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
 
@@ -86,7 +87,7 @@ func (c *checker) filterEntry(u *use, m *manager) {
 		c.found(FilterDisabled, Warning, at(u.node, "disabled"), u.in,
 			"requests pass without any chain on every route that does not switch the filter on, and not every route was looked at", remedy)
 	}
-	if at(u.node, "is_optional").Text() == "true" {
+	if as[*hcm.HttpFilter](u.node).GetIsOptional() {
 		c.found(FilterOptional, Warning, at(u.node, "is_optional"), u.in,
 			"an Envoy that does not know the filter leaves it out in silence", "take is_optional out")
 	}
@@ -179,7 +180,7 @@ func (c *checker) attributes(u *use, m *manager) {
 }
 
 func (c *checker) modifiers(u *use) {
-	for field, node := range map[string]strictyaml.Node{
+	for field, node := range map[string]*message.Node{
 		"processing_request_modifier": at(u.fields, "processing_request_modifier"),
 		"on_processing_response":      at(u.fields, "on_processing_response"),
 	} {
@@ -269,6 +270,9 @@ func differences(claimed, actual *filter.Settings) (over, under []string) {
 // timeout compares message_timeout with what the engine takes it to be.
 func (c *checker) timeout(s *setup) {
 	n := at(s.fields, "message_timeout")
+	if n.Unreadable() {
+		return // reported
+	}
 	if s.perRoute {
 		n = s.metadataNode()
 	}

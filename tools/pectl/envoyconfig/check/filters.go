@@ -6,7 +6,7 @@ import (
 
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 
-	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
 
 // An HTTP filter is set up in place, by what the control plane delivers under its
@@ -27,7 +27,7 @@ type filterSearch struct {
 	*checker
 	in scope
 	// entry is the HTTP filter that is looked at, index where it stands.
-	entry strictyaml.Node
+	entry *message.Node
 	index int
 	name  string
 
@@ -44,7 +44,7 @@ type filterSearch struct {
 // engineFilters returns the engine's filters in a list, or reports that there is none.
 // Of several that may stand in one place, each is returned. upgrade says that the list
 // is that of upgraded connections.
-func (c *checker) engineFilters(list, owner strictyaml.Node, in scope, upgrade bool) []*use {
+func (c *checker) engineFilters(list, owner *message.Node, in scope, upgrade bool) []*use {
 	s := &filterSearch{checker: c, in: in, others: map[string]bool{}}
 	for i, f := range list.Items {
 		s.entry, s.index, s.name = f, i, named(f, "name", i)
@@ -66,7 +66,7 @@ func (c *checker) engineFilters(list, owner strictyaml.Node, in scope, upgrade b
 
 // missing reports that no filter of a connection manager leads to the engine, where
 // that means that requests pass.
-func (c *checker) missing(list, owner strictyaml.Node, in scope, others map[string]bool) {
+func (c *checker) missing(list, owner *message.Node, in scope, others map[string]bool) {
 	if !there(list) {
 		list = owner
 	}
@@ -83,7 +83,7 @@ func (c *checker) missing(list, owner strictyaml.Node, in scope, others map[stri
 
 // onlyRedirects reports whether all that a connection manager does is send clients
 // elsewhere, to HTTPS for example.
-func onlyRedirects(manager strictyaml.Node) bool {
+func onlyRedirects(manager *message.Node) bool {
 	routes := at(manager, "route_config")
 	if there(at(routes, "vhds")) {
 		return false
@@ -133,9 +133,9 @@ func (s *filterSearch) filter() {
 }
 
 // mayBe reports whether a delivered configuration may be one of messages.
-func (s *filterSearch) mayBe(discovery strictyaml.Node, messages ...string) bool {
+func (s *filterSearch) mayBe(discovery *message.Node, messages ...string) bool {
 	for _, t := range at(discovery, "type_urls").Items {
-		if slices.Contains(messages, messageName(t.Text())) {
+		if slices.Contains(messages, message.TypeName(t.Text())) {
 			return true
 		}
 	}
@@ -143,7 +143,7 @@ func (s *filterSearch) mayBe(discovery strictyaml.Node, messages ...string) bool
 }
 
 // config looks at what a filter is set up with, and notes it if it is the engine's.
-func (s *filterSearch) config(config strictyaml.Node) {
+func (s *filterSearch) config(config *message.Node) {
 	message, fields := extension(config)
 	switch message {
 	case extProcMsg:
@@ -151,7 +151,7 @@ func (s *filterSearch) config(config strictyaml.Node) {
 	case withMatcherMsg:
 		s.matched(fields)
 	default:
-		if config.Kind() == strictyaml.Mapping && mentions(fields) {
+		if mentions(fields) {
 			s.found(FilterConditional, Warning, s.entry, s.in,
 				fmt.Sprintf("filter %s has an external processing filter inside, which runs only where it says so", s.name),
 				"put the engine's filter among http_filters by itself")
@@ -161,26 +161,18 @@ func (s *filterSearch) config(config strictyaml.Node) {
 
 // processor looks at an external processing filter, and reports whether it is the
 // engine's.
-func (s *filterSearch) processor(fields strictyaml.Node) bool {
-	u := &use{node: s.entry, fields: fields, msg: &extproc.ExternalProcessor{}, index: s.index, name: s.name, in: s.in.within("filter", s.name)}
-	unknown, err := decode(fields, u.msg)
-	if err != nil {
-		s.unreadable(fields, u.in, "the external processing filter", err)
-		return false
-	}
+func (s *filterSearch) processor(fields *message.Node) bool {
+	u := &use{node: s.entry, fields: fields, msg: as[*extproc.ExternalProcessor](fields), index: s.index, name: s.name, in: s.in.within("filter", s.name)}
 	if !s.leadsToEngine(u.msg) {
 		s.others[target(u.msg.GetGrpcService())] = true
 		return false
-	}
-	if unknown != "" {
-		s.found(UnknownField, Warning, fields, u.in, "Envoy v1.36 does not take this: "+unknown, "mend it, or use the Envoy that knows it")
 	}
 	s.mine = append(s.mine, u)
 	return true
 }
 
 // matched looks at a filter around which a matcher stands.
-func (s *filterSearch) matched(fields strictyaml.Node) {
+func (s *filterSearch) matched(fields *message.Node) {
 	before := len(s.mine)
 	message, inner := extension(at(fields, "extension_config", "typed_config"))
 	tree := matcherOf(fields)
@@ -203,7 +195,7 @@ func (s *filterSearch) matched(fields strictyaml.Node) {
 
 // skipping reports requests that a matcher lets skip the filter that it stands
 // around.
-func (c *checker) skipping(tree strictyaml.Node, in scope) {
+func (c *checker) skipping(tree *message.Node, in scope) {
 	actions, _ := decisions(tree)
 	for _, action := range actions {
 		if message, _ := extension(at(action, "typed_config")); message == skipMsg {
@@ -214,10 +206,10 @@ func (c *checker) skipping(tree strictyaml.Node, in scope) {
 }
 
 // composite looks at the filters that a matcher chooses among.
-func (s *filterSearch) composite(tree strictyaml.Node) {
+func (s *filterSearch) composite(tree *message.Node) {
 	actions, all := decisions(tree)
 	before := len(s.mine)
-	var passing []strictyaml.Node
+	var passing []*message.Node
 	for _, action := range actions {
 		if !s.executes(action) {
 			passing = append(passing, action)
@@ -237,7 +229,7 @@ func (s *filterSearch) composite(tree strictyaml.Node) {
 
 // executes reports whether an action of a composite filter runs the engine's filter,
 // for every request.
-func (s *filterSearch) executes(action strictyaml.Node) bool {
+func (s *filterSearch) executes(action *message.Node) bool {
 	message, execute := extension(at(action, "typed_config"))
 	if message != executeMsg {
 		return false
@@ -268,35 +260,26 @@ func (s *filterSearch) executes(action strictyaml.Node) bool {
 	return runs
 }
 
-func (s *filterSearch) runs(config strictyaml.Node) bool {
+func (s *filterSearch) runs(config *message.Node) bool {
 	message, fields := extension(config)
 	return message == extProcMsg && s.processor(fields)
 }
 
 // isEngine reports whether a filter's configuration is that of the engine's.
-func (c *checker) isEngine(config strictyaml.Node) bool {
-	message, fields := extension(config)
-	var msg extproc.ExternalProcessor
-	if message != extProcMsg {
-		return false
-	}
-	_, err := decode(fields, &msg)
-	return err == nil && c.leadsToEngine(&msg)
+func (c *checker) isEngine(config *message.Node) bool {
+	return config.Type() == extProcMsg && c.leadsToEngine(as[*extproc.ExternalProcessor](config))
 }
 
 // mentions reports whether an external processing filter is somewhere below n.
-func mentions(n strictyaml.Node) bool {
-	return anywhere(n, 0, func(name string, v strictyaml.Node) bool {
-		return (name == anyType || name == "type_urls" || name == "typeUrls") && extProcIn(v)
+func mentions(n *message.Node) bool {
+	return n.Anywhere(func(name string, v *message.Node) bool {
+		return v.Type() == extProcMsg || name == "type_urls" && extProcIn(v)
 	})
 }
 
-func extProcIn(v strictyaml.Node) bool {
-	if v.Kind() != strictyaml.List {
-		return messageName(v.Text()) == extProcMsg
-	}
+func extProcIn(v *message.Node) bool {
 	for _, item := range v.Items {
-		if messageName(item.Text()) == extProcMsg {
+		if message.TypeName(item.Text()) == extProcMsg {
 			return true
 		}
 	}

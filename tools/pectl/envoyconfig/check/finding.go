@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
 
 // Severity says how bad a finding is.
@@ -75,7 +75,7 @@ func (s scope) within(what, name string) scope {
 }
 
 // found adds a finding.
-func (c *checker) found(rule string, s Severity, at strictyaml.Node, in scope, problem, remedy string) {
+func (c *checker) found(rule string, s Severity, at *message.Node, in scope, problem, remedy string) {
 	line, column := at.Position()
 	f := Finding{
 		Rule: rule, Severity: s, File: at.File(), Line: line, Column: column, Path: at.Path(),

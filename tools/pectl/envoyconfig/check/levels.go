@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"slices"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 
-	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
 
 const (
@@ -17,13 +18,13 @@ const (
 // place is where a route's settings come from: a route configuration, a virtual
 // host, a route, or a weighted cluster.
 type place struct {
-	node strictyaml.Node
+	node *message.Node
 	in   scope
 }
 
 // block is what typed_per_filter_config has for the engine's filter, at one level.
 type block struct {
-	node strictyaml.Node
+	node *message.Node
 	in   scope
 	// off says that Envoy leaves the filter out.
 	off bool
@@ -48,7 +49,7 @@ func (r *router) block(key string, p place) *block {
 	message, fields := extension(p.node)
 	b := &block{node: fields, in: p.in}
 	if message == filterConfigMsg {
-		b.off = at(fields, "disabled").Text() == "true"
+		b.off = as[*routev3.FilterConfig](p.node).GetDisabled()
 		message, fields = extension(at(fields, "config"))
 	}
 	mine := r.manager != nil && r.manager.filter != nil && key == r.manager.filter.name
@@ -71,15 +72,7 @@ func (r *router) block(key string, p place) *block {
 	if message != perRouteMsg {
 		return b
 	}
-	b.settings = &extproc.ExtProcPerRoute{}
-	unknown, err := decode(fields, b.settings)
-	if err != nil {
-		r.unreadable(fields, p.in, "the filter's settings for routes", err)
-		return nil
-	}
-	if unknown != "" {
-		r.found(UnknownField, Warning, fields, p.in, "Envoy v1.36 does not take this: "+unknown, "mend it, or use the Envoy that knows it")
-	}
+	b.settings = as[*extproc.ExtProcPerRoute](fields)
 	b.node = fields
 	if n := at(b.node, "overrides", "processing_request_modifier"); there(n) {
 		r.found(RequestModified, Warning, n, p.in, "an extension changes what the engine is shown", "take it out, unless it is known what it does")

@@ -94,7 +94,7 @@ var levelExamples = []example{
 	{
 		name: "a matcher that does something else", base: [][2]string{{"host.routes", ""}, {"host.matcher", matcherOfRoutes}},
 		wrong: [][2]string{{"host.matcher.on_no_match", `{action: {name: x, typed_config: {"@type": a/b.C}}}`}},
-		found: []string{"warning routes-unseen"},
+		found: []string{"warning routes-unseen", "warning not-examined"},
 	},
 	{
 		name:  "routes by scope that are there",

@@ -10,8 +10,8 @@ import (
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"policyengine.dev/runtime/kernel/filter"
-	"policyengine.dev/sdk/strictyaml"
 	"policyengine.dev/tools/pectl/envoyconfig/generate"
+	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
 
 const hcmMsg = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -19,24 +19,19 @@ const hcmMsg = "envoy.extensions.filters.network.http_connection_manager.v3.Http
 // defaultBufferLimit is Envoy's per_connection_buffer_limit_bytes.
 const defaultBufferLimit = 1 << 20
 
-func (c *checker) listener(n strictyaml.Node, in scope, except bool) {
-	var l listenerv3.Listener
-	if _, err := decode(n, &l); err != nil {
-		c.unreadable(n, in, "the listener", err)
-		return
-	}
+func (c *checker) listener(n *message.Node, in scope, except bool) {
 	buffer := int64(defaultBufferLimit)
-	if v := l.GetPerConnectionBufferLimitBytes(); v != nil {
+	if v := as[*listenerv3.Listener](n).GetPerConnectionBufferLimitBytes(); v != nil {
 		buffer = int64(v.GetValue())
 	}
 	chains := filterChains(n)
 	internal := there(at(n, "internal_listener")) && c.behindEngine(n)
-	visit := func(network strictyaml.Node, in scope) {
-		message, fields := extension(network)
-		if message == "" && there(at(network, "config_discovery")) && !except {
+	visit := func(network *message.Node, in scope) {
+		kind, fields := extension(network)
+		if there(at(network, "config_discovery")) && !except {
 			c.delivered(at(network, "config_discovery"), in)
 		}
-		if message == hcmMsg && !except {
+		if kind == hcmMsg && !except {
 			c.looked.ConnectionManagers++
 			c.connectionManager(fields, in, buffer, internal)
 		}
@@ -60,9 +55,9 @@ func (c *checker) listener(n strictyaml.Node, in scope, except bool) {
 }
 
 // delivered reports a connection manager that may be among what is delivered.
-func (c *checker) delivered(discovery strictyaml.Node, in scope) {
+func (c *checker) delivered(discovery *message.Node, in scope) {
 	for _, t := range at(discovery, "type_urls").Items {
-		if messageName(t.Text()) == hcmMsg {
+		if message.TypeName(t.Text()) == hcmMsg {
 			c.complete = false
 			c.found(FilterUnseen, Warning, discovery, in, "the connection manager comes from elsewhere, and was not looked at", "check what the control plane sends in its place")
 		}
@@ -71,12 +66,12 @@ func (c *checker) delivered(discovery strictyaml.Node, in scope) {
 
 // behindEngine reports whether requests reach an internal listener only by way of
 // others whose requests pass the engine.
-func (c *checker) behindEngine(internal strictyaml.Node) bool {
+func (c *checker) behindEngine(internal *message.Node) bool {
 	name := at(internal, "name").Text()
 	leading := map[string]bool{}
 	for _, cluster := range c.resources.clusters {
-		if anywhere(at(cluster, "load_assignment"), 0, func(field string, v strictyaml.Node) bool {
-			return (field == "server_listener_name" || field == "serverListenerName") && v.Text() == name
+		if at(cluster, "load_assignment").Anywhere(func(field string, v *message.Node) bool {
+			return field == "server_listener_name" && v.Text() == name
 		}) {
 			leading[at(cluster, "name").Text()] = true
 		}
@@ -90,12 +85,12 @@ func (c *checker) behindEngine(internal strictyaml.Node) bool {
 		}
 		for _, chain := range filterChains(l) {
 			for _, f := range at(chain, "filters").Items {
-				message, fields := extension(at(f, "typed_config"))
+				kind, fields := extension(at(f, "typed_config"))
 				switch {
-				case message == hcmMsg && c.hasEngine(at(fields, "http_filters")):
-				case message == hcmMsg && !there(at(fields, "route_config")):
+				case kind == hcmMsg && c.hasEngine(at(fields, "http_filters")):
+				case kind == hcmMsg && !there(at(fields, "route_config")):
 					return false // it may lead anywhere
-				case anywhere(fields, 0, func(_ string, v strictyaml.Node) bool { return leading[v.Text()] }):
+				case fields.Anywhere(func(_ string, v *message.Node) bool { return leading[v.Text()] }):
 					return false
 				}
 			}
@@ -104,17 +99,17 @@ func (c *checker) behindEngine(internal strictyaml.Node) bool {
 	return true
 }
 
-func (c *checker) hasEngine(filters strictyaml.Node) bool {
+func (c *checker) hasEngine(filters *message.Node) bool {
 	for _, f := range filters.Items {
-		if c.isEngine(at(f, "typed_config")) && at(f, "disabled").Text() != "true" {
+		if c.isEngine(at(f, "typed_config")) && !as[*hcm.HttpFilter](f).GetDisabled() {
 			return true
 		}
 	}
 	return false
 }
 
-func filterChains(listener strictyaml.Node) []strictyaml.Node {
-	var chains []strictyaml.Node
+func filterChains(listener *message.Node) []*message.Node {
+	var chains []*message.Node
 	for _, chain := range at(listener, "filter_chains").Items {
 		chains = append(chains, chain)
 	}
@@ -126,7 +121,7 @@ func filterChains(listener strictyaml.Node) []strictyaml.Node {
 
 // manager is a connection manager that is looked at.
 type manager struct {
-	node   strictyaml.Node
+	node   *message.Node
 	in     scope
 	msg    *hcm.HttpConnectionManager
 	buffer int64 // bytes; 0 is no limit
@@ -148,15 +143,10 @@ type manager struct {
 
 // connectionManager looks at one. passed says that its requests have passed the engine
 // already.
-func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64, passed bool) {
-	var msg hcm.HttpConnectionManager
-	if _, err := decode(n, &msg); err != nil {
-		c.unreadable(n, in, "the connection manager", err)
-		c.complete = false
-		return
-	}
-	base := manager{node: n, in: in, msg: &msg, buffer: buffer, names: map[string]bool{}}
-	for _, list := range c.filterLists(n, &msg, in) {
+func (c *checker) connectionManager(n *message.Node, in scope, buffer int64, passed bool) {
+	msg := as[*hcm.HttpConnectionManager](n)
+	base := manager{node: n, in: in, msg: msg, buffer: buffer, names: map[string]bool{}}
+	for _, list := range c.filterLists(n, msg, in) {
 		for _, f := range list.filters.Items {
 			base.names[at(f, "name").Text()] = true
 		}
@@ -165,7 +155,7 @@ func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64, p
 		return
 	}
 	looked := 0
-	for i, list := range c.filterLists(n, &msg, in) {
+	for i, list := range c.filterLists(n, msg, in) {
 		base.in = list.in
 		before := c.looked.Routes
 		c.filters(base, list)
@@ -180,13 +170,13 @@ func (c *checker) connectionManager(n strictyaml.Node, in scope, buffer int64, p
 
 // filterList is a list of HTTP filters that requests may go through.
 type filterList struct {
-	filters, owner strictyaml.Node
+	filters, owner *message.Node
 	in             scope
 }
 
 // filterLists are those of a connection manager: its own and that of each upgrade that
 // has one.
-func (c *checker) filterLists(n strictyaml.Node, msg *hcm.HttpConnectionManager, in scope) []filterList {
+func (c *checker) filterLists(n *message.Node, msg *hcm.HttpConnectionManager, in scope) []filterList {
 	lists := []filterList{{at(n, "http_filters"), n, in}}
 	for i, u := range msg.GetUpgradeConfigs() {
 		if len(u.GetFilters()) > 0 {
@@ -292,24 +282,6 @@ func (m *manager) start() {
 	m.off, m.on = map[string]string{}, map[string]string{}
 }
 
-// anywhere reports whether is is true of a field somewhere below n.
-func anywhere(n strictyaml.Node, depth int, is func(name string, v strictyaml.Node) bool) bool {
-	if depth > limits.Depth {
-		return false
-	}
-	for name, v := range n.Fields {
-		if is(name, v) || anywhere(v, depth+1, is) {
-			return true
-		}
-	}
-	for _, v := range n.Items {
-		if anywhere(v, depth+1, is) {
-			return true
-		}
-	}
-	return false
-}
-
 // Filters that answer from what they have kept, and those that rewrite what routing
 // reads, as the names of their messages say.
 var (
@@ -334,22 +306,22 @@ func answers(message string) bool {
 }
 
 // neighbours looks at the filters around the engine's.
-func (c *checker) neighbours(filters strictyaml.Node, m *manager) {
+func (c *checker) neighbours(filters *message.Node, m *manager) {
 	var answering []string
 	for i, f := range filters.Items {
-		message, fields := extension(at(f, "typed_config"))
+		kind, fields := extension(at(f, "typed_config"))
 		name := named(f, "name", i)
 		switch {
-		case i < m.filter.index && slices.Contains(caches, message):
+		case i < m.filter.index && slices.Contains(caches, kind):
 			c.found(FilterOrder, Error, f, m.in,
 				fmt.Sprintf("filter %s answers from its cache before any chain has seen the request", name),
 				fmt.Sprintf("put it behind %s", m.filter.name))
-		case i < m.filter.index && message == routerMsg:
+		case i < m.filter.index && kind == routerMsg:
 			c.found(FilterOrder, Error, f, m.in,
 				fmt.Sprintf("filter %s stands behind the router, which requests do not get past", m.filter.name), "put it in front of the router")
-		case i < m.filter.index && answers(message) && !c.isEngine(at(f, "typed_config")):
+		case i < m.filter.index && answers(kind) && !c.isEngine(at(f, "typed_config")):
 			answering = append(answering, name)
-		case i > m.filter.index && (slices.Contains(rerouters, message) || clearsRoute(fields)):
+		case i > m.filter.index && (slices.Contains(rerouters, kind) || clearsRoute(fields)):
 			c.found(RouteChangedLater, Warning, f, m.in,
 				fmt.Sprintf("filter %s may have the route chosen anew after the chain of the first one has run; that of the new one does not", name),
 				fmt.Sprintf("put it in front of %s, or see to it that both routes have the same chain", m.filter.name))
@@ -363,9 +335,9 @@ func (c *checker) neighbours(filters strictyaml.Node, m *manager) {
 }
 
 // clearsRoute reports whether a filter's fields have a clear_route_cache that is on.
-func clearsRoute(n strictyaml.Node) bool {
-	return anywhere(n, 0, func(name string, v strictyaml.Node) bool {
-		return (name == "clear_route_cache" || name == "clearRouteCache") && v.Text() == "true"
+func clearsRoute(n *message.Node) bool {
+	return n.Anywhere(func(name string, v *message.Node) bool {
+		return name == "clear_route_cache" && v.Bool()
 	})
 }
 

@@ -1,10 +1,10 @@
 package check
 
-import "policyengine.dev/sdk/strictyaml"
+import "policyengine.dev/tools/pectl/envoyconfig/message"
 
 // matcherOf is the matcher of an extension that has one, of either of the two kinds
 // that there are, which are alike.
-func matcherOf(fields strictyaml.Node) strictyaml.Node {
+func matcherOf(fields *message.Node) *message.Node {
 	if n := at(fields, "xds_matcher"); there(n) {
 		return n
 	}
@@ -13,26 +13,26 @@ func matcherOf(fields strictyaml.Node) strictyaml.Node {
 
 // decisions are the actions that a matcher (xds.type.matcher.v3.Matcher, or Envoy's
 // own of that form) may end with, and whether it always ends with one.
-func decisions(matcher strictyaml.Node) (actions []strictyaml.Node, all bool) {
+func decisions(matcher *message.Node) (actions []*message.Node, all bool) {
 	return decisionsWithin(matcher, 0)
 }
 
-func decisionsWithin(matcher strictyaml.Node, depth int) (actions []strictyaml.Node, all bool) {
+func decisionsWithin(matcher *message.Node, depth int) (actions []*message.Node, all bool) {
 	if depth > limits.Depth {
 		return nil, false
 	}
 	for name, v := range matcher.Fields {
 		switch name {
-		case "on_no_match", "onNoMatch":
-			var found []strictyaml.Node
+		case "on_no_match":
+			var found []*message.Node
 			found, all = onMatch(v, depth)
 			actions = append(actions, found...)
-		case "matcher_list", "matcherList":
+		case "matcher_list":
 			for _, m := range at(v, "matchers").Items {
 				found, _ := onMatch(at(m, "on_match"), depth)
 				actions = append(actions, found...)
 			}
-		case "matcher_tree", "matcherTree":
+		case "matcher_tree":
 			for _, kind := range []string{"exact_match_map", "prefix_match_map"} {
 				for _, m := range at(v, kind, "map").Fields {
 					found, _ := onMatch(m, depth)
@@ -46,21 +46,21 @@ func decisionsWithin(matcher strictyaml.Node, depth int) (actions []strictyaml.N
 }
 
 // onMatch is what follows a match: an action, or a further matcher.
-func onMatch(n strictyaml.Node, depth int) (actions []strictyaml.Node, all bool) {
+func onMatch(n *message.Node, depth int) (actions []*message.Node, all bool) {
 	if action := at(n, "action"); there(action) {
-		return []strictyaml.Node{action}, true // keep_matching is not supported here
+		return []*message.Node{action}, true // keep_matching is not supported here
 	}
 	return decisionsWithin(at(n, "matcher"), depth+1)
 }
 
 // customActions finds the actions of a matching algorithm that is an extension, by
 // the name that they all give to what follows a match.
-func customActions(n strictyaml.Node, depth int) (actions []strictyaml.Node) {
+func customActions(n *message.Node, depth int) (actions []*message.Node) {
 	if depth > limits.Depth {
 		return nil
 	}
 	for name, v := range n.Fields {
-		if name == "on_match" || name == "onMatch" {
+		if name == "on_match" {
 			found, _ := onMatch(v, depth)
 			actions = append(actions, found...)
 			continue

@@ -7,19 +7,19 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
-	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
 
 // metadata looks for entries of the gRPC metadata with which Envoy cannot make a
 // client. It finds out only when a request comes, and then lets it pass.
 func (c *checker) metadata(s *setup) {
-	if s.perRoute && at(s.at, "grpc_service").Kind() != strictyaml.Missing {
+	if s.perRoute && there(at(s.at, "grpc_service")) {
 		c.metadataList(at(s.at, "grpc_service", "initial_metadata"), s.service.GetInitialMetadata(), s.in)
 	}
 	n := s.metadataNode()
 	var list []*core.HeaderValue
 	for _, item := range n.Items {
-		list = append(list, &core.HeaderValue{Key: at(item, "key").Text(), Value: at(item, "value").Text()})
+		list = append(list, as[*core.HeaderValue](item))
 	}
 	c.metadataList(n, list, s.in)
 	if key := c.needs.Engine.Route.StreamMetadata; key != "" && !s.has(key) {
@@ -38,7 +38,7 @@ func (s *setup) has(key string) bool {
 	return false
 }
 
-func (c *checker) metadataList(n strictyaml.Node, list []*core.HeaderValue, in scope) {
+func (c *checker) metadataList(n *message.Node, list []*core.HeaderValue, in scope) {
 	for i, h := range list {
 		then, remedy := "; Envoy makes no gRPC client with it, and lets every request pass, whatever failure_mode_allow says", "take it out"
 		problem := fmt.Sprintf("%q cannot be sent as metadata", h.GetKey())

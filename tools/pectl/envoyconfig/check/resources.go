@@ -5,43 +5,50 @@ import (
 	"strings"
 
 	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/envoyyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
 
 // File is a configuration, or a part of one.
 type File struct {
-	// Name is used in messages.
+	// Name is used in messages. Envoy takes a file for JSON or YAML by the end of
+	// its name, .json, .yaml or .yml; any other file is taken for what it is.
 	Name string
 	// Src is YAML or JSON.
 	Src []byte
 }
 
 // limits fit the dump of a large configuration.
-var limits = strictyaml.Limits{Bytes: MaxFile, Depth: 200, Nodes: 2_000_000}
+var limits = envoyyaml.Limits{Bytes: MaxFile, Depth: 200, Nodes: 2_000_000}
 
 // MaxFile is the size of a file, in bytes, that is read at most.
 const MaxFile = 32 << 20
 
 // resources are the parts of a configuration, by what Envoy knows them for.
 type resources struct {
-	listeners []strictyaml.Node
-	routes    map[string]strictyaml.Node
-	clusters  map[string]strictyaml.Node
+	listeners []*message.Node
+	routes    map[string]*message.Node
+	clusters  map[string]*message.Node
 	// scopes choose among route configurations, hosts are the virtual hosts that
 	// come by themselves, by the route configuration that they belong to, and
 	// extensions are filters' configurations.
-	scopes     map[string]strictyaml.Node
-	hosts      map[string][]strictyaml.Node
-	extensions map[string]strictyaml.Node
+	scopes     map[string]*message.Node
+	hosts      map[string][]*message.Node
+	extensions map[string]*message.Node
 	// dynamic are the kinds of resources of which others may come from
 	// elsewhere. A file without a bootstrap may be any part of the whole.
 	dynamic map[string]bool
+	// problems are what could not be read.
+	problems []message.Problem
 }
 
 const (
-	envoyConfig = "envoy.config."
-	listenerMsg = envoyConfig + "listener.v3.Listener"
-	routesMsg   = envoyConfig + "route.v3.RouteConfiguration"
-	clusterMsg  = envoyConfig + "cluster.v3.Cluster"
+	envoyConfig  = "envoy.config."
+	bootstrapMsg = envoyConfig + "bootstrap.v3.Bootstrap"
+	staticMsg    = bootstrapMsg + ".StaticResources"
+	listenerMsg  = envoyConfig + "listener.v3.Listener"
+	routesMsg    = envoyConfig + "route.v3.RouteConfiguration"
+	clusterMsg   = envoyConfig + "cluster.v3.Cluster"
 
 	scopeMsg     = envoyConfig + "route.v3.ScopedRouteConfiguration"
 	hostMsg      = envoyConfig + "route.v3.VirtualHost"
@@ -58,25 +65,27 @@ const (
 // gather reads the files' resources. All that is wrong is in the error.
 func gather(files []File) (*resources, error) {
 	r := &resources{
-		routes: map[string]strictyaml.Node{}, clusters: map[string]strictyaml.Node{}, dynamic: map[string]bool{},
-		scopes: map[string]strictyaml.Node{}, hosts: map[string][]strictyaml.Node{}, extensions: map[string]strictyaml.Node{},
+		routes: map[string]*message.Node{}, clusters: map[string]*message.Node{}, dynamic: map[string]bool{},
+		scopes: map[string]*message.Node{}, hosts: map[string][]*message.Node{}, extensions: map[string]*message.Node{},
 	}
 	var found strictyaml.Diagnostics
-	bootstrap := false
+	whole := false
 	for _, f := range files {
-		root, err := strictyaml.ParseWithin(limits, f.Name, f.Src)
+		documents, err := envoyyaml.Parse(limits, f.Name, f.Src)
 		if err != nil {
-			found.AddError(root, err)
+			found.AddError(strictyaml.Node{}, err)
 			continue
 		}
 		before := r.count()
-		bootstrap = r.document(root) || bootstrap
+		for _, v := range documents {
+			whole = r.document(v) || whole
+		}
 		if r.count() == before {
-			found.Add(root.Problem("no listener, no route configuration and no cluster in it",
+			found.Add(documents[0].Problem("no listener, no route configuration and no cluster in it",
 				"give a bootstrap configuration, the resources of LDS, RDS or CDS, or what Envoy's admin interface gives as /config_dump"))
 		}
 	}
-	if !bootstrap {
+	if !whole {
 		for _, kind := range []string{listeners, routes, clusters} {
 			r.dynamic[kind] = true
 		}
@@ -88,35 +97,67 @@ func (r *resources) count() int {
 	return len(r.listeners) + len(r.routes) + len(r.clusters) + len(r.scopes) + len(r.hosts) + len(r.extensions)
 }
 
-// document adds what a document has, and reports whether it is a bootstrap
-// configuration or a dump of the whole.
-func (r *resources) document(n strictyaml.Node) (whole bool) {
-	if n.Kind() == strictyaml.List {
-		for _, item := range n.Items {
-			r.resource(item)
+// has reports whether a mapping has one of these fields, in either way to write it.
+func has(v *envoyyaml.Value, names ...string) bool {
+	for _, name := range names {
+		for _, name := range []string{name, camel(name)} {
+			if field := v.Get(name); field != nil && field.Kind != envoyyaml.Null {
+				return true
+			}
 		}
-		return false
-	}
-	switch {
-	case there(at(n, "configs")):
-		r.dump(at(n, "configs"))
-		return true
-	case there(at(n, "static_resources")), there(at(n, "dynamic_resources")):
-		r.bootstrap(n, true, true)
-		return true
-	case there(at(n, "resources")): // a DiscoveryResponse
-		for _, item := range at(n, "resources").Items {
-			r.resource(item)
-		}
-	case there(n.At(listeners)), there(n.At(clusters)): // what is below static_resources
-		r.static(n, true, true)
-	default:
-		r.resource(n)
 	}
 	return false
 }
 
-func (r *resources) bootstrap(n strictyaml.Node, withListeners, withClusters bool) {
+func camel(name string) string {
+	words := strings.Split(name, "_")
+	for i, w := range words[1:] {
+		if w != "" {
+			words[i+1] = strings.ToUpper(w[:1]) + w[1:]
+		}
+	}
+	return strings.Join(words, "")
+}
+
+func (r *resources) decode(v *envoyyaml.Value, name string) *message.Node {
+	n, problems := message.Decode(v, name)
+	r.problems = append(r.problems, problems...)
+	return n
+}
+
+func (r *resources) decodeAny(v *envoyyaml.Value) *message.Node {
+	n, problems := message.DecodeAny(v)
+	r.problems = append(r.problems, problems...)
+	return n
+}
+
+// document adds what a document has, and reports whether it is a bootstrap
+// configuration or a dump of the whole.
+func (r *resources) document(v *envoyyaml.Value) (whole bool) {
+	switch {
+	case v.Kind == envoyyaml.List:
+		for _, item := range v.Items {
+			r.resource(item)
+		}
+	case has(v, "configs"):
+		r.dump(v.Get("configs"))
+		return true
+	case has(v, "static_resources", "dynamic_resources"):
+		r.bootstrap(r.decode(v, bootstrapMsg), true, true)
+		return true
+	case has(v, "resources"): // a DiscoveryResponse
+		for _, item := range v.Get("resources").Items {
+			r.resource(item)
+		}
+	case has(v, listeners, clusters): // what is below static_resources
+		r.static(r.decode(v, staticMsg), true, true)
+	default:
+		r.resource(v)
+	}
+	return false
+}
+
+func (r *resources) bootstrap(n *message.Node, withListeners, withClusters bool) {
 	r.static(at(n, "static_resources"), withListeners, withClusters)
 	dynamic := at(n, "dynamic_resources")
 	for kind, config := range map[string]string{listeners: "lds_config", clusters: "cds_config"} {
@@ -126,80 +167,107 @@ func (r *resources) bootstrap(n strictyaml.Node, withListeners, withClusters boo
 	}
 }
 
-func (r *resources) static(n strictyaml.Node, withListeners, withClusters bool) {
+func (r *resources) static(n *message.Node, withListeners, withClusters bool) {
 	if withListeners {
 		for _, l := range at(n, listeners).Items {
-			r.listeners = append(r.listeners, l)
+			r.add(l)
 		}
 	}
 	if withClusters {
 		for _, c := range at(n, clusters).Items {
-			r.clusters[at(c, "name").Text()] = c
+			r.add(c)
 		}
 	}
 }
 
 // resource adds one resource of a kind that its type, or else its fields, tell.
-func (r *resources) resource(n strictyaml.Node) {
-	// A Resource wraps one.
+func (r *resources) resource(v *envoyyaml.Value) {
 	wrapper := ""
-	if there(at(n, "resource")) {
-		wrapper, n = at(n, "name").Text(), at(n, "resource")
-	}
-	message, n := extension(n)
-	switch {
-	case message == listenerMsg,
-		message == "" && (there(at(n, "filter_chains")) || there(at(n, "default_filter_chain")) || there(at(n, "api_listener"))):
-		r.listeners = append(r.listeners, n)
-	case message == routesMsg, message == "" && there(at(n, "virtual_hosts")):
-		r.routes[at(n, "name").Text()] = n
-	case message == scopeMsg, message == "" && (there(at(n, "route_configuration_name")) || there(at(n, "route_configuration"))):
-		r.scopes[at(n, "name").Text()] = n
-	case message == hostMsg:
-		// VHDS calls it by its route configuration and a domain.
-		routes, _, _ := strings.Cut(at(n, "name").Text(), "/")
-		if wrapper != "" {
-			routes, _, _ = strings.Cut(wrapper, "/")
+	if inner := v.Get("resource"); inner != nil { // a Resource wraps one
+		if name := v.Get("name"); name != nil {
+			wrapper = name.Text
 		}
-		r.hosts[routes] = append(r.hosts[routes], n)
-	case message == extensionMsg:
-		r.extensions[at(n, "name").Text()] = n
-	case message == clusterMsg, message == "" && (there(at(n, "load_assignment")) || there(at(n, "connect_timeout"))):
-		r.clusters[at(n, "name").Text()] = n
+		v = inner
 	}
+	name := ""
+	switch {
+	case v.Get("@type") != nil:
+		n := r.decodeAny(v)
+		if n.Type() == hostMsg {
+			r.host(n.Inner(), wrapper)
+			return
+		}
+		r.add(n.Inner())
+		return
+	case has(v, "filter_chains", "default_filter_chain", "api_listener"):
+		name = listenerMsg
+	case has(v, "virtual_hosts"):
+		name = routesMsg
+	case has(v, "route_configuration_name", "route_configuration"):
+		name = scopeMsg
+	case has(v, "load_assignment", "connect_timeout"):
+		name = clusterMsg
+	default:
+		return
+	}
+	r.add(r.decode(v, name))
+}
+
+// add adds a resource that was read.
+func (r *resources) add(n *message.Node) {
+	name := at(n, "name").Text()
+	switch n.Type() {
+	case listenerMsg:
+		r.listeners = append(r.listeners, n)
+	case routesMsg:
+		r.routes[name] = n
+	case scopeMsg:
+		r.scopes[name] = n
+	case extensionMsg:
+		r.extensions[name] = n
+	case clusterMsg:
+		r.clusters[name] = n
+	case hostMsg:
+		r.host(n, "")
+	}
+}
+
+// host adds a virtual host that VHDS brings. It calls it by its route configuration
+// and a domain.
+func (r *resources) host(n *message.Node, wrapper string) {
+	if wrapper == "" {
+		wrapper = at(n, "name").Text()
+	}
+	routes, _, _ := strings.Cut(wrapper, "/")
+	r.hosts[routes] = append(r.hosts[routes], n)
 }
 
 // dump adds what Envoy's /config_dump has. It is the whole of what is in force, and
 // names static listeners and clusters twice.
-func (r *resources) dump(configs strictyaml.Node) {
-	kinds := map[string][]strictyaml.Node{}
+func (r *resources) dump(configs *envoyyaml.Value) {
+	kinds := map[string][]*message.Node{}
 	for _, config := range configs.Items {
-		message, n := extension(config)
-		kind := message[strings.LastIndexByte(message, '.')+1:]
-		kinds[kind] = append(kinds[kind], n)
+		n := r.decodeAny(config)
+		kinds[n.Type()] = append(kinds[n.Type()], n)
 	}
-	for _, n := range kinds["BootstrapConfigDump"] {
-		r.bootstrap(at(n, "bootstrap"), kinds["ListenersConfigDump"] == nil, kinds["ClustersConfigDump"] == nil)
+	const admin = "envoy.admin.v3."
+	for _, n := range kinds[admin+"BootstrapConfigDump"] {
+		r.bootstrap(at(n, "bootstrap"), kinds[admin+"ListenersConfigDump"] == nil, kinds[admin+"ClustersConfigDump"] == nil)
 	}
-	for kind, lists := range map[string][][2]string{
-		"ListenersConfigDump":    {{"static_listeners", "listener"}, {"dynamic_listeners", "active_state.listener"}},
+	for kind, lists := range map[string][][]any{
+		"ListenersConfigDump":    {{"static_listeners", "listener"}, {"dynamic_listeners", "active_state", "listener"}},
 		"RoutesConfigDump":       {{"static_route_configs", "route_config"}, {"dynamic_route_configs", "route_config"}},
 		"ScopedRoutesConfigDump": {{"inline_scoped_route_configs", "scoped_route_configs"}, {"dynamic_scoped_route_configs", "scoped_route_configs"}},
 		"EcdsConfigDump":         {{"ecds_filters", "ecds_filter"}},
 		"ClustersConfigDump":     {{"static_clusters", "cluster"}, {"dynamic_active_clusters", "cluster"}},
 	} {
-		for _, n := range kinds[kind] {
+		for _, n := range kinds[admin+kind] {
 			for _, list := range lists {
 				for _, item := range at(n, list[0]).Items {
-					for step := range strings.SplitSeq(list[1], ".") {
-						item = at(item, step)
-					}
-					if item.Kind() == strictyaml.List {
-						for _, one := range item.Items {
-							r.resource(one)
-						}
-					} else if there(item) {
-						r.resource(item)
+					item = at(item, list[1:]...)
+					r.add(item.Inner())
+					for _, one := range item.Items {
+						r.add(one.Inner())
 					}
 				}
 			}
@@ -210,7 +278,7 @@ func (r *resources) dump(configs strictyaml.Node) {
 }
 
 // named is n's name, or what number it has.
-func named(n strictyaml.Node, field string, index int) string {
+func named(n *message.Node, field string, index int) string {
 	if name := at(n, field).Text(); name != "" {
 		return name
 	}

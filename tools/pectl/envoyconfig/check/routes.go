@@ -11,7 +11,7 @@ import (
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/message"
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
 
@@ -28,7 +28,7 @@ func (c *checker) routesOf(m *manager) {
 }
 
 // routesNamed looks at the route configuration of a name, which place refers to.
-func (c *checker) routesNamed(name string, place strictyaml.Node, m *manager, in scope) {
+func (c *checker) routesNamed(name string, place *message.Node, m *manager, in scope) {
 	if n, ok := c.resources.routes[name]; ok {
 		c.routeConfiguration(n, m, in)
 		return
@@ -41,7 +41,7 @@ func (c *checker) routesNamed(name string, place strictyaml.Node, m *manager, in
 func (c *checker) scopes(m *manager) {
 	scoped := at(m.node, "scoped_routes")
 	list := at(scoped, "scoped_route_configurations_list", "scoped_route_configurations")
-	var all []strictyaml.Node
+	var all []*message.Node
 	for _, n := range list.Items {
 		all = append(all, n)
 	}
@@ -63,7 +63,7 @@ func (c *checker) scopes(m *manager) {
 	}
 }
 
-func (c *checker) unseenRoutes(place strictyaml.Node, m *manager, in scope, problem string) {
+func (c *checker) unseenRoutes(place *message.Node, m *manager, in scope, problem string) {
 	m.unseen, c.complete = true, false
 	c.found(RoutesUnseen, Warning, place, in, problem, "give the file that they are in as well, or Envoy's /config_dump")
 }
@@ -84,21 +84,8 @@ type router struct {
 	setups map[*block]*setup
 }
 
-func (c *checker) routeConfiguration(n strictyaml.Node, m *manager, in scope) {
-	key := n.File() + "\x00" + n.Path()
-	msg := c.decoded[key]
-	if msg == nil {
-		msg = &routev3.RouteConfiguration{}
-		if _, err := decode(n, msg); err != nil {
-			c.unreadable(n, in, "the route configuration", err)
-			c.complete = false
-			if m != nil {
-				m.unseen = true
-			}
-			return
-		}
-		c.decoded[key] = msg
-	}
+func (c *checker) routeConfiguration(n *message.Node, m *manager, in scope) {
+	msg := as[*routev3.RouteConfiguration](n)
 	r := &router{checker: c, manager: m, setups: map[*block]*setup{}}
 	if m == nil || msg.GetName() != "" {
 		in = in.within("route configuration", msg.GetName())
@@ -112,13 +99,7 @@ func (c *checker) routeConfiguration(n strictyaml.Node, m *manager, in scope) {
 		r.virtualHost(place{at(n, "virtual_hosts", i), in}, host, levels)
 	}
 	for _, n := range more {
-		var host routev3.VirtualHost
-		if _, err := decode(n, &host); err != nil {
-			r.unreadable(n, in, "the virtual host", err)
-			r.incomplete()
-			continue
-		}
-		r.virtualHost(place{n, in}, &host, levels)
+		r.virtualHost(place{n, in}, as[*routev3.VirtualHost](n), levels)
 	}
 }
 
@@ -139,14 +120,14 @@ func (r *router) virtualHost(p place, host *routev3.VirtualHost, levels []*block
 }
 
 // matched looks at the routes that a virtual host's matcher chooses among.
-func (r *router) matched(p place, host *routev3.VirtualHost, matcher strictyaml.Node, levels []*block) {
+func (r *router) matched(p place, host *routev3.VirtualHost, matcher *message.Node, levels []*block) {
 	actions, _ := decisions(matcher)
 	for _, action := range actions {
-		message, fields := extension(at(action, "typed_config"))
-		var routes []strictyaml.Node
-		switch message {
+		kind, fields := extension(at(action, "typed_config"))
+		var routes []*message.Node
+		switch kind {
 		case routeMsg:
-			routes = []strictyaml.Node{fields}
+			routes = []*message.Node{fields}
 		case routeListMsg:
 			for _, n := range at(fields, "routes").Items {
 				routes = append(routes, n)
@@ -156,13 +137,7 @@ func (r *router) matched(p place, host *routev3.VirtualHost, matcher strictyaml.
 		}
 		for j, n := range routes {
 			in := p.in.within("route", named(n, "name", j))
-			var route routev3.Route
-			if _, err := decode(n, &route); err != nil {
-				r.unreadable(n, in, "the route", err)
-				r.incomplete()
-				continue
-			}
-			r.route(place{n, in}, host, &route, levels)
+			r.route(place{n, in}, host, as[*routev3.Route](n), levels)
 		}
 	}
 }
@@ -180,7 +155,7 @@ func (r *router) incomplete() {
 	}
 }
 
-func (r *router) unseen(n strictyaml.Node, in scope, levels []*block, what, remedy string) {
+func (r *router) unseen(n *message.Node, in scope, levels []*block, what, remedy string) {
 	r.incomplete()
 	if len(levels) > 0 {
 		r.runs(levels, place{n, in})

@@ -61,6 +61,7 @@ const (
 	RouteUnknown       = "route-unknown"
 	RouteUnused        = "route-unused"
 	RoutesUnseen       = "routes-unseen"
+	NotExamined        = "not-examined"
 	UnknownField       = "unknown-field"
 	Unreadable         = "unreadable"
 )
@@ -119,6 +120,7 @@ var Rules = []Rule{
 	{RouteUnknown, "The engine has no chain for a route."},
 	{RouteUnused, "The engine has a chain for a route that no listener has."},
 	{RoutesUnseen, "Routes come from elsewhere, and were not looked at."},
-	{UnknownField, "A field or value that Envoy v1.36 does not know."},
-	{Unreadable, "Something that is not what Envoy expects there."},
+	{NotExamined, "An extension whose message this program does not know. What it does was not examined."},
+	{UnknownField, "A field that Envoy v1.36 does not know, or one that is given under both of its names."},
+	{Unreadable, "Something that Envoy does not take there. It was left out, and everything else was examined."},
 }

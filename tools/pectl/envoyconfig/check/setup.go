@@ -5,16 +5,17 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/kernel/filter"
-	"policyengine.dev/sdk/strictyaml"
+	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
 
 // use is the engine's filter in one connection manager.
 type use struct {
 	// node is the HTTP filter, fields what it is set up with.
-	node, fields strictyaml.Node
+	node, fields *message.Node
 	index        int
 	name         string
 	in           scope
@@ -27,13 +28,13 @@ type use struct {
 }
 
 // disabled reports whether the filter runs only where it is switched on.
-func (u *use) disabled() bool { return at(u.node, "disabled").Text() == "true" }
+func (u *use) disabled() bool { return as[*hcm.HttpFilter](u.node).GetDisabled() }
 
 // setup is what a filter does for the routes that have the same settings.
 type setup struct {
 	// at is where the settings are, in what they belong to; perRoute says that
 	// they are a route's. fields is where the filter's own are.
-	at, fields strictyaml.Node
+	at, fields *message.Node
 	in         scope
 	perRoute   bool
 	// filter is what the filter says where routes do not.
@@ -74,7 +75,7 @@ func (c *checker) setupOf(u *use, levels []*block) *setup {
 }
 
 // metadataNode is where the metadata of these settings is.
-func (s *setup) metadataNode() strictyaml.Node {
+func (s *setup) metadataNode() *message.Node {
 	if s.perRoute {
 		return at(s.at, "grpc_initial_metadata")
 	}
