@@ -33,6 +33,9 @@ type EnvoyOptions struct {
 	// Config is the bootstrap configuration in YAML or JSON. Addresses in it
 	// may have port 0. Its admin address must.
 	Config []byte
+	// JSON has Envoy read Config as JSON. Otherwise it reads it as YAML, which
+	// makes other values of some words and numbers.
+	JSON bool
 	// Dir is an existing directory for files; Envoy runs in it.
 	Dir string
 	// Concurrency is the number of worker threads; 0 counts as 1.
@@ -44,6 +47,9 @@ type EnvoyOptions struct {
 // StartEnvoy starts Envoy and waits until it is live and its listeners are bound.
 func StartEnvoy(ctx context.Context, o EnvoyOptions) (*Envoy, error) {
 	config, admin := filepath.Join(o.Dir, "envoy.yaml"), filepath.Join(o.Dir, "envoy-admin")
+	if o.JSON {
+		config = filepath.Join(o.Dir, "envoy.json")
+	}
 	if err := os.WriteFile(config, o.Config, 0o600); err != nil {
 		return nil, fmt.Errorf("writing Envoy's configuration: %w", err)
 	}

@@ -64,6 +64,12 @@ func ask(t *testing.T, binary string, tree sample.Tree, path string, upgrade boo
 		t.Fatal(err)
 	}
 	defer e.Stop()
+	return statusOf(ctx, t, e, path, upgrade)
+}
+
+// statusOf is the status that Envoy answers, 0 where it gives no answer.
+func statusOf(ctx context.Context, t *testing.T, e *harness.Envoy, path string, upgrade bool) int {
+	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.Listener("main")+path, nil)
 	if err != nil {
 		t.Fatal(err)

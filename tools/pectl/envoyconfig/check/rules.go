@@ -121,6 +121,6 @@ var Rules = []Rule{
 	{RouteUnused, "The engine has a chain for a route that no listener has."},
 	{RoutesUnseen, "Routes come from elsewhere, and were not looked at."},
 	{NotExamined, "An extension whose message this program does not know. What it does was not examined."},
-	{UnknownField, "A field that Envoy v1.36 does not know, or one that is given under both of its names."},
-	{Unreadable, "Something that Envoy does not take there. It was left out, and everything else was examined."},
+	{UnknownField, "A field that Envoy v1.36 does not know."},
+	{Unreadable, "Something that Envoy does not take there, or a field that is given under both of its names. It was left out, and everything else was examined."},
 }

@@ -15,7 +15,7 @@ func (c *checker) unread() {
 		case message.UnknownField:
 			c.found(UnknownField, Warning, p.At, in, "Envoy v1.36 does not take this: "+p.Text, "mend it, or use the Envoy that knows it")
 		case message.GivenTwice:
-			c.found(UnknownField, Warning, p.At, in, "Envoy takes one of the two only: "+p.Text, "keep one of the two")
+			c.found(Unreadable, Error, p.At, in, "Envoy takes either of the two, as chance has it: "+p.Text, "keep one of the two")
 		case message.UnknownType:
 			severity := Warning
 			if aside(p.At) {

@@ -16,16 +16,16 @@ import (
 func (r *reader) scalar(v *Value, n *yaml.Node) {
 	const quoted = yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
 	v.Kind, v.Text = String, n.Value
-	if n.Style&quoted != 0 || n.Tag == "!" {
+	if n.Style&quoted != 0 {
 		return
 	}
 	tagged := n.Style&yaml.TaggedStyle != 0
-	if isNull(n.Value) && !(tagged && n.ShortTag() == "!!str") {
-		v.Kind, v.Text = Null, ""
-		return
-	}
 	if r.json {
 		jsonScalar(v)
+		return
+	}
+	if isNull(n.Value) && !(tagged && n.ShortTag() == "!!str") {
+		v.Kind, v.Text = Null, ""
 		return
 	}
 	if b, ok := boolean(n.Value); ok {
@@ -42,10 +42,14 @@ func (r *reader) scalar(v *Value, n *yaml.Node) {
 
 func jsonScalar(v *Value) {
 	switch {
+	case v.Text == "null":
+		v.Kind, v.Text = Null, ""
 	case v.Text == "true", v.Text == "false":
 		v.Kind, v.Bool = Bool, v.Text == "true"
 	case json.Valid([]byte(v.Text)):
 		v.Kind = Number
+	default:
+		v.Kind = Invalid
 	}
 }
 

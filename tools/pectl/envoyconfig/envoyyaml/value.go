@@ -20,11 +20,13 @@ const (
 	String
 	List
 	Mapping
+	// Invalid is a word in a file of JSON that JSON does not have, such as True.
+	Invalid
 )
 
 // String gives the kind as it is named in messages.
 func (k Kind) String() string {
-	return [...]string{"null", "a boolean", "a number", "a string", "a list", "a mapping"}[k]
+	return [...]string{"null", "a boolean", "a number", "a string", "a list", "a mapping", "a word that JSON does not have"}[k]
 }
 
 // Value is a value of a file. It is not modified once read.

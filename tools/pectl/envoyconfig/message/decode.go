@@ -22,7 +22,8 @@ const (
 	UnknownField
 	// UnknownType: the message in an Any is not one of Envoy's.
 	UnknownType
-	// GivenTwice: a field is given under both of its names.
+	// GivenTwice: a field is given under both of its names. Which of the two Envoy
+	// takes is left to chance.
 	GivenTwice
 )
 
@@ -96,7 +97,7 @@ func (d *decoder) fields(n *Node, v *envoyyaml.Value) {
 		if earlier := n.byName[name]; earlier != nil {
 			d.problem(GivenTwice, &Node{value: f.Value, parent: n}, "%q is given as %q as well", name, fd.JSONName())
 			if f.Key != name {
-				continue // the one in snake case counts
+				continue // as good as the other one
 			}
 		}
 		if f.Value.Kind == envoyyaml.Null && !takesNull(fd) {

@@ -131,7 +131,7 @@ func whole(v *envoyyaml.Value, bits int) (int64, error) {
 
 func natural(v *envoyyaml.Value, bits int) (uint64, error) {
 	text := strings.TrimPrefix(digitsOf(v), "+")
-	if text == "-0" {
+	if text == "-0" && v.Kind == envoyyaml.Number {
 		text = "0"
 	}
 	i, err := strconv.ParseUint(text, 10, bits)
@@ -159,6 +159,9 @@ func digitsOf(v *envoyyaml.Value) string {
 
 func fraction(v *envoyyaml.Value, bits int) (float64, error) {
 	text := strings.TrimSpace(v.Text)
+	if digits := strings.ToLower(strings.TrimLeft(text, "+-")); strings.HasPrefix(digits, "0x") && !strings.Contains(digits, "p") {
+		text += "p0" // without which Go takes no hexadecimal number
+	}
 	f, err := strconv.ParseFloat(text, bits)
 	if err != nil || strings.Contains(text, "_") {
 		return 0, errFraction
