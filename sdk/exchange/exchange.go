@@ -40,7 +40,9 @@ type Principal struct {
 	Issuer string
 	// Scopes are what the caller may do (RFC 6749, section 3.3).
 	Scopes []string
-	// Claims are further verified statements, in JSON's types.
+	// Claims are further verified statements, in JSON's types. A number is a
+	// float64, or a json.Number if a float64 does not tell it from others: a whole
+	// number from 2^53 on, or a fraction of more than 15 digits.
 	Claims map[string]any
 }
 

@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -101,9 +102,9 @@ func render(v any) (string, error) {
 	return strings.Join(words, ","), nil
 }
 
-// maxExact is up to where every integer has a float64 of its own: two users whose
-// numbers lie beyond could be told to the upstream as one.
-const maxExact = 1 << 53
+// longest is the number from which on a float64 would be written with zeros that were
+// not in the token.
+const longest = 1e21
 
 func scalar(v any) (string, error) {
 	switch v := v.(type) {
@@ -117,10 +118,12 @@ func scalar(v any) (string, error) {
 	case bool:
 		return strconv.FormatBool(v), nil
 	case float64:
-		if math.Abs(v) >= maxExact {
+		if math.Abs(v) >= longest {
 			return "", ErrUnprintable
 		}
 		return strconv.FormatFloat(v, 'f', -1, 64), nil
+	case json.Number:
+		return v.String(), nil
 	}
 	return "", ErrUnprintable
 }

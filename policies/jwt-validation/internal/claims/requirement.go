@@ -1,9 +1,13 @@
 package claims
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+
+	"policyengine.dev/policies/jwt-validation/internal/strictjson"
 )
 
 // Requirement is a claim that a token has to have.
@@ -11,8 +15,33 @@ type Requirement struct {
 	// Claim says which.
 	Claim Path `json:"claim"`
 	// OneOf are the values of which it has to be one, or, being a list, to
-	// have one: string, float64 or bool. Empty: any value but null.
-	OneOf []any `json:"oneOf"`
+	// have one. Empty: any value but null.
+	OneOf Values `json:"oneOf"`
+}
+
+// Values are strings, booleans and numbers, the latter as [strictjson.Number] has
+// them, as in claims: two numbers that differ never compare equal.
+type Values []any
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *Values) UnmarshalJSON(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var list []any
+	if err := d.Decode(&list); err != nil {
+		return err
+	}
+	for i, e := range list {
+		n, ok := e.(json.Number)
+		if !ok {
+			continue
+		}
+		if list[i], ok = strictjson.Number(n.String()); !ok {
+			return fmt.Errorf("[%d]: the number %s is too large", i, n)
+		}
+	}
+	*v = list
+	return nil
 }
 
 // CheckRequirements returns what is wrong with list, each problem with the index in
@@ -51,7 +80,7 @@ func (q *Requirement) accepts(v any) bool { return isScalar(v) && slices.Contain
 
 func isScalar(v any) bool {
 	switch v.(type) {
-	case string, float64, bool:
+	case string, float64, json.Number, bool:
 		return true
 	}
 	return false

@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
 	"strings"
@@ -150,6 +151,12 @@ func (d *date) read(all map[string]any, name string) bool {
 		return true
 	}
 	f, ok := v.(float64)
+	if n, long := v.(json.Number); long {
+		// Fractions of a second may have many digits.
+		var err error
+		f, err = n.Float64()
+		ok = err == nil
+	}
 	if !ok || !(f >= 0 && f <= maxDate) {
 		return false
 	}

@@ -10,7 +10,6 @@ package strictjson
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -25,8 +24,8 @@ const MaxDepth = 16
 var ErrSyntax = errors.New("not a single strict JSON object")
 
 // Object reads the JSON object (RFC 8259) that text consists of. Values are
-// string, float64, bool, nil, []any or map[string]any. Strings without escapes
-// share text's memory. The only error is [ErrSyntax].
+// string, bool, nil, []any, map[string]any, and float64 or json.Number: see [Number].
+// Strings without escapes share text's memory. The only error is [ErrSyntax].
 //
 // size is about how many bytes of memory the object takes, text included, for
 // whoever keeps it: rather too many than too few.
@@ -174,7 +173,11 @@ func (r *reader) skip(depth int) bool {
 		_, ok := r.value(depth)
 		return ok
 	default:
-		_, ok := r.number()
+		text, ok := r.number()
+		if !ok {
+			return false
+		}
+		_, ok = Number(text)
 		return ok
 	}
 	if depth == MaxDepth {
@@ -330,8 +333,11 @@ func (r *reader) value(depth int) (any, bool) {
 		return nil, r.word("null")
 	default:
 		r.size += scalarBytes
-		f, ok := r.number()
-		return f, ok
+		text, ok := r.number()
+		if !ok {
+			return nil, false
+		}
+		return Number(text)
 	}
 }
 
@@ -343,22 +349,20 @@ func (r *reader) word(w string) bool {
 	return true
 }
 
-// number reads what RFC 8259, section 6, calls a number. One that a float64
-// cannot hold is refused.
-func (r *reader) number() (float64, bool) {
+// number reads what RFC 8259, section 6, calls a number.
+func (r *reader) number() (text string, ok bool) {
 	start := r.at
 	if r.at < len(r.text) && r.text[r.at] == '-' {
 		r.at++
 	}
 	first := r.at
 	if !r.digits() || r.text[first] == '0' && r.at-first > 1 {
-		return 0, false
+		return "", false
 	}
-	integer := r.at
 	if r.at < len(r.text) && r.text[r.at] == '.' {
 		r.at++
 		if !r.digits() {
-			return 0, false
+			return "", false
 		}
 	}
 	if r.at < len(r.text) && r.text[r.at]|0x20 == 'e' {
@@ -367,19 +371,10 @@ func (r *reader) number() (float64, bool) {
 			r.at++
 		}
 		if !r.digits() {
-			return 0, false
+			return "", false
 		}
 	}
-	// Dates are integers of ten digits: no need for the long way.
-	if r.at == integer && first == start && integer-start <= 15 {
-		n := 0
-		for _, c := range []byte(r.text[start:integer]) {
-			n = n*10 + int(c-'0')
-		}
-		return float64(n), true
-	}
-	f, err := strconv.ParseFloat(r.text[start:r.at], 64)
-	return f, err == nil
+	return r.text[start:r.at], true
 }
 
 func (r *reader) digits() bool {
