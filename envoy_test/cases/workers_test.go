@@ -33,9 +33,7 @@ func (r remote) details() string {
 	return "policy_engine.jwt-validation@v2.0.0." + r.reason.String()
 }
 
-func (r remote) Needs() worker.Needs          { return worker.Needs{Phases: policy.Phases(r.phase)} }
-func (r remote) Begin() worker.Executor       { return &remoteExecutor{remote: r} }
-func (r remote) BeginShadow() worker.Executor { return r.Begin() }
+func (r remote) Needs() worker.Needs { return worker.Needs{Phases: policy.Phases(r.phase)} }
 
 type remoteExecutor struct {
 	remote
@@ -66,6 +64,10 @@ type remotes map[string]remote
 
 func (r remotes) Acquire() kernel.Snapshot { return r }
 func (remotes) Release()                   {}
+func (remotes) Begin(c kernel.Chain) worker.Executor {
+	return &remoteExecutor{remote: c.(remote)}
+}
+func (r remotes) BeginShadow(c kernel.Chain) worker.Executor { return r.Begin(c) }
 func (r remotes) Chain(route string) (kernel.Chain, bool) {
 	c, ok := r[route]
 	return c, ok

@@ -66,7 +66,7 @@ func TestScrapesDoNotHoldUpRequests(t *testing.T) {
 		defer s.Release()
 		c, _ := s.Chain("route-0-0")
 		for range 1000 {
-			x := c.Begin()
+			x := s.Begin(c)
 			x.Exchange().Route = "route-0-0"
 			x.Run(context.Background(), policy.RequestHeaders, time.Second, nil)
 			p.streams.Responded("policy_engine.key@v1.0.0.NO")

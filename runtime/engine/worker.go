@@ -155,6 +155,14 @@ func (s source) Acquire() kernel.Snapshot {
 // inForce is a snapshot as the kernel sees it.
 type inForce struct{ *worker.Snapshot }
 
+// Begin implements kernel.Snapshot.
+func (s inForce) Begin(c kernel.Chain) worker.Executor { return s.Snapshot.Begin(c.(*worker.Chain)) }
+
+// BeginShadow implements kernel.Snapshot.
+func (s inForce) BeginShadow(c kernel.Chain) worker.Executor {
+	return s.Snapshot.BeginShadow(c.(*worker.Chain))
+}
+
 // Chain implements kernel.Snapshot.
 func (s inForce) Chain(route string) (kernel.Chain, bool) {
 	c, ok := s.Snapshot.Chain(route)

@@ -61,6 +61,14 @@ func (s workerSource) Acquire() kernel.Snapshot {
 	return nil
 }
 
+func (s workerSnapshot) Begin(c kernel.Chain) worker.Executor {
+	return s.Snapshot.Begin(c.(*worker.Chain))
+}
+
+func (s workerSnapshot) BeginShadow(c kernel.Chain) worker.Executor {
+	return s.Snapshot.BeginShadow(c.(*worker.Chain))
+}
+
 func (s workerSnapshot) Chain(route string) (kernel.Chain, bool) {
 	c, ok := s.Snapshot.Chain(route)
 	return c, ok

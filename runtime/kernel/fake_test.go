@@ -36,6 +36,9 @@ func (s *source) Chain(route string) (kernel.Chain, bool) {
 	return c, ok
 }
 
+func (s *source) Begin(c kernel.Chain) worker.Executor       { return c.(*chain).begin() }
+func (s *source) BeginShadow(c kernel.Chain) worker.Executor { return c.(*chain).begin() }
+
 func (s *source) OnUnknownRoute() worker.UnknownRoute { return s.unknown }
 
 // step does a phase of a fake chain. A nil response lets the message go on.
@@ -98,13 +101,11 @@ func (c *chain) left() worker.Needs {
 	return n
 }
 
-func (c *chain) Begin() worker.Executor {
+func (c *chain) begin() worker.Executor {
 	c.begun.Add(1)
 	c.ran.Store(new([]policy.Phase))
 	return &executor{chain: c, x: new(exchange.Exchange)}
 }
-
-func (c *chain) BeginShadow() worker.Executor { return c.Begin() }
 
 // phases are those that have run on the newest exchange.
 func (c *chain) phases() []policy.Phase {

@@ -39,9 +39,9 @@ func (st *stream) beginRequest() verdict {
 	st.allowed = k.allowance(st)
 	st.setShown(st.allowed)
 	if st.observing {
-		st.x = chain.BeginShadow()
+		st.x = st.snapshot.BeginShadow(chain)
 	} else {
-		st.x = chain.Begin()
+		st.x = st.snapshot.Begin(chain)
 	}
 	st.fillRequest(route)
 	st.request.pending = st.needs.Phases & requestPhases

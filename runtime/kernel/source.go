@@ -15,16 +15,17 @@ type Snapshot interface {
 	Release()
 	// Chain returns the chain of the route, and whether the route has one.
 	Chain(route string) (Chain, bool)
+	// Begin returns an executor for one exchange on a chain of the snapshot.
+	Begin(c Chain) worker.Executor
+	// BeginShadow returns one whose answers count for nothing.
+	BeginShadow(c Chain) worker.Executor
 	// OnUnknownRoute says what becomes of a request on a route without a chain.
 	OnUnknownRoute() worker.UnknownRoute
 }
 
-// Chain is the policies of a route. It is immutable and safe for concurrent use.
+// Chain is the policies of a route. It is immutable and safe for concurrent use, and
+// several snapshots may have it.
 type Chain interface {
 	// Needs is what the chain has to see.
 	Needs() worker.Needs
-	// Begin returns an executor for one exchange.
-	Begin() worker.Executor
-	// BeginShadow returns one whose answers count for nothing.
-	BeginShadow() worker.Executor
 }

@@ -24,7 +24,7 @@ var fifteen = []exchange.Field{
 	{Name: "x-tier", Value: "free"},
 }
 
-func headerChain(h *harness, n int, when string) *worker.Chain {
+func headerChain(h *harness, n int, when string) held {
 	var specs []worker.PolicySpec
 	for i := range n {
 		ps := h.use(setHeader(fmt.Sprintf("x-step-%d", i), "1"))
@@ -34,7 +34,7 @@ func headerChain(h *harness, n int, when string) *worker.Chain {
 	return h.load(specs...)
 }
 
-func runOnce(c *worker.Chain, t worker.Resumer) worker.Outcome {
+func runOnce(c held, t worker.Resumer) worker.Outcome {
 	x := c.Begin()
 	e := x.Exchange()
 	e.Route = "r"

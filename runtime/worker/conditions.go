@@ -17,6 +17,6 @@ type conditionInput struct {
 
 // Time is when the exchange began, worked out only where a condition asks for it.
 func (c *conditionInput) Time() time.Time {
-	clock := c.run.chain.snapshot.worker.options.Host.Clock
+	clock := c.run.snapshot.worker.options.Host.Clock
 	return clock.Now().Add(-time.Duration(nanotime() - c.run.began))
 }

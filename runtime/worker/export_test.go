@@ -4,9 +4,16 @@ import "time"
 
 // MetricsCount is how many sets of metrics the worker holds.
 func (w *Worker) MetricsCount() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.metrics) + len(w.requests)
+	s := w.Acquire()
+	if s == nil {
+		return 0
+	}
+	defer s.Release()
+	n := len(s.routes)
+	for _, c := range s.chains {
+		n += len(c.steps)
+	}
+	return n
 }
 
 // BudgetErrorOf is what a step is told that was not called since nothing was left.

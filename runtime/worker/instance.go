@@ -24,7 +24,7 @@ const MaxAbandoned = 16
 type identity struct{ chain, id string }
 
 // instance is one policy made from one set of parameters. It lives as long as a
-// snapshot uses it.
+// chain uses it.
 type instance struct {
 	identity
 	version *Version
@@ -50,9 +50,9 @@ type instance struct {
 	responseTrailers policy.ResponseTrailersPolicy
 	holdsChunks      bool
 
-	// snapshots counts those that have the instance, one in the making included;
+	// chains counts those that have the instance, one in the making included;
 	// guarded by Worker.mu.
-	snapshots int
+	chains int
 
 	// state is what available looks at; it says fine nearly always.
 	state     atomic.Uint32

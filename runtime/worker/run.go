@@ -26,9 +26,10 @@ const (
 // run is one exchange on its way through a chain: the Executor of a worker in this
 // process. Runs are pooled; one that was abandoned never comes back.
 type run struct {
-	x     exchange.Exchange
-	chain *Chain
-	began int64
+	x        exchange.Exchange
+	snapshot *Snapshot
+	chain    *Chain
+	began    int64
 	// shadow has every step run in shadow mode.
 	shadow bool
 	// answered says that the exchange ended with an answer of the engine's, and
@@ -75,15 +76,17 @@ type run struct {
 	decision *telemetry.Decision
 }
 
-// Begin returns an executor for one exchange. The snapshot that the chain belongs
-// to has to stay acquired until [Executor.End].
-func (c *Chain) Begin() Executor {
-	w := c.snapshot.worker
+// Begin returns an executor for one exchange on a chain of the snapshot, which has to
+// stay acquired until [Executor.End].
+func (s *Snapshot) Begin(c *Chain) Executor { return s.begin(c) }
+
+func (s *Snapshot) begin(c *Chain) *run {
+	w := s.worker
 	r, _ := w.runs.Get().(*run)
 	if r == nil {
 		r = w.newRun()
 	}
-	r.chain = c
+	r.snapshot, r.chain = s, c
 	r.began = nanotime()
 	if n := len(c.steps); cap(r.verdicts) < n {
 		r.verdicts = make([]verdict, n)
@@ -93,7 +96,7 @@ func (c *Chain) Begin() Executor {
 	}
 	if w.options.Recorder != nil {
 		r.decision = &telemetry.Decision{
-			Began: w.options.Host.Clock.Now(), Config: c.snapshot.version, Chain: c.name,
+			Began: w.options.Host.Clock.Now(), Config: s.version, Chain: c.name,
 		}
 	}
 	return r
@@ -101,8 +104,8 @@ func (c *Chain) Begin() Executor {
 
 // BeginShadow is Begin for an exchange that the proxy only shows: every step runs in
 // shadow mode, and no phase ends the chain.
-func (c *Chain) BeginShadow() Executor {
-	r := c.Begin().(*run)
+func (s *Snapshot) BeginShadow(c *Chain) Executor {
+	r := s.begin(c)
 	r.shadow = true
 	return r
 }
@@ -146,15 +149,15 @@ func (r *run) Needs() Needs {
 
 // End implements [Executor].
 func (r *run) End(unfinished bool) {
-	w := r.chain.snapshot.worker
-	if m := r.chain.snapshot.requests[r.x.Route]; m != nil {
+	w := r.snapshot.worker
+	if m := r.snapshot.Requests(r.x.Route); m != nil {
 		m.Observe(r.result(unfinished))
 	}
 	if r.decision != nil {
 		r.record(w.options.Recorder)
 	}
 	r.x.Reset()
-	r.chain, r.ctx, r.resumer, r.rejection, r.steps, r.slowest = nil, nil, nil, nil, nil, nil
+	r.snapshot, r.chain, r.ctx, r.resumer, r.rejection, r.steps, r.slowest = nil, nil, nil, nil, nil, nil, nil
 	r.shadow, r.answered, r.cutShort = false, false, false
 	r.stepCtx = nil
 	clear(r.chunks)
@@ -200,13 +203,13 @@ func (r *run) enter(ctx context.Context, phase policy.Phase, steps []*step, budg
 	now = nanotime()
 	r.budgetEnd = now + int64(budget)
 	r.slowest, r.longest = nil, 0
-	r.chain.snapshot.worker.watchdog.enter(&r.watch)
+	r.snapshot.worker.watchdog.enter(&r.watch)
 	return now
 }
 
 func (r *run) leave(out Outcome) Outcome {
 	if out.Kind != TakenOver {
-		r.chain.snapshot.worker.watchdog.leave(&r.watch)
+		r.snapshot.worker.watchdog.leave(&r.watch)
 	}
 	return out
 }

@@ -45,7 +45,7 @@ func TestSecretsAreInNothingThatIsShown(t *testing.T) {
 	show("the warning", warnings)
 	snapshot := h.Acquire()
 	defer snapshot.Release()
-	c, _ := snapshot.Chain("r")
+	c := chainOf(snapshot)
 	for info := range c.Steps {
 		show("the parameters", string(info.Params))
 		show("the start's error", info.StartError)
@@ -62,7 +62,7 @@ func TestSecretsAreInNothingThatIsShown(t *testing.T) {
 	}
 	again := h.Acquire()
 	defer again.Release()
-	c, _ = again.Chain("r")
+	c = chainOf(again)
 	x, _ = h.runRequest(c)
 	x.End(false)
 	show("the log", h.log)

@@ -14,18 +14,23 @@ import (
 // Snapshot is one valid configuration, compiled. It is immutable and safe for
 // concurrent use. Whoever has acquired it releases it once.
 type Snapshot struct {
-	version   string
-	loaded    time.Time
-	routes    map[string]*Chain
-	requests  map[string]*telemetry.Route // by route
-	chains    []*Chain
-	unknown   UnknownRoute
-	instances []*instance
+	version string
+	loaded  time.Time
+	routes  map[string]route
+	chains  []*Chain
+	byName  map[string]*Chain
+	unknown UnknownRoute
 
 	worker *Worker
 	// refs counts who uses the snapshot: the worker, while it is the newest,
-	// each stream, and each abandoned call. At zero its instances are let go.
+	// each stream, and each abandoned call. At zero its chains are let go.
 	refs atomic.Int64
+}
+
+// route is a route of a snapshot.
+type route struct {
+	chain    *Chain
+	requests *telemetry.Route
 }
 
 // Version names the configuration: [Spec.Version].
@@ -36,8 +41,8 @@ func (s *Snapshot) Loaded() time.Time { return s.loaded }
 
 // Chain returns the chain of the route, and whether the route has one.
 func (s *Snapshot) Chain(route string) (*Chain, bool) {
-	c, ok := s.routes[route]
-	return c, ok
+	r, ok := s.routes[route]
+	return r.chain, ok
 }
 
 // Chains are all chains, in the order of the configuration. The slice must not be
@@ -46,26 +51,27 @@ func (s *Snapshot) Chains() []*Chain { return s.chains }
 
 // Routes calls yield with each route's name and its chain, in no order.
 func (s *Snapshot) Routes(yield func(route string, c *Chain) bool) {
-	for route, c := range s.routes {
-		if !yield(route, c) {
+	for name, r := range s.routes {
+		if !yield(name, r.chain) {
 			return
 		}
 	}
 }
 
-// Places calls yield with the place and version of every policy, those that are
-// disabled included.
+// Places calls yield with the place and version of every policy that runs.
 func (s *Snapshot) Places(yield func(chain, id string, v *Version) bool) {
-	for _, in := range s.instances {
-		if !yield(in.chain, in.id, in.version) {
-			return
+	for _, c := range s.chains {
+		for _, in := range c.instances {
+			if !yield(in.chain, in.id, in.version) {
+				return
+			}
 		}
 	}
 }
 
 // Requests is what is counted of the requests on a route, or nil where it has no
 // chain.
-func (s *Snapshot) Requests(route string) *telemetry.Route { return s.requests[route] }
+func (s *Snapshot) Requests(route string) *telemetry.Route { return s.routes[route].requests }
 
 // RouteCount is how many routes have a chain.
 func (s *Snapshot) RouteCount() int { return len(s.routes) }
@@ -93,10 +99,19 @@ func (s *Snapshot) acquire() bool {
 	}
 }
 
-// Chain is a chain, compiled. It is immutable and safe for concurrent use.
+// Chain is a chain, compiled. It is immutable and safe for concurrent use. Several
+// snapshots may have it.
 type Chain struct {
-	name     string
-	snapshot *Snapshot
+	name string
+	// digest is of what the chain was made from.
+	digest Digest
+	// instances are those of the steps, each once.
+	instances []*instance
+	// warnings have paths that begin at the chain.
+	warnings Problems
+	// snapshots counts those that have the chain, one in the making included;
+	// guarded by Worker.mu.
+	snapshots int
 	// steps are all steps in listed order, those of onReject behind the others.
 	steps []*step
 	// plan holds the steps of each phase in the order in which they run.
@@ -163,6 +178,7 @@ type StepInfo struct {
 type step struct {
 	index    int
 	id       string
+	path     string // from the chain on
 	instance *instance
 	when     *expr.Program // nil: always
 	source   string        // of when

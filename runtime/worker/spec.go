@@ -52,6 +52,9 @@ type ChainSpec struct {
 	// method, path, authority or one of RerouteHeaders.
 	Reroute        bool
 	RerouteHeaders []string
+
+	digest Digest
+	sealed bool
 }
 
 // PolicySpec is one step of a chain, before it is resolved.

@@ -13,7 +13,7 @@ import (
 func (r *run) takeOver() {
 	s := r.steps[r.at]
 	// For the call that has not come back; the stream's own use goes on.
-	r.chain.snapshot.refs.Add(1)
+	r.snapshot.refs.Add(1)
 	s.instance.abandon(s.metrics)
 	r.part(s)
 	r.goOn(PolicyTimeout, telemetry.TimedOut, errAbandoned)
@@ -30,16 +30,16 @@ func (r *run) exit(s *step) {
 		r.part(s)
 		return
 	}
-	r.chain.snapshot.worker.watchdog.leave(&r.watch)
+	r.snapshot.worker.watchdog.leave(&r.watch)
 	go r.goOn(PolicyPanic, telemetry.Panicked, err)
 }
 
 // goOn goes on with a copy of a run whose step will not come back in time, or at all.
 func (r *run) goOn(reason Reason, outcome telemetry.StepOutcome, err error) {
 	s := r.steps[r.at]
-	w := r.chain.snapshot.worker
+	w := r.snapshot.worker
 	n := w.newRun()
-	n.chain, n.began, n.shadow, n.answered = r.chain, r.began, r.shadow, r.answered
+	n.snapshot, n.chain, n.began, n.shadow, n.answered = r.snapshot, r.chain, r.began, r.shadow, r.answered
 	n.x = *r.x.Clone()
 	n.verdicts = append([]verdict(nil), r.verdicts...)
 	n.chunks = append([]chunkState(nil), r.chunks...)
@@ -82,7 +82,7 @@ func (r *run) goOn(reason Reason, outcome telemetry.StepOutcome, err error) {
 // comes second takes the call out of the count.
 func (r *run) part(s *step) {
 	if r.parted.Swap(true) {
-		s.instance.cameBack(r.chain.snapshot, s.metrics)
+		s.instance.cameBack(r.snapshot, s.metrics)
 	}
 }
 

@@ -332,7 +332,7 @@ func TestStart(t *testing.T) {
 		}
 		snap := h.Acquire()
 		defer snap.Release()
-		c, _ := snap.Chain("r")
+		c := chainOf(snap)
 		x, out := h.runRequest(c)
 		wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_ERROR")
 		x.End(false)
@@ -385,7 +385,7 @@ func TestStart(t *testing.T) {
 			}
 			if !required {
 				snapshot := h.Acquire()
-				c, _ := snapshot.Chain("r")
+				c := chainOf(snapshot)
 				x, out := h.runRequest(c)
 				wantDenied(t, out, 500, "policy_engine.script@v1.0.0.POLICY_ERROR")
 				x.End(false)
@@ -587,7 +587,7 @@ func TestUpdatesUnderLoad(t *testing.T) {
 			default:
 			}
 			s := h.Acquire()
-			c, _ := s.Chain("r")
+			c := chainOf(s)
 			x, _ := h.runRequest(c)
 			x.End(false)
 			s.Release()

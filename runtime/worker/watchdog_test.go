@@ -25,7 +25,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 
 // runAbandoned runs the request headers phase on a goroutine of its own and returns
 // what goes on elsewhere. done is closed when Run has returned.
-func runAbandoned(t *testing.T, c *worker.Chain) (x worker.Executor, out worker.Outcome, done chan struct{}) {
+func runAbandoned(t *testing.T, c held) (x worker.Executor, out worker.Outcome, done chan struct{}) {
 	t.Helper()
 	res := make(resumed, 1)
 	done = make(chan struct{})
@@ -137,7 +137,7 @@ func TestGoexitIsAPanic(t *testing.T) {
 				t.Fatal(err)
 			}
 			snapshot := h.Acquire()
-			c, _ := snapshot.Chain("r")
+			c := chainOf(snapshot)
 			for range 2 * worker.MaxAbandoned {
 				res := make(resumed, 1)
 				go func() {
@@ -322,7 +322,7 @@ func TestAbandonedCallKeepsItsInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	snapshot := h.Acquire()
-	c, _ := snapshot.Chain("r")
+	c := chainOf(snapshot)
 	x, _, done := runAbandoned(t, c)
 	x.End(false)
 	snapshot.Release()
@@ -396,7 +396,7 @@ func TestCallsThatComeBackAsTheyAreAbandoned(t *testing.T) {
 		var all sync.WaitGroup
 		for _, snapshot := range snapshots {
 			all.Go(func() {
-				c, _ := snapshot.Chain("r")
+				c := chainOf(snapshot)
 				x := begin(c)
 				res := make(resumed, 1)
 				if out := x.Run(context.Background(), policy.RequestHeaders, budget, res); out.Kind == worker.TakenOver {

@@ -49,28 +49,14 @@ type Worker struct {
 	// updating serialises updates, which may take as long as policies take to
 	// start.
 	updating sync.Mutex
-	// mu guards which snapshots use which instances.
-	mu        sync.Mutex
-	instances map[identity]*instance
-	// metrics and requests are of what is in force.
-	metrics  map[metricsKey]*telemetry.Step
-	requests map[requestsKey]*telemetry.Route
-	closing  sync.WaitGroup
-	status   Status
+	work     work
+	// mu guards which snapshots use which chains, and which chains which instances.
+	mu      sync.Mutex
+	closing closings
+	status  Status
 	// unstarted are warnings about the configuration in force that end.
 	unstarted []unstarted
 }
-
-// metricsKey is what one set of step metrics stands for. Metrics outlive reloads.
-type metricsKey struct {
-	identity
-	version  string
-	mode     Mode
-	onReject bool
-}
-
-// requestsKey is what one count of requests stands for.
-type requestsKey struct{ route, chain string }
 
 // Status is what is known of the configuration.
 type Status struct {
@@ -99,10 +85,9 @@ func New(registry *Registry, options Options) *Worker {
 		options.HoldLimit = defaultHoldLimit
 	}
 	return &Worker{
-		registry:  registry,
-		options:   options,
-		watchdog:  newWatchdog(),
-		instances: map[identity]*instance{},
+		registry: registry,
+		options:  options,
+		watchdog: newWatchdog(),
 	}
 }
 
@@ -146,6 +131,7 @@ func (w *Worker) Check(spec Spec) (warnings Problems, err error) {
 // it.
 func (w *Worker) Preview(spec Spec) (s *Snapshot, warnings Problems, err error) {
 	c := w.compile(spec)
+	defer c.end()
 	c.locate(spec.Positions)
 	if err := c.err(); err != nil {
 		c.discard()
@@ -162,6 +148,7 @@ func (w *Worker) Update(ctx context.Context, spec Spec) (warnings Problems, err 
 	w.updating.Lock()
 	defer w.updating.Unlock()
 	c := w.compile(spec)
+	defer c.end()
 	if c.err() == nil {
 		c.adopt()
 		c.start(ctx, w.options.StartTimeout)
@@ -196,11 +183,6 @@ func (w *Worker) swap(c *compilation) {
 	s.loaded = w.options.Host.Clock.Now()
 	s.refs.Store(1)
 	w.mu.Lock()
-	w.instances = map[identity]*instance{}
-	for _, in := range s.instances {
-		w.instances[in.identity] = in
-	}
-	w.metrics, w.requests = c.metrics, c.requests
 	w.status.Version, w.status.Loaded, w.status.Warnings = s.version, s.loaded, c.warnings
 	w.unstarted = c.unstarted
 	w.status.Rejected, w.status.RejectedAt, w.status.Err = "", time.Time{}, nil
@@ -211,32 +193,18 @@ func (w *Worker) swap(c *compilation) {
 	}
 }
 
-// retire lets go of the instances of a snapshot that nothing uses any more.
-func (w *Worker) retire(s *Snapshot) { w.letGo(s.instances) }
-
-// letGo closes those instances that no other snapshot has. It is called on a stream's
-// goroutine, so that what may take long is done elsewhere.
-func (w *Worker) letGo(instances []*instance) {
-	w.mu.Lock()
-	var ended []*instance
-	for _, in := range instances {
-		if in.snapshots--; in.snapshots == 0 {
-			ended = append(ended, in)
-		}
-	}
-	if len(ended) > 0 {
-		w.closing.Add(1)
-	}
-	w.mu.Unlock()
+// retire lets go of the chains of a snapshot that nothing uses any more. It is called on
+// a stream's goroutine, so that what may take long is done elsewhere.
+func (w *Worker) retire(s *Snapshot) {
+	ended := w.drop(s.chains)
 	if len(ended) == 0 {
 		return
 	}
-	go func() {
-		defer w.closing.Done()
+	w.closing.Go(func() {
 		for _, in := range ended {
 			in.close()
 		}
-	}()
+	})
 }
 
 // Close lets go of the configuration and ends the watchdog, once streams have
@@ -245,17 +213,12 @@ func (w *Worker) letGo(instances []*instance) {
 func (w *Worker) Close(ctx context.Context) error {
 	w.updating.Lock()
 	defer w.updating.Unlock()
-	w.mu.Lock()
-	w.instances = nil
-	w.mu.Unlock()
 	if s := w.current.Swap(nil); s != nil {
 		s.Release()
 	}
 	w.watchdog.close()
-	done := make(chan struct{})
-	go func() { w.closing.Wait(); close(done) }()
 	select {
-	case <-done:
+	case <-w.closing.wait():
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("closing policies: %w", ctx.Err())

@@ -247,13 +247,28 @@ func (h *harness) use(s *script) worker.PolicySpec {
 	return worker.PolicySpec{ID: name, Name: "script", Version: "v1.0.0", Params: params}
 }
 
+// held is a chain with a snapshot that has it.
+type held struct {
+	*worker.Chain
+	snapshot *worker.Snapshot
+}
+
+func (c held) Begin() worker.Executor       { return c.snapshot.Begin(c.Chain) }
+func (c held) BeginShadow() worker.Executor { return c.snapshot.BeginShadow(c.Chain) }
+
+// chainOf is the chain of route "r".
+func chainOf(s *worker.Snapshot) held {
+	c, _ := s.Chain("r")
+	return held{c, s}
+}
+
 // load makes the policies the chain of route "r".
-func (h *harness) load(policies ...worker.PolicySpec) *worker.Chain {
+func (h *harness) load(policies ...worker.PolicySpec) held {
 	h.t.Helper()
 	return h.loadChain(worker.ChainSpec{Name: "c", Policies: policies})
 }
 
-func (h *harness) loadChain(c worker.ChainSpec) *worker.Chain {
+func (h *harness) loadChain(c worker.ChainSpec) held {
 	h.t.Helper()
 	c.Name = "c"
 	if _, err := h.Update(context.Background(), specOf(c)); err != nil {
@@ -261,11 +276,10 @@ func (h *harness) loadChain(c worker.ChainSpec) *worker.Chain {
 	}
 	s := h.Acquire()
 	h.t.Cleanup(s.Release)
-	chain, ok := s.Chain("r")
-	if !ok {
+	if _, ok := s.Chain("r"); !ok {
 		h.t.Fatal("route r has no chain")
 	}
-	return chain
+	return chainOf(s)
 }
 
 func specOf(c worker.ChainSpec) worker.Spec {
@@ -295,7 +309,7 @@ func (r resumed) Resume(x worker.Executor, out worker.Outcome) {
 	}{x, out}
 }
 
-func begin(c *worker.Chain) worker.Executor {
+func begin(c held) worker.Executor {
 	x := c.Begin()
 	e := x.Exchange()
 	e.Route = "r"
@@ -304,7 +318,7 @@ func begin(c *worker.Chain) worker.Executor {
 	return x
 }
 
-func (h *harness) runRequest(c *worker.Chain) (worker.Executor, worker.Outcome) {
+func (h *harness) runRequest(c held) (worker.Executor, worker.Outcome) {
 	x := begin(c)
 	return x, x.Run(context.Background(), policy.RequestHeaders, budget, noResume{h.t})
 }
@@ -574,14 +588,14 @@ func TestPanicIsLoggedWithItsStack(t *testing.T) {
 
 func TestShadowChangesNothing(t *testing.T) {
 	t.Run("each policy", func(t *testing.T) {
-		testShadow(t, worker.Shadow, (*worker.Chain).Begin)
+		testShadow(t, worker.Shadow, held.Begin)
 	})
 	t.Run("the whole exchange", func(t *testing.T) {
-		testShadow(t, worker.Enforce, (*worker.Chain).BeginShadow)
+		testShadow(t, worker.Enforce, held.BeginShadow)
 	})
 }
 
-func testShadow(t *testing.T, mode worker.Mode, begin func(*worker.Chain) worker.Executor) {
+func testShadow(t *testing.T, mode worker.Mode, begin func(held) worker.Executor) {
 	h := newHarness(t, true)
 	sawShadow := false
 	shadow := func(s *script) worker.PolicySpec {
@@ -772,7 +786,7 @@ func TestOnReject(t *testing.T) {
 }
 
 func TestChunks(t *testing.T) {
-	run := func(h *harness, c *worker.Chain, pieces ...string) (string, worker.Outcome) {
+	run := func(h *harness, c held, pieces ...string) (string, worker.Outcome) {
 		x := begin(c)
 		defer x.End(false)
 		var got []string

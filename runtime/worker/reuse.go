@@ -1,0 +1,92 @@
+package worker
+
+import (
+	"slices"
+
+	"policyengine.dev/runtime/telemetry"
+)
+
+// What has not changed from one configuration to the next is used again: whole chains,
+// else the instances and the metrics of their steps. A compilation holds the configuration
+// that was in force when it began, so that nothing of it is closed meanwhile.
+
+// take returns the chain in force of that name and content, or nil. It is the new
+// snapshot's too from here on.
+func (c *compilation) take(name string, digest Digest) *Chain {
+	if c.before == nil {
+		return nil
+	}
+	chain := c.before.byName[name]
+	if chain == nil || chain.digest != digest {
+		return nil
+	}
+	if _, twice := c.at[chain]; twice {
+		return nil // a problem, and not two uses of the chain
+	}
+	c.worker.mu.Lock()
+	chain.snapshots++
+	c.worker.mu.Unlock()
+	c.worker.work.chainsReused.Add(1)
+	return chain
+}
+
+// share returns the instance that is in force at a place in the chain, where it is of this
+// version and has these parameters. It is the new chain's too from here on.
+func (b *chainBuilder) share(id string, v *Version, params string) *instance {
+	in := b.old.instance(id)
+	if in == nil || in.version != v || in.params != params {
+		return nil
+	}
+	if !slices.Contains(b.chain.instances, in) {
+		b.worker.mu.Lock()
+		in.chains++
+		b.worker.mu.Unlock()
+		b.chain.instances = append(b.chain.instances, in)
+	}
+	return in
+}
+
+// stepMetrics returns the metrics of a step, the same ones over reloads for as long as
+// its version and mode stay.
+func (b *chainBuilder) stepMetrics(s *step) *telemetry.Step {
+	if b.old != nil {
+		for _, o := range b.old.steps {
+			if o.id == s.id && o.instance.version.Version == s.instance.version.Version && o.mode == s.mode && o.onReject == s.onReject {
+				return o.metrics
+			}
+		}
+	}
+	return new(telemetry.Step)
+}
+
+// instance returns the instance of the step with the id, or nil.
+func (c *Chain) instance(id string) *instance {
+	if c == nil {
+		return nil
+	}
+	for _, in := range c.instances {
+		if in.id == id {
+			return in
+		}
+	}
+	return nil
+}
+
+// drop ends the use of chains by a snapshot, and returns the instances that no chain has
+// any more. They are to be closed.
+func (w *Worker) drop(chains []*Chain) (ended []*instance) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, chain := range chains {
+		if chain.snapshots--; chain.snapshots > 0 {
+			continue
+		}
+		w.work.chainsDropped.Add(1)
+		for _, in := range chain.instances {
+			if in.chains--; in.chains == 0 {
+				ended = append(ended, in)
+			}
+		}
+	}
+	return ended
+}
