@@ -104,6 +104,7 @@ func (b Bootstrap) connection() map[string]any {
 	filters = append(filters, extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", map[string]any{}))
 	return merged(map[string]any{
 		"stat_prefix": "ingress", "codec_type": "AUTO", "http_filters": filters,
+		"normalize_path": true, "merge_slashes": true, "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
 		"route_config": map[string]any{"name": "routes", "virtual_hosts": []any{merged(map[string]any{
 			"name": "all", "domains": []any{"*"}, "routes": routes,
 		}, b.VirtualHost)}},

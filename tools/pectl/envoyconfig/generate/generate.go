@@ -98,16 +98,26 @@ func New(n *needs.Needs, o Options) (*Document, error) {
 			"Into the listener: Envoy holds whole bodies for chains that want them, 1 MiB by default. Beyond its limit it\n",
 			"answers by itself, 413 to a request and 500 for a response.")
 	}
-	if limit := g.bufferLimit(); limit > DefaultStreamWindow {
-		d.root = d.root.with("connection_manager", object{}.with("http2_protocol_options", object{}.
-			with("initial_stream_window_size", min(limit, maxStreamWindow))),
-			"Into every HttpConnectionManager that has the filter: over HTTP/2, Envoy holds no more than a stream's window,\n",
-			"16 MiB by default, whatever the listener says.")
-	}
+	d.root = d.root.with("connection_manager", g.connectionManager(), "Into every HttpConnectionManager that has the filter.")
 	if routes := g.routes(); len(routes) > 0 {
 		d.root = d.root.with("routes", routes, "Into the routes that the engine knows by these names.")
 	}
 	return &d, errors.Join(g.problems...)
+}
+
+// connectionManager is what a connection manager says beside its filters.
+func (g *generator) connectionManager() object {
+	o := object{}.
+		with("normalize_path", true,
+			"Routes, conditions and policies compare paths. Without these, //admin, /./admin, /%61dmin and /x%2F..%2Fadmin are\n",
+			"other paths than /admin to them, and the same one to many upstreams.").
+		with("merge_slashes", true).
+		with("path_with_escaped_slashes_action", "UNESCAPE_AND_REDIRECT")
+	if limit := g.bufferLimit(); limit > DefaultStreamWindow {
+		o = o.with("http2_protocol_options", object{}.with("initial_stream_window_size", min(limit, maxStreamWindow)),
+			"Over HTTP/2, Envoy holds no more than a stream's window, 16 MiB by default, whatever the listener says.")
+	}
+	return o
 }
 
 func (o Options) withDefaults() Options {
