@@ -7,6 +7,7 @@ import (
 
 	api_key_validation_v1_0_0 "policyengine.dev/policies/api-key-validation/v1.0.0"
 	audit_log_v1_0_0 "policyengine.dev/policies/audit-log/v1.0.0"
+	basic_auth_v1_0_0 "policyengine.dev/policies/basic-auth/v1.0.0"
 	body_limit_v1_0_0 "policyengine.dev/policies/body-limit/v1.0.0"
 	cors_v1_0_0 "policyengine.dev/policies/cors/v1.0.0"
 	json_schema_validation_v1_0_0 "policyengine.dev/policies/json-schema-validation/v1.0.0"
@@ -24,6 +25,7 @@ import (
 var versions = []policytest.Version{
 	{Dir: "api-key-validation/v1.0.0", Policy: api_key_validation_v1_0_0.Policy},
 	{Dir: "audit-log/v1.0.0", Policy: audit_log_v1_0_0.Policy},
+	{Dir: "basic-auth/v1.0.0", Policy: basic_auth_v1_0_0.Policy},
 	{Dir: "body-limit/v1.0.0", Policy: body_limit_v1_0_0.Policy},
 	{Dir: "cors/v1.0.0", Policy: cors_v1_0_0.Policy},
 	{Dir: "json-schema-validation/v1.0.0", Policy: json_schema_validation_v1_0_0.Policy},
