@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 
+	"policyengine.dev/policies/internal/readings"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -52,6 +53,7 @@ type Key struct {
 // Validator checks API keys. It is immutable.
 type Validator struct {
 	header, query string
+	queryName     readings.Name
 	idHeader      string // empty for none
 	digests       []digest
 	// admitted holds, for each digest, the answer to a request with that key.
@@ -71,20 +73,14 @@ func (v *Validator) OwnedRequestHeaders() []string {
 // OnRequestHeaders lets the request pass, with the key's id as its principal, or
 // answers 401.
 func (v *Validator) OnRequestHeaders(_ context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
-	var key string
-	given := 0
-	if v.header != "" {
-		key = req.Header(v.header)
-		given = req.Headers().Count(v.header)
-	}
-	if v.query != "" {
-		if n := req.QueryCount(v.query); n > 0 {
-			key, _ = req.Query(v.query)
-			given += n
-		}
+	header, inHeader := v.inHeader(req)
+	query, inQuery := v.inQuery(req)
+	key := header
+	if key == "" {
+		key = query
 	}
 	switch {
-	case given > 1:
+	case inHeader+inQuery > 1:
 		// An upstream may read another one of them than was checked here.
 		return v.repeated, nil
 	case key == "":
@@ -96,6 +92,34 @@ func (v *Validator) OnRequestHeaders(_ context.Context, req *policy.RequestConte
 		return v.admitted[i], nil
 	}
 	return v.invalid, nil
+}
+
+// inHeader returns the key in the header, and how many keys some server finds there. An
+// empty field is no key, but two fields are two.
+func (v *Validator) inHeader(req *policy.RequestContext) (key string, count int) {
+	if v.header == "" {
+		return "", 0
+	}
+	count = readings.InHeaders(req.Headers(), v.header)
+	key, ok := req.Headers().Lookup(v.header)
+	if count == 1 && ok && key == "" {
+		return "", 0
+	}
+	return key, count
+}
+
+// inQuery is inHeader for the query.
+func (v *Validator) inQuery(req *policy.RequestContext) (key string, count int) {
+	raw := req.RawQuery()
+	if v.query == "" || raw == "" {
+		return "", 0
+	}
+	count = v.queryName.InQuery(raw)
+	key, ok := req.Query(v.query)
+	if count == 1 && ok && key == "" {
+		return "", 0
+	}
+	return key, count
 }
 
 // find returns the index of key, or -1. It looks at all hashes whatever it finds,
@@ -132,7 +156,7 @@ func (d *digest) equal(o *digest) int {
 // keys, ids and hashes that are not valid or not unique, the hash of the empty
 // string, and headers that a policy may not change.
 func New(p Params, _ policy.Host) (*Validator, error) {
-	v := &Validator{header: string(p.Header), query: p.Query, idHeader: string(p.IDHeader)}
+	v := &Validator{header: string(p.Header), query: p.Query, queryName: readings.NewName(p.Query), idHeader: string(p.IDHeader)}
 	problems := v.readKeys(p.Keys)
 	problems = append(problems, checkPlaces(p)...)
 	if err := errors.Join(problems...); err != nil {

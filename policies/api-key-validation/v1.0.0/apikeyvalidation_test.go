@@ -56,6 +56,18 @@ func TestDecisions(t *testing.T) {
 		{"a good parameter beside one that cannot be decoded", query, "/?api_key=%zz&api_key=good-1", nil, "", apikey.ReasonInvalid},
 		{"a key in both places", either, "/?api_key=good-1", policytest.Headers("x-api-key", "good-1"), "", apikey.ReasonInvalid},
 		{"a parameter that cannot be decoded", query, "/?api_key=%zz", nil, "", apikey.ReasonMissing},
+		{"a key in the query beside an empty header", either, "/?api_key=good-1", policytest.Headers("x-api-key", ""), "billing", ""},
+		{"a key in the header beside an empty parameter", either, "/?api_key=&a", policytest.Headers("x-api-key", "good-1"), "billing", ""},
+		{"empty in both places", either, "/?api_key", policytest.Headers("x-api-key", ""), "", apikey.ReasonMissing},
+		// By one server's reading or another each of these has two keys.
+		{"two parameters, between them a semicolon", query, "/?api_key=good-1;api_key=x", nil, "", apikey.ReasonInvalid},
+		{"a parameter in another case", query, "/?API_KEY=x&api_key=good-1", nil, "", apikey.ReasonInvalid},
+		{"a parameter of an array", query, "/?api_key[]=x&api_key=good-1", nil, "", apikey.ReasonInvalid},
+		{"a parameter with a dot", query, "/?api.key=x&api_key=good-1", nil, "", apikey.ReasonInvalid},
+		{"a parameter behind a semicolon beside a header", either, "/?a;api_key=x", policytest.Headers("x-api-key", "good-1"), "", apikey.ReasonInvalid},
+		{"a parameter that cannot be decoded beside a header", either, "/?api_key=%zz", policytest.Headers("x-api-key", "good-1"), "", apikey.ReasonInvalid},
+		{"a header with _ for -", header, "/", policytest.Headers("x_api_key", "x", "x-api-key", "good-1"), "", apikey.ReasonInvalid},
+		{"a header with _ for - alone", header, "/", policytest.Headers("x_api_key", "good-1"), "", apikey.ReasonMissing},
 		{"a key that is far too long", header, "/", policytest.Headers("x-api-key", strings.Repeat("x", 1<<20)), "", apikey.ReasonInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,7 +16,7 @@ var Policy = policy.Define(New)
 
 // Validator verifies tokens of one issuer. Safe for concurrent use.
 type Validator struct {
-	sources    []bearer.Source
+	sources    []bearer.Place
 	forward    bool
 	maxBytes   int
 	algorithms jose.Algorithms

@@ -177,7 +177,7 @@ func TestRefusals(t *testing.T) {
 		{"a token that is too long", m{"maxTokenBytes": len(token()) - 1}, bearing(token()), 401, jwtvalidation.ReasonTooLarge, invalid},
 		{"a token that is far too long", nil, bearing(strings.Repeat("x.", 1<<20)), 401, jwtvalidation.ReasonTooLarge, invalid},
 		{"no JWT", nil, bearing("opaque"), 401, jwtvalidation.ReasonMalformed, invalid},
-		{"two tokens in one header", nil, bearing(token() + ", Bearer " + token()), 401, jwtvalidation.ReasonMalformed, invalid},
+		{"two tokens in one header", nil, bearing(token() + ", Bearer " + token()), 400, jwtvalidation.ReasonSeveral, challenge + `, error="invalid_request"`},
 		{"a JWE", nil, bearing("eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.AAAA.AAAA.AAAA.AAAA"), 401, jwtvalidation.ReasonEncrypted, invalid},
 		{"crit", nil, bearing(header(m{"crit": []string{"exp"}, "exp": 1})), 401, jwtvalidation.ReasonCriticalHeader, invalid},
 		{"b64", nil, bearing(header(m{"b64": false})), 401, jwtvalidation.ReasonCriticalHeader, invalid},

@@ -97,7 +97,7 @@ func New(p Params, host policy.Host) (*Validator, error) {
 		return nil, err
 	}
 	return &Validator{
-		sources:    p.TokenFrom,
+		sources:    bearer.Places(p.TokenFrom),
 		forward:    p.ForwardToken,
 		maxBytes:   p.MaxTokenBytes,
 		algorithms: algorithms,

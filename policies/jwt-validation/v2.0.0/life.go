@@ -20,7 +20,7 @@ func New(p Params, host policy.Host) (*Validator, error) {
 	p.setDefaults()
 	problems := p.check()
 	v := &Validator{
-		sources:  p.TokenFrom,
+		sources:  bearer.Places(p.TokenFrom),
 		forward:  p.ForwardToken,
 		maxBytes: p.MaxTokenBytes,
 		byName:   make(map[string]*issuer, len(p.Issuers)),

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"policyengine.dev/policies/internal/readings"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -95,86 +96,169 @@ func HeaderNames(sources []Source) []string {
 	return names
 }
 
-// Find returns the token, and the index of the source that has it. A header of
+// Place is a source, ready for requests.
+type Place struct {
+	Source
+	name readings.Name
+}
+
+// Places are the places of sources that have been checked.
+func Places(sources []Source) []Place {
+	places := make([]Place, len(sources))
+	for i, s := range sources {
+		places[i] = Place{s, readings.NewName(s.Query + s.Cookie)}
+	}
+	return places
+}
+
+// found is what is at a place.
+type found uint8
+
+const (
+	nothing found = iota
+	token
+	// unreadable is a token that another reading may find.
+	unreadable
+)
+
+// Find returns the token, and the index of the place that has it. A header of
 // another scheme, and an empty value, are no token.
-func Find(req *policy.RequestContext, sources []Source) (token string, at int, err error) {
-	found := false
-	for i := range sources {
-		t, err := sources[i].find(req)
+//
+// A place that has more than one token under any reading that common servers have
+// (package readings), and two places that have one, are [ErrSeveral].
+func Find(req *policy.RequestContext, places []Place) (value string, at int, err error) {
+	count, readable := 0, false
+	for i := range places {
+		v, what, err := places[i].find(req)
 		if err != nil {
 			return "", 0, err
 		}
-		if t == "" {
+		if what == nothing {
 			continue
 		}
-		if found {
-			return "", 0, ErrSeveral
+		if count++; what == token {
+			value, at, readable = v, i, true
 		}
-		token, at, found = t, i, true
 	}
-	if !found {
+	switch {
+	case count > 1:
+		return "", 0, ErrSeveral
+	case !readable:
 		return "", 0, ErrNone
 	}
-	return token, at, nil
+	return value, at, nil
 }
 
-func (s *Source) find(req *policy.RequestContext) (string, error) {
+func (p *Place) find(req *policy.RequestContext) (string, found, error) {
 	switch {
-	case s.Header != "":
-		return s.inHeader(req)
-	case s.Query != "":
-		return s.inQuery(req)
+	case p.Header != "":
+		return p.inHeader(req)
+	case p.Query != "":
+		return p.inQuery(req)
 	default:
-		return s.inCookie(req)
+		return p.inCookie(req)
 	}
 }
 
-func (s *Source) inHeader(req *policy.RequestContext) (string, error) {
-	value, ok := req.Headers().Lookup(string(s.Header))
-	if !ok {
-		return "", nil
+func (p *Place) inHeader(req *policy.RequestContext) (string, found, error) {
+	count := readings.InHeaders(req.Headers(), string(p.Header))
+	if count == 0 {
+		return "", nothing, nil
 	}
 	// Two fields are refused whatever they say: the upstream may read another
 	// one than this policy.
-	if req.Headers().Count(string(s.Header)) > 1 {
-		return "", ErrSeveral
+	if count > 1 {
+		return "", nothing, ErrSeveral
+	}
+	value, ok := req.Headers().Lookup(string(p.Header))
+	if !ok {
+		return "", unreadable, nil // x_token in place of x-token
 	}
 	value = strings.Trim(value, " \t")
-	if s.Scheme == "" {
-		return value, nil
+	if p.joined(value) {
+		return "", nothing, ErrSeveral
 	}
-	scheme, rest, _ := strings.Cut(value, " ")
-	if !strings.EqualFold(scheme, s.Scheme) {
-		return "", nil
-	}
-	return strings.TrimLeft(rest, " "), nil
-}
-
-func (s *Source) inQuery(req *policy.RequestContext) (string, error) {
-	if req.RawQuery() == "" {
-		return "", nil
-	}
-	if req.QueryCount(s.Query) > 1 {
-		return "", ErrSeveral
-	}
-	token, _ := req.Query(s.Query)
-	return token, nil
-}
-
-func (s *Source) inCookie(req *policy.RequestContext) (string, error) {
-	token, n := "", 0
-	for field := range req.Headers().Values("cookie") {
-		for pair := range strings.SplitSeq(field, ";") {
-			if name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "="); ok && name == s.Cookie {
-				token = unquote(value)
-				n++
-			}
+	if p.Scheme != "" {
+		if value, ok = p.withoutScheme(value); !ok {
+			return "", nothing, nil
 		}
 	}
-	if n > 1 {
-		return "", ErrSeveral
+	return whole(value)
+}
+
+// whole is a value that is the token, or empty.
+func whole(value string) (string, found, error) {
+	if value == "" {
+		return "", nothing, nil
 	}
-	return token, nil
+	return value, token, nil
+}
+
+// withoutScheme is what follows the scheme in a header's value, and whether it has it.
+func (p *Place) withoutScheme(value string) (string, bool) {
+	scheme, rest, _ := strings.Cut(value, " ")
+	return strings.TrimLeft(rest, " "), strings.EqualFold(scheme, p.Scheme)
+}
+
+// joined reports whether value is several fields, one of them a token, that a proxy has
+// joined with commas (RFC 9110, section 5.3), as Envoy does. No token has a comma;
+// other schemes' credentials may.
+func (p *Place) joined(value string) bool {
+	if strings.IndexByte(value, ',') < 0 {
+		return false
+	}
+	if p.Scheme == "" {
+		return true
+	}
+	for field := range strings.SplitSeq(value, ",") {
+		if _, ok := p.withoutScheme(strings.Trim(field, " \t")); ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Place) inQuery(req *policy.RequestContext) (string, found, error) {
+	raw := req.RawQuery()
+	if raw == "" {
+		return "", nothing, nil
+	}
+	switch p.name.InQuery(raw) {
+	case 0:
+		return "", nothing, nil
+	case 1:
+	default:
+		return "", nothing, ErrSeveral
+	}
+	if req.QueryCount(p.Query) == 0 {
+		return "", unreadable, nil
+	}
+	value, _ := req.Query(p.Query)
+	return whole(value)
+}
+
+func (p *Place) inCookie(req *policy.RequestContext) (string, found, error) {
+	fields := req.Headers().Values("cookie")
+	switch p.name.InCookies(fields) {
+	case 0:
+		return "", nothing, nil
+	case 1:
+	default:
+		return "", nothing, ErrSeveral
+	}
+	for field := range fields {
+		for pair := range strings.SplitSeq(field, ";") {
+			name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
+			if name != p.Cookie {
+				continue
+			}
+			if !ok {
+				return "", nothing, nil
+			}
+			return whole(unquote(value))
+		}
+	}
+	return "", unreadable, nil
 }
 
 // unquote takes off the quotation marks that RFC 6265, section 4.1.1, allows.
@@ -185,32 +269,32 @@ func unquote(v string) string {
 	return v
 }
 
-// Strip adds to m what takes the token of s out of the request. m's slices are
+// Strip adds to m what takes the token of p out of the request. m's slices are
 // appended to.
-func (s *Source) Strip(req *policy.RequestContext, m *policy.RequestMutation) {
+func (p *Place) Strip(req *policy.RequestContext, m *policy.RequestMutation) {
 	switch {
-	case s.Header != "":
-		m.Headers.Remove = append(m.Headers.Remove, string(s.Header))
-	case s.Query != "":
-		m.Query.Remove = append(m.Query.Remove, s.Query)
+	case p.Header != "":
+		m.Headers.Remove = append(m.Headers.Remove, string(p.Header))
+	case p.Query != "":
+		m.Query.Remove = append(m.Query.Remove, p.Query)
 	default:
 		m.Headers.Remove = append(m.Headers.Remove, "cookie")
-		if rest := s.otherCookies(req); rest != "" {
+		if rest := p.otherCookies(req); rest != "" {
 			m.Headers.Set = append(m.Headers.Set, policy.Header{Name: "cookie", Value: rest})
 		}
 	}
 }
 
 // Static reports whether Strip does the same for every request.
-func (s *Source) Static() bool { return s.Cookie == "" }
+func (p *Place) Static() bool { return p.Cookie == "" }
 
-func (s *Source) otherCookies(req *policy.RequestContext) string {
+func (p *Place) otherCookies(req *policy.RequestContext) string {
 	var b strings.Builder
 	for field := range req.Headers().Values("cookie") {
 		for pair := range strings.SplitSeq(field, ";") {
 			pair = strings.Trim(pair, " \t")
 			name, _, _ := strings.Cut(pair, "=")
-			if pair == "" || name == s.Cookie {
+			if pair == "" || name == p.Cookie {
 				continue
 			}
 			if b.Len() > 0 {

@@ -18,6 +18,7 @@ var (
 	query         = bearer.Source{Query: "access_token"}
 	cookie        = bearer.Source{Cookie: "session"}
 	every         = []bearer.Source{authorization, whole, query, cookie}
+	places        = bearer.Places(every)
 )
 
 // request has a path, and headers of which each is "name: value".
@@ -53,6 +54,9 @@ func TestFind(t *testing.T) {
 		{"another scheme beside a cookie", request("/", "authorization: Basic abc", "cookie: session=def"), "def", nil},
 		{"an empty cookie beside a query parameter", request("/?access_token=abc", "cookie: session="), "abc", nil},
 
+		{"another scheme with a comma beside a cookie", request("/", `authorization: Digest a="b", c=d`, "cookie: session=def"), "def", nil},
+		{"an empty header beside a cookie", request("/", "x-token: ", "cookie: session=def"), "def", nil},
+
 		{"nothing", request("/?", "cookie: a=b"), "", bearer.ErrNone},
 		{"another scheme", request("/", "authorization: Basic abc"), "", bearer.ErrNone},
 		{"a scheme that begins alike", request("/", "authorization: BearerX abc"), "", bearer.ErrNone},
@@ -74,13 +78,33 @@ func TestFind(t *testing.T) {
 		{"two cookies", request("/", "cookie: session=abc; session=def"), "", bearer.ErrSeveral},
 		{"two cookies in two fields", request("/", "cookie: session=abc", "cookie: session=abc"), "", bearer.ErrSeveral},
 		{"two cookies, one empty", request("/", "cookie: session=abc; session="), "", bearer.ErrSeveral},
+		// Each of these has one token by the plain reading, or none, and by
+		// another server's reading another one.
+		{"two authorization headers that Envoy has joined", request("/", "authorization: Bearer abc,Bearer def"), "", bearer.ErrSeveral},
+		{"two of two schemes, joined", request("/", "authorization: Basic abc, bearer def"), "", bearer.ErrSeveral},
+		{"two whole headers, joined", request("/", "x-token: abc,def"), "", bearer.ErrSeveral},
+		{"a header under the name with _", request("/", "x-token: abc", "x_token: def"), "", bearer.ErrSeveral},
+		{"a header under the name with _ alone", request("/", "x_token: def"), "", bearer.ErrNone},
+		{"a header under the name with _ beside a cookie", request("/", "x_token: def", "cookie: session=abc"), "", bearer.ErrSeveral},
+		{"a cookie with a space behind its name", request("/", "cookie: session =def; session=abc"), "", bearer.ErrSeveral},
+		{"a cookie behind a space", request("/", "cookie: a=b session=def; session=abc"), "", bearer.ErrSeveral},
+		{"a cookie in another case beside it", request("/", "cookie: SESSION=def; session=abc"), "", bearer.ErrSeveral},
+		{"an encoded cookie beside it", request("/", "cookie: %73ession=def; session=abc"), "", bearer.ErrSeveral},
+		{"an unreadable cookie beside a header", request("/", "cookie: session =def", "x-token: abc"), "", bearer.ErrSeveral},
+		{"an unreadable cookie alone", request("/", "cookie: session =def"), "", bearer.ErrNone},
+		{"a query parameter behind a semicolon", request("/?access_token=abc;access_token=def"), "", bearer.ErrSeveral},
+		{"a query parameter of an array", request("/?access_token=abc&access_token[]=def"), "", bearer.ErrSeveral},
+		{"a query parameter with a dot", request("/?access_token=abc&access.token=def"), "", bearer.ErrSeveral},
+		{"an unreadable query parameter beside a header", request("/?a;access_token=def", "x-token: abc"), "", bearer.ErrSeveral},
+		{"an unreadable query parameter alone", request("/?a;access_token=def"), "", bearer.ErrNone},
+
 		{"a header and a query parameter", request("/?access_token=abc", "authorization: Bearer abc"), "", bearer.ErrSeveral},
 		{"a header and a cookie", request("/", "authorization: Bearer abc", "cookie: session=abc"), "", bearer.ErrSeveral},
 		{"two headers", request("/", "authorization: Bearer abc", "x-token: abc"), "", bearer.ErrSeveral},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			req := policy.NewRequestContext(c.x, false)
-			got, _, err := bearer.Find(&req, every)
+			got, _, err := bearer.Find(&req, places)
 			if got != c.want || err != c.err {
 				t.Errorf("%q, %v; want %q, %v", got, err, c.want, c.err)
 			}
@@ -105,12 +129,12 @@ func TestStrip(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			req := policy.NewRequestContext(c.x, false)
-			_, at, err := bearer.Find(&req, every)
+			_, at, err := bearer.Find(&req, places)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var m policy.RequestMutation
-			every[at].Strip(&req, &m)
+			places[at].Strip(&req, &m)
 			if err := apply.Request(c.x, policy.RequestHeaders, &m); err != nil {
 				t.Fatal(err)
 			}
