@@ -158,6 +158,32 @@ func (e *Engine) Metric(ctx context.Context, name string) (float64, error) {
 	return 0, fmt.Errorf("the engine has no metric %s without labels", name)
 }
 
+// Resident is how much memory the engine's process has now, and how much it had at most,
+// in bytes.
+func (e *Engine) Resident() (now, most int64, err error) {
+	page, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", e.process.cmd.Process.Pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(page)) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 || fields[2] != "kB" {
+			continue
+		}
+		kilobytes, err := strconv.ParseInt(fields[1], 10, 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		switch fields[0] {
+		case "VmRSS:":
+			now = kilobytes << 10
+		case "VmHWM:":
+			most = kilobytes << 10
+		}
+	}
+	return now, most, nil
+}
+
 // SetChains puts another file of chains and routes in place, atomically, and waits
 // until the engine has taken or refused it.
 func (e *Engine) SetChains(ctx context.Context, chains []byte) error {
