@@ -14,8 +14,9 @@ const (
 	workersPerCPU = 32
 	// streamWindow and connectionWindow are HTTP/2's flow control windows.
 	// Fixed ones keep grpc from measuring the connection's bandwidth, for
-	// which it sends a ping with the data of every round trip.
-	streamWindow     = 1 << 20
+	// which it sends a ping with the data of every round trip. What a stream
+	// has sent and is not read yet takes memory that nothing else bounds.
+	streamWindow     = 64 << 10
 	connectionWindow = 16 << 20
 )
 

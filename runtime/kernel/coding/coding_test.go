@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"compress/flate"
 	"errors"
+	"fmt"
+	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/gzip"
 	"go.uber.org/goleak"
 
 	"policyengine.dev/runtime/kernel/coding"
@@ -191,6 +195,99 @@ func FuzzDecode(f *testing.F) {
 		}
 		if back, err := cs.Decode(again, limit, nil); err != nil || !bytes.Equal(back, plain) {
 			t.Fatalf("%q came back as %q, %v", plain, back, err)
+		}
+	})
+}
+
+// TestMemoryIsAskedFor proves that memory is asked for before it is used, in all that
+// there is of it, and that a body for which there is none is not decoded.
+func TestMemoryIsAskedFor(t *testing.T) {
+	plain := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	for _, name := range []string{"gzip", "deflate", "br", "zstd"} {
+		body, err := parse(t, name).Encode(plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var taken int64
+		got, err := parse(t, name).Decode(body, 1<<21, func(n int64) bool { taken += n; return true })
+		if err != nil || taken < int64(cap(got)) || taken > 4*int64(len(plain)) {
+			t.Errorf("%s: %d bytes were asked for, and %d are used, %v", name, taken, cap(got), err)
+		}
+		left := int64(len(plain) / 2)
+		take := func(n int64) bool {
+			left -= n
+			return left >= 0
+		}
+		if _, err := parse(t, name).Decode(body, 1<<21, take); !errors.Is(err, coding.ErrNoMemory) {
+			t.Errorf("%s, without memory: %v", name, err)
+		}
+		// What has failed is used again.
+		if again, err := parse(t, name).Decode(body, 1<<21, nil); err != nil || !bytes.Equal(again, plain) {
+			t.Errorf("%s, after that: %v", name, err)
+		}
+	}
+}
+
+// TestDecodersAreUsedAgain proves what a body costs that says how large it is: its plain
+// bytes, and little more.
+func TestDecodersAreUsedAgain(t *testing.T) {
+	if raceEnabled {
+		t.Skip("pools lose what they hold under the race detector")
+	}
+	plain := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	body, err := parse(t, "gzip").Encode(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cs := parse(t, "gzip")
+	once := func() {
+		if _, err := cs.Decode(body, 1<<21, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const times = 20
+	for range times {
+		once()
+	}
+	runtime.ReadMemStats(&after)
+	if got := float64(after.TotalAlloc-before.TotalAlloc) / times / float64(len(plain)); got > 1.05 {
+		t.Errorf("%.2f times the plain size is allocated", got)
+	}
+}
+
+// BenchmarkDecode compares a body that is decoded with the codec alone, into memory that
+// is there already.
+func BenchmarkDecode(b *testing.B) {
+	var text bytes.Buffer
+	for i := 0; text.Len() < 1_000_000; i++ {
+		fmt.Fprintf(&text, `{"id": %d, "customer": "c-%06d", "amount": %d},`, i*7919, i*104729%1_000_000, i*31%10_000)
+	}
+	cs := parse(b, "gzip")
+	body, err := cs.Encode(text.Bytes())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("body", func(b *testing.B) {
+		b.SetBytes(int64(text.Len()))
+		for b.Loop() {
+			if _, err := cs.Decode(body, 1<<21, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("codec alone", func(b *testing.B) {
+		b.SetBytes(int64(text.Len()))
+		r, plain := new(gzip.Reader), make([]byte, text.Len())
+		for b.Loop() {
+			if err := r.Reset(bytes.NewReader(body)); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.ReadFull(r, plain); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }
