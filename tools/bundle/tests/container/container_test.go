@@ -18,8 +18,15 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"policyengine.dev/tools/bundle/tests/container/namespaces"
+	"policyengine.dev/tools/debian"
 	"policyengine.dev/tools/runfiles"
 )
+
+func TestMain(m *testing.M) {
+	namespaces.Child()
+	os.Exit(m.Run())
+}
 
 var image = flag.String("image", "", "runfiles path of the image's layout")
 
@@ -41,9 +48,10 @@ routes:
   chain: payments
 `
 
-// TestContainer: the image unpacks with umoci and runs with runc, as its user
-// and with nothing but its own file and its configuration, is healthy over
-// gRPC, and ends when it is told to.
+// TestContainer: the image unpacks with umoci and runs with runc, with nothing but
+// its own file and its configuration, is healthy over gRPC, and ends when it is told
+// to. Root runs it as the image's user. Anybody else has one user to give it, in a
+// user namespace, and the machine has to allow that.
 func TestContainer(t *testing.T) {
 	if *image == "" {
 		if os.Getenv("TEST_WORKSPACE") != "" {
@@ -51,17 +59,21 @@ func TestContainer(t *testing.T) {
 		}
 		t.Skip("run by ./bazelw test //tools/bundle/tests/container:container_test")
 	}
-	if os.Geteuid() != 0 {
-		t.Fatal("a container is made by root: run this test as root, or leave it out with --test_tag_filters=-requires-root")
+	umoci, runc := debian.Program(t, "umoci"), debian.Program(t, "runc")
+	if err := namespaces.Probe(t.TempDir()); err != nil {
+		t.Skip(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	umoci, runc := program(t, "umoci", "umoci"), program(t, "runc", "runc")
 
 	layout := filepath.Join(t.TempDir(), "layout")
 	copyLayout(t, layout)
 	bundle := filepath.Join(t.TempDir(), "bundle")
-	if out, err := exec.CommandContext(ctx, umoci, "unpack", "--image", layout+":latest", bundle).CombinedOutput(); err != nil {
+	unpack := []string{"unpack", "--image", layout + ":latest"}
+	if os.Geteuid() != 0 {
+		unpack = append(unpack, "--rootless")
+	}
+	if out, err := exec.CommandContext(ctx, umoci, append(unpack, bundle)...).CombinedOutput(); err != nil {
 		t.Fatalf("umoci: %v\n%s", err, out)
 	}
 	files := rootFiles(t, filepath.Join(bundle, "rootfs"))
@@ -107,6 +119,10 @@ func configure(t *testing.T, bundle string, mounts map[string]string) {
 	process := config["process"].(map[string]any)
 	if uid := process["user"].(map[string]any)["uid"]; uid != 65532.0 {
 		t.Errorf("the image's user is %v", uid)
+	}
+	if os.Geteuid() != 0 {
+		// The one user that the namespace has, which is the test's own outside.
+		process["user"] = map[string]any{"uid": 0, "gid": 0}
 	}
 	delete(process, "rlimits")
 	process["terminal"] = false
@@ -259,17 +275,4 @@ func rootFiles(t *testing.T, root string) []string {
 		t.Fatal(err)
 	}
 	return files
-}
-
-// program finds a program of a Debian package, or fails naming the package.
-func program(t *testing.T, name, debianPackage string) string {
-	t.Helper()
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin", "/usr/sbin", "/sbin") {
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o111 != 0 {
-			return path
-		}
-	}
-	t.Fatalf("there is no %s: apt-get install %s", name, debianPackage)
-	return ""
 }

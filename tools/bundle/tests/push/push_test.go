@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"policyengine.dev/tools/debian"
 	"policyengine.dev/tools/runfiles"
 )
 
@@ -42,28 +43,31 @@ func TestPush(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	skopeo := program(t, "skopeo", "skopeo")
+	skopeo := debian.Program(t, "skopeo")
 	registry := startRegistry(t)
 	repository := registry + "/some/where/payments"
 
 	run(t, ctx, runfile(t, *push), "--repository", repository, "--tag", "v1.2.3")
 
 	wanted := manifestOf(t, runfile(t, *image))
-	for _, tag := range []string{"v1.2.3", "latest"} {
-		var inspected struct {
-			Digest string
-			Labels map[string]string
-		}
-		out := run(t, ctx, skopeo, "inspect", "--tls-verify=false", "docker://"+repository+":"+tag)
-		if err := json.Unmarshal(out, &inspected); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		if inspected.Digest != wanted {
-			t.Errorf("%s is %s, the image is %s", tag, inspected.Digest, wanted)
-		}
-		if inspected.Labels["dev.policyengine.bundle"] != "payments" || !strings.Contains(inspected.Labels["dev.policyengine.policies"], "set-header@v1.0.0") {
-			t.Errorf("labels of %s: %v", tag, inspected.Labels)
-		}
+	var inspected struct {
+		Digest   string
+		Labels   map[string]string
+		RepoTags []string
+	}
+	out := run(t, ctx, skopeo, "inspect", "--tls-verify=false", "docker://"+repository+":v1.2.3")
+	if err := json.Unmarshal(out, &inspected); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if inspected.Digest != wanted {
+		t.Errorf("v1.2.3 is %s, the image is %s", inspected.Digest, wanted)
+	}
+	if inspected.Labels["dev.policyengine.bundle"] != "payments" || !strings.Contains(inspected.Labels["dev.policyengine.policies"], "set-header@v1.0.0") {
+		t.Errorf("labels: %v", inspected.Labels)
+	}
+	// A push of an old version must not move the tag of the newest.
+	if diff := cmp.Diff([]string{"v1.2.3"}, inspected.RepoTags); diff != "" {
+		t.Errorf("tags (-wanted +got)\n%s", diff)
 	}
 
 	readBack := filepath.Join(t.TempDir(), "layout")
@@ -90,7 +94,7 @@ func TestPushFails(t *testing.T) {
 // ends, and returns its address.
 func startRegistry(t *testing.T) string {
 	t.Helper()
-	registry := program(t, "docker-registry", "docker-registry")
+	registry := debian.Program(t, "docker-registry")
 	config := filepath.Join(t.TempDir(), "config.yml")
 	err := os.WriteFile(config, fmt.Appendf(nil, "version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: '127.0.0.1:0'}\n", t.TempDir()), 0o600)
 	if err != nil {
@@ -139,19 +143,6 @@ func readLog(output io.Reader, log *bytes.Buffer, address chan<- string) {
 			address <- match[1]
 		}
 	}
-}
-
-// program finds a program of a Debian package, or fails naming the package.
-func program(t *testing.T, name, debianPackage string) string {
-	t.Helper()
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin", "/usr/sbin", "/sbin") {
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o111 != 0 {
-			return path
-		}
-	}
-	t.Fatalf("there is no %s: apt-get install %s", name, debianPackage)
-	return ""
 }
 
 func runfile(t *testing.T, name string) string {
