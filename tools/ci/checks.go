@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"policyengine.dev/tools/offline/results"
 )
 
 // A Repository is the checkout that is checked.
@@ -19,6 +21,8 @@ type Repository struct {
 	Temp string
 	// Out takes what the commands say.
 	Out io.Writer
+	// TestFlags are further flags for Bazel's tests.
+	TestFlags []string
 }
 
 // Checks returns all checks; full adds those that take long.
@@ -32,8 +36,9 @@ func (r Repository) Checks(full bool) []Check {
 		r.command("go", "vet", "./..."),
 		// Bazel builds without cgo, and so without the race detector. This also
 		// finds a policy version that gazelle has not seen yet.
-		r.command("go", "test", "-race", "./policies"),
+		{"go test -race", r.race},
 		r.command("go", "tool", "-modfile=tools/lint/go.mod", "staticcheck", "./..."),
+		{"no test runs a program of the machine", r.programsOfOthers},
 		{"a wrong Envoy is refused", r.wrongEnvoy},
 		{"bad policies fail the build", r.refusedPolicies},
 	}
@@ -64,18 +69,18 @@ func (r Repository) run(ctx context.Context, dir string, out io.Writer, name str
 func (r Repository) bazelTest(ctx context.Context) Outcome {
 	events := filepath.Join(r.Temp, "events.json")
 	// config=ci says how it is reported, and that a failure does not keep the rest from running.
-	ran := r.run(ctx, r.Root, r.Out, "./bazelw", "test", "//...", "--config=ci", "--build_event_json_file="+events)
+	ran := r.run(ctx, r.Root, r.Out, "./bazelw", append([]string{"test", "//...", "--config=ci", "--build_event_json_file=" + events}, r.TestFlags...)...)
 	f, err := os.Open(events)
 	if err != nil {
 		return failed("Bazel left no results (%v): %v", ran, err)
 	}
 	defer f.Close()
-	o, err := TestResults(f, ReadFileURI)
+	o, err := results.Read(f, results.ReadFileURI)
 	if err != nil {
 		return failed("%v", err)
 	}
 	if ran != nil && o.Failed == 0 {
-		o = plus(o, failed("bazel test: %v", ran))
+		o = o.Plus(failed("bazel test: %v", ran))
 	}
 	return o
 }

@@ -8,19 +8,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"policyengine.dev/tools/offline/results"
 )
 
-// An Outcome is what a check found. Its zero value means that nothing ran, which
-// Run counts as a failure.
-type Outcome struct {
-	Passed, Failed, Skipped int
-	// Problems are the names of what failed, and Skips of what was skipped, for the
-	// summary: a test that skips itself proves nothing, and should not go unseen.
-	Problems, Skips []string
-}
+// An Outcome is what a check found. Run counts one in which nothing ran as a failure,
+// and lists what was skipped: a test that skips itself proves nothing.
+type Outcome = results.Outcome
 
 // passed is the outcome of a check that is one thing.
 var passed = Outcome{Passed: 1}
@@ -36,6 +34,9 @@ type Check struct {
 	// Run runs it; what it says goes to the output as it comes.
 	Run func(ctx context.Context) Outcome
 }
+
+// sorted returns the keys of a map in order.
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // Run runs all checks in turn, whatever the earlier ones found, and writes a
 // summary whose last line is "N passed, N failed". It reports whether all passed, and there was

@@ -41,11 +41,11 @@ func (r Repository) refusedPolicies(ctx context.Context) Outcome {
 		image := "//" + fixtures + ":" + bundle + "_image"
 		switch {
 		case !strings.Contains(said.String(), want):
-			o = plus(o, failed("%s: the build does not say: %s", bundle, want))
+			o = o.Plus(failed("%s: the build does not say: %s", bundle, want))
 		case strings.Contains(said.String(), "Target "+image+" up-to-date"):
-			o = plus(o, failed("%s: its image was built", bundle))
+			o = o.Plus(failed("%s: its image was built", bundle))
 		default:
-			o = plus(o, passed)
+			o = o.Plus(passed)
 		}
 	}
 	if o.Failed > 0 {

@@ -3,10 +3,12 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -42,6 +44,17 @@ func run(ctx context.Context, full bool, only string) (bool, error) {
 		return false, err
 	}
 	defer os.RemoveAll(temp)
-	r := ci.Repository{Root: root, Temp: temp, Out: os.Stdout}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return false, err
+	}
+	// One for each checkout, and the same in each run: Bazel takes the PATH for an
+	// input of the tests.
+	checkout := fmt.Sprintf("%.4x", sha256.Sum256([]byte(root)))
+	flags, err := ci.HidePrograms(root, filepath.Join(cache, "policy-engine-ci", checkout))
+	if err != nil {
+		return false, err
+	}
+	r := ci.Repository{Root: root, Temp: temp, Out: os.Stdout, TestFlags: flags}
 	return ci.Run(ctx, os.Stdout, time.Now, ci.Matching(r.Checks(full), only)), nil
 }

@@ -1,4 +1,6 @@
-package ci
+// Package results reads what a run of Bazel's tests found: how many cases passed,
+// failed and were skipped, and why.
+package results
 
 import (
 	"bufio"
@@ -10,9 +12,20 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"sort"
+	"strings"
 )
+
+// An Outcome is what a check found. Its zero value means that nothing ran.
+type Outcome struct {
+	Passed, Failed, Skipped int
+	// Problems are the names of what failed.
+	Problems []string
+	// Skips are the names of what was skipped, each with the reason.
+	Skips []string
+}
 
 // event is as much of a build event as counting tests needs.
 // Source: build_event_stream.proto of Bazel 7.
@@ -35,13 +48,13 @@ type event struct {
 	} `json:"testSummary"`
 }
 
-// TestResults counts the test cases of the targets that a stream of Bazel's build
+// Read counts the test cases of the targets that a stream of Bazel's build
 // events tells of, one JSON object a line. read returns the test.xml at a URI.
 //
 // A target whose XML lists no case counts as one, and so does one that failed
 // although none of its cases did (it crashed, or ran out of time) and a target of
 // whatever kind that could not be built.
-func TestResults(events io.Reader, read func(uri string) ([]byte, error)) (Outcome, error) {
+func Read(events io.Reader, read func(uri string) ([]byte, error)) (Outcome, error) {
 	type shard struct {
 		label      string
 		run, shard int
@@ -89,7 +102,7 @@ func TestResults(events io.Reader, read func(uri string) ([]byte, error)) (Outco
 		if err != nil {
 			return Outcome{}, err
 		}
-		cases[key.label] = plus(cases[key.label], found)
+		cases[key.label] = cases[key.label].Plus(found)
 	}
 	var total Outcome
 	for _, label := range sorted(status) {
@@ -100,11 +113,11 @@ func TestResults(events io.Reader, read func(uri string) ([]byte, error)) (Outco
 		case !good && o.Failed == 0:
 			o.Failed, o.Problems = 1, append(o.Problems, label+": "+status[label])
 		}
-		total = plus(total, o)
+		total = total.Plus(o)
 		delete(unbuilt, label)
 	}
 	for _, label := range sorted(unbuilt) {
-		total = plus(total, failed("%s: not built", label))
+		total = total.Plus(Outcome{Failed: 1, Problems: []string{label + ": not built"}})
 	}
 	return total, nil
 }
@@ -117,7 +130,7 @@ func junit(label string, text []byte) (Outcome, error) {
 				Name    string    `xml:"name,attr"`
 				Failure *struct{} `xml:"failure"`
 				Error   *struct{} `xml:"error"`
-				Skipped *struct{} `xml:"skipped"`
+				Skipped *string   `xml:"skipped"`
 			} `xml:"testcase"`
 		} `xml:"testsuite"`
 	}
@@ -133,13 +146,31 @@ func junit(label string, text []byte) (Outcome, error) {
 				o.Problems = append(o.Problems, label+" "+c.Name)
 			case c.Skipped != nil:
 				o.Skipped++
-				o.Skips = append(o.Skips, label+" "+c.Name)
+				o.Skips = append(o.Skips, label+" "+c.Name+": "+reason(*c.Skipped))
 			default:
 				o.Passed++
 			}
 		}
 	}
 	return o, nil
+}
+
+// place is how package testing begins a line: the file and line that it comes from.
+var place = regexp.MustCompile(`^\s*[^\s:]+\.go:[0-9]+: `)
+
+// reason is what a test said when it skipped itself, in one line.
+func reason(output string) string {
+	var said []string
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
+			said = append(said, place.ReplaceAllString(line, ""))
+		}
+	}
+	if len(said) == 0 {
+		return "it does not say why"
+	}
+	return strings.Join(said, " ")
 }
 
 // ReadFileURI reads the file at a file: URI.
@@ -154,7 +185,8 @@ func ReadFileURI(uri string) ([]byte, error) {
 	return os.ReadFile(u.Path)
 }
 
-func plus(a, b Outcome) Outcome {
+// Plus adds two outcomes.
+func (a Outcome) Plus(b Outcome) Outcome {
 	return Outcome{
 		Passed: a.Passed + b.Passed, Failed: a.Failed + b.Failed, Skipped: a.Skipped + b.Skipped,
 		Problems: slices.Concat(a.Problems, b.Problems), Skips: slices.Concat(a.Skips, b.Skips),
