@@ -11,6 +11,7 @@ def policy_engine_bundle(
         policies = [],
         repository = None,
         labels = {},
+        remote_tags = [],
         visibility = None,
         tags = [],
         testonly = False):
@@ -40,6 +41,9 @@ def policy_engine_bundle(
             `localhost:5000/policy-engine/NAME`.
         labels: Labels of the image beside those that name the bundle and its
             policies, such as `org.opencontainers.image.source`.
+        remote_tags: Tags that every push moves, such as `latest`, beside those that
+            `--tag` gives. By default none: a push of an old version moves no tag but
+            its own.
         visibility: Who may use the targets.
         tags: Tags of the targets.
         testonly: Whether only tests may use the targets.
@@ -97,7 +101,7 @@ def policy_engine_bundle(
     oci_push(
         name = name + "_push",
         image = ":{}_image".format(name),
-        remote_tags = ["latest"],
+        remote_tags = remote_tags,
         repository = repository or "localhost:5000/policy-engine/" + name,
         **common
     )
