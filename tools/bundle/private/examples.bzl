@@ -1,5 +1,7 @@
 """Has every example of a bundle's policies make an instance."""
 
+load(":tool.bzl", "tool_transition")
+
 def _policy_examples_impl(ctx):
     out = ctx.actions.declare_file(ctx.label.name + ".ok")
     ctx.actions.run(
@@ -21,7 +23,7 @@ policy_examples = rule(
         "program": attr.label(
             executable = True,
             # It has to run here, whatever the bundle is built for.
-            cfg = "exec",
+            cfg = tool_transition,
             mandatory = True,
             doc = "The program that is generated from a bundle's policies.",
         ),

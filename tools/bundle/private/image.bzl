@@ -1,6 +1,7 @@
 """Writes the image of a bundle."""
 
 load("//tools/bundle:providers.bzl", "PolicyBundleInfo")
+load(":tool.bzl", "tool_transition")
 
 def _policy_image_impl(ctx):
     policies = ctx.attr.registry[PolicyBundleInfo].policies
@@ -59,7 +60,7 @@ policy_image = rule(
         "_builder": attr.label(
             default = Label("//tools/builder"),
             executable = True,
-            cfg = "exec",
+            cfg = tool_transition,
             doc = "The tool behind the action.",
         ),
     },

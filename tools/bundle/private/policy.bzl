@@ -2,6 +2,7 @@
 
 load("@rules_go//go:def.bzl", "GoInfo")
 load("//tools/bundle:providers.bzl", "PolicyInfo")
+load(":tool.bzl", "tool_transition")
 
 _DEFINITION = "policy.yaml"
 
@@ -59,7 +60,7 @@ policy_aspect = aspect(
         "_builder": attr.label(
             default = Label("//tools/builder"),
             executable = True,
-            cfg = "exec",
+            cfg = tool_transition,
             doc = "The tool behind the actions.",
         ),
     },

@@ -3,6 +3,7 @@
 load("@rules_go//go:def.bzl", "GoInfo")
 load("//tools/bundle:providers.bzl", "PolicyBundleInfo", "PolicyInfo")
 load(":policy.bzl", "policy_aspect")
+load(":tool.bzl", "tool_transition")
 
 def _policy_registry_impl(ctx):
     policies = [policy[PolicyInfo] for policy in ctx.attr.policies]
@@ -48,7 +49,7 @@ policy_registry = rule(
         "_builder": attr.label(
             default = Label("//tools/builder"),
             executable = True,
-            cfg = "exec",
+            cfg = tool_transition,
             doc = "The tool behind the action.",
         ),
     },

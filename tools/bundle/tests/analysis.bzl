@@ -53,3 +53,22 @@ image_inputs_test = analysistest.make(
         "validations": attr.string_list(doc = "The names of the files in the validation output group."),
     },
 )
+
+def _runs_here_impl(ctx):
+    env = analysistest.begin(ctx)
+    pushes = analysistest.target_under_test(env)[DefaultInfo]
+    programs = [f for f in pushes.default_runfiles.files.to_list() if f.basename in ["crane", "jq", "oci"]]
+    for action in analysistest.target_actions(env):
+        if action.mnemonic == "ExecutableSymlink":
+            programs += action.inputs.to_list()
+    asserts.true(env, programs, "nothing pushes")
+    for program in programs:
+        # A file's root has the name of the configuration that it is built in.
+        asserts.false(env, program.root.path == analysistest.target_bin_dir_path(env), program.path + " is built for arm64")
+    return analysistest.end(env)
+
+# An image for arm64 is pushed by programs for the machine that pushes.
+runs_here_test = analysistest.make(
+    _runs_here_impl,
+    config_settings = {"//command_line_option:platforms": [str(Label("@rules_go//go/toolchain:linux_arm64"))]},
+)

@@ -13,13 +13,14 @@ import (
 
 var (
 	image     = flag.String("image", "", "an image, as an OCI layout")
-	elsewhere = flag.String("elsewhere", "", "the same image, built at another place")
-	unsalted  = flag.String("unsalted", "", "an image")
-	salted    = flag.String("salted", "", "an image of the same policy with one constant more in the binary")
+	elsewhere = flag.String("elsewhere", "", "the same image, generated, linked and written in another package")
+	salted    = flag.String("salted", "", "the same again, with one constant more in the binary")
 )
 
-// TestReproducible: an image is the same bytes wherever it is built. The
-// salted one shows that the comparison sees a difference in the binary.
+// TestReproducible: an image is the same bytes wherever it is generated, linked and
+// written. What is compiled knows no place at all (.bazelrc:
+// --experimental_output_paths); `.ci/run --full` compiles it elsewhere, too. The
+// salted image shows that the comparison sees a difference in the binary.
 func TestReproducible(t *testing.T) {
 	if *image == "" {
 		if os.Getenv("TEST_WORKSPACE") != "" {
@@ -37,7 +38,7 @@ func TestReproducible(t *testing.T) {
 	if diff := differing(first, files(t, *elsewhere)); len(diff) > 0 {
 		t.Errorf("built twice, these differ: %q", diff)
 	}
-	if diff := differing(files(t, *unsalted), files(t, *salted)); len(diff) != 7 { // the index, and manifest, config and layer of both
+	if diff := differing(first, files(t, *salted)); len(diff) != 7 { // the index, and manifest, config and layer of both
 		t.Errorf("another constant in the binary shows in %q", diff)
 	}
 }

@@ -1,11 +1,14 @@
 """What oci_push and oci_load have in common: a program with its orders beside it."""
 
+load("@@//tools/bundle/private:tool.bzl", "tool_transition")
+
 PROGRAM = Label("@@//tools/offline/cmd/oci")
 
 program_attr = attr.label(
     default = PROGRAM,
     executable = True,
-    cfg = "target",
+    # It runs here, whatever the image is built for.
+    cfg = tool_transition,
     doc = "The program that pushes and loads.",
 )
 
@@ -48,7 +51,7 @@ def launcher(ctx, orders, files, targets = []):
     runfiles = ctx.runfiles(files = [beside] + [f for f in files if f])
     return executable, runfiles.merge_all([
         target[DefaultInfo].default_runfiles
-        for target in [ctx.attr._program] + targets
+        for target in ctx.attr._program + targets  # a transition makes a list of a label
     ])
 
 def lines_file(name, lines, **kwargs):

@@ -1,5 +1,6 @@
 """oci_push: a target to run that pushes an image to a registry."""
 
+load("@@//tools/bundle/private:tool.bzl", "tool_transition")
 load(":launcher.bzl", "launcher", "lines_file", "program_attr", "runfiles_path")
 
 def _oci_push_impl(ctx):
@@ -21,7 +22,7 @@ def _oci_push_impl(ctx):
             ),
         ),
         [ctx.executable._crane, ctx.file.image, ctx.file.repository_file, ctx.file.remote_tags],
-        [ctx.attr._crane],
+        ctx.attr._crane,
     )
     return [DefaultInfo(executable = executable, runfiles = runfiles)]
 
@@ -47,7 +48,7 @@ _oci_push = rule(
         "_crane": attr.label(
             default = "@com_github_google_go_containerregistry//cmd/crane",
             executable = True,
-            cfg = "target",
+            cfg = tool_transition,
             doc = "The registry client.",
         ),
         "_program": program_attr,
