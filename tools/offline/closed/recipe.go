@@ -12,7 +12,7 @@ const suite = "forky"
 
 // recipe names the directory that a set-up ends in. It changes with anything
 // below it that changes what is in there, so that old and new live side by side.
-const recipe = "bazel-" + BazelVersion + "-3"
+const recipe = "bazel-" + BazelVersion + "-4"
 
 // roots are the Debian packages that all others follow from.
 var roots = []string{"bazel-bootstrap", "bazel-rules-shell"}
@@ -51,7 +51,16 @@ var goModules = []goModule{
 		// same each time: where packets are dropped, that takes minutes.
 		edits: []edit{{"MODULE.bazel", "go_sdk.from_file(\n    name = \"go_default_sdk\",\n    go_mod = \"//:go.mod\",\n)\n", ""}},
 	},
-	{name: "gazelle", path: "github.com/bazelbuild/bazel-gazelle", version: "v0.47.0", vendor: true, drop: []string{"tests/go_search"}},
+	{
+		name: "gazelle", path: "github.com/bazelbuild/bazel-gazelle", version: "v0.47.0", vendor: true, drop: []string{"tests/go_search"},
+		// Its flags for all packages keep go from using what it has compiled already of
+		// the standard library, for bazelw. -trimpath does the same to the tools.
+		edits: []edit{{
+			"internal/go_repository_tools.bzl",
+			"        \"-gcflags\",\n        \"all=-trimpath=\" + env[\"GOPATH\"],\n        \"-asmflags\",\n        \"all=-trimpath=\" + env[\"GOPATH\"],\n",
+			"        \"-trimpath\",\n",
+		}},
+	},
 }
 
 type goModule struct {

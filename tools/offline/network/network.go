@@ -2,11 +2,14 @@
 package network
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -100,24 +103,47 @@ func (d Decider) remember(k Kind) {
 	}
 }
 
-// HTTPProbe asks url once and waits for at most limit. It follows the proxy
-// settings of the environment, as Bazel does.
+// ask is a Python program that gets a URL (its first argument) within some seconds
+// (its second).
+const ask = `import sys, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1], timeout=float(sys.argv[2])).read(1)
+except Exception as e:
+    sys.exit(f"{type(e).__name__}: {e}")
+`
+
+// HTTPProbe asks url once and waits for at most limit. It has curl do it, or Python
+// where there is no curl; both follow the proxy settings of the environment, as Bazel
+// does. Go's own client would be half of the time that it takes to build bazelw.
 func HTTPProbe(url string, limit time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
+		seconds := strconv.FormatFloat(limit.Seconds(), 'f', -1, 64)
+		for _, command := range [][]string{
+			{"curl", "--silent", "--show-error", "--fail", "--max-time", seconds, "--output", os.DevNull, url},
+			{"python3", "-c", ask, url, seconds},
+		} {
+			program, err := exec.LookPath(command[0])
+			if err != nil {
+				continue
+			}
+			return get(ctx, limit, program, command[1:])
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("GET %s: %s", url, resp.Status)
-		}
-		return nil
+		return fmt.Errorf("there is neither curl nor python3 to ask with; set %s to %q or %q", Variable, Open, Closed)
 	}
+}
+
+func get(ctx context.Context, limit time.Duration, program string, args []string) error {
+	// The program ends by itself, and says why; this is for one that does not.
+	ctx, cancel := context.WithTimeout(ctx, 2*limit)
+	defer cancel()
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stderr = &said
+	if err := cmd.Run(); err != nil {
+		if text := strings.TrimSpace(said.String()); text != "" {
+			return errors.New(text)
+		}
+		return fmt.Errorf("%s: %w", filepath.Base(program), err)
+	}
+	return nil
 }

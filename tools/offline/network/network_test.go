@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -103,10 +104,38 @@ func TestHTTPProbe(t *testing.T) {
 	}))
 	defer server.Close()
 	defer close(release)
-	for path, want := range map[string]string{"/": "", "/forbidden": "403", "/silent": "deadline"} {
-		err := network.HTTPProbe(server.URL+path, time.Second)(t.Context())
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("probing %s: %v, want %q", path, err, want)
-		}
+	for _, program := range []string{"curl", "python3"} {
+		t.Run("by "+program, func(t *testing.T) {
+			only(t, program)
+			for path, want := range map[string]string{"/": "", "/forbidden": "403", "/silent": "timed out"} {
+				err := network.HTTPProbe(server.URL+path, time.Second)(t.Context())
+				if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+					t.Errorf("probing %s: %v, want %q", path, err, want)
+				}
+			}
+		})
 	}
+	t.Run("by nothing", func(t *testing.T) {
+		t.Setenv("PATH", t.TempDir())
+		err := network.HTTPProbe(server.URL, time.Second)(t.Context())
+		if err == nil || !strings.Contains(err.Error(), network.Variable) {
+			t.Errorf("err = %v, want that it names %s", err, network.Variable)
+		}
+	})
+}
+
+// only makes program the only one on PATH, or skips the test where there is none.
+func only(t *testing.T, program string) {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	// The program itself finds what it found before.
+	script := "#!/bin/sh\nPATH='" + os.Getenv("PATH") + "' exec " + path + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, program), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
 }

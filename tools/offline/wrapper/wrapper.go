@@ -28,22 +28,27 @@ type Wrapper struct {
 	Getenv func(string) string
 	// Exec replaces the process: syscall.Exec.
 	Exec func(program string, args, env []string) error
+	// Watch runs a command that builds, which is at the index at of args, and says
+	// what is left of it meanwhile.
+	Watch func(ctx context.Context, program string, args []string, at int) error
 	// Probe asks whether Bazel's registry can be reached.
 	Probe func(context.Context) error
 }
 
 // New returns a Wrapper of this process.
 func New(root, cache string) *Wrapper {
-	return &Wrapper{
+	w := &Wrapper{
 		Root: root, Cache: cache,
 		Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Exec: syscall.Exec,
 		Probe: network.HTTPProbe(network.Registry, 3*time.Second),
 	}
+	w.Watch = w.watch
+	return w
 }
 
-// Run does what args ask for. "doctor" and "install" are bazelw's own; everything
-// else is Bazel's, whose process this one becomes.
+// Run does what args ask for. "doctor" and "install" are bazelw's own. Everything else
+// is Bazel's, whose process this one becomes, or watches while it builds.
 func (w *Wrapper) Run(ctx context.Context, args []string) error {
 	if len(args) == 1 {
 		switch args[0] {
@@ -80,7 +85,11 @@ func (w *Wrapper) Run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	command = append(append(command, "--bazelrc="+rc), args...)
+	command = append(command, "--bazelrc="+rc)
+	if _, at, ok := toWatch(args); ok {
+		return w.Watch(ctx, command[0], append(command[1:], args...), len(command)-1+at)
+	}
+	command = append(command, args...)
 	if err := w.Exec(command[0], command, os.Environ()); err != nil {
 		return fmt.Errorf("starting %s: %w", command[0], err)
 	}
@@ -98,14 +107,15 @@ func (w *Wrapper) decide(ctx context.Context, keep time.Duration) (network.Verdi
 }
 
 // cachesRC is what holds on every network: caches outside the checkout make a
-// fresh clone cheap. Go modules are not in Bazel's own, so the host's module cache
-// is used for them; their hashes are checked against go.sum either way.
+// fresh clone cheap. Go modules are not in Bazel's own, so the host's module cache is
+// used for them; their hashes are checked against go.sum either way. So is the host's
+// cache of compiled packages, for the tools that fetch the modules.
 func (w *Wrapper) cachesRC() string {
 	return fmt.Sprintf(`# Written by bazelw.
 common --disk_cache=%[1]s/disk
 common --experimental_disk_cache_gc_max_size=20G
 common --repository_cache=%[1]s/repository
-common --repo_env=GO_REPOSITORY_USE_HOST_MODCACHE=1
+common --repo_env=GO_REPOSITORY_USE_HOST_CACHE=1
 `, w.Cache)
 }
 

@@ -20,6 +20,7 @@ type machine struct {
 	w               *wrapper.Wrapper
 	stdout          *bytes.Buffer
 	ran             []string
+	watched         []string // the commands that were
 }
 
 func newMachine(t *testing.T) *machine {
@@ -38,6 +39,10 @@ func newMachine(t *testing.T) *machine {
 	m.w.Probe = func(context.Context) error { return nil }
 	m.w.Exec = func(program string, args, _ []string) error {
 		m.ran = append(m.ran, strings.Join(args, " "))
+		return nil
+	}
+	m.w.Watch = func(_ context.Context, program string, args []string, at int) error {
+		m.ran, m.watched = append(m.ran, strings.Join(append([]string{program}, args...), " ")), append(m.watched, args[at])
 		return nil
 	}
 	return m
@@ -104,6 +109,32 @@ func TestRunOnAnOpenNetwork(t *testing.T) {
 			t.Errorf("Run = %v, ran %q", err, m.ran)
 		}
 	})
+}
+
+func TestWhatBuildsIsWatched(t *testing.T) {
+	tests := []struct {
+		args    string
+		watched []string
+	}{
+		{"test //...", []string{"test"}},
+		{"--batch build -c opt //a", []string{"build"}},
+		{"run //:demo -- --build", []string{"run"}},
+		{"info", nil},
+		{"query build", nil},
+		{"test //... --build_event_json_file=mine", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			m := newMachine(t)
+			program(t, filepath.Join(m.bin, "bazel"), "")
+			if err := m.w.Run(t.Context(), strings.Fields(tt.args)); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(m.watched, tt.watched) || len(m.ran) != 1 || !strings.HasSuffix(m.ran[0], " "+tt.args) {
+				t.Errorf("watched %q, ran %q", m.watched, m.ran)
+			}
+		})
+	}
 }
 
 func TestDoctor(t *testing.T) {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -20,6 +21,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := wrapper.New(*root, *cache).Run(ctx, flag.Args()); err != nil {
+		var status wrapper.ExitStatus
+		if errors.As(err, &status) {
+			os.Exit(int(status))
+		}
 		if ctx.Err() != nil {
 			fmt.Fprintln(os.Stderr, "bazelw: interrupted; what was being set up is begun anew the next time")
 			os.Exit(130)
