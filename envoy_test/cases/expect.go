@@ -113,7 +113,7 @@ func (w Want) problem(d *differences, got *seen) {
 	}
 	d.text("the problem's reason", details.Reason, w.Reason)
 	// What has reached the upstream must not be repeated.
-	again := got.status == http.StatusServiceUnavailable && !(w.Reached.Given && !w.Reached.Nothing)
+	again := (got.status == http.StatusServiceUnavailable || got.status == http.StatusTooManyRequests) && !(w.Reached.Given && !w.Reached.Nothing)
 	if again != (got.header.Get("retry-after") != "") {
 		d.add("the client is to be told when to try again: %t; retry-after is %q", again, got.header.Get("retry-after"))
 	}
