@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"policyengine.dev/runtime/worker"
@@ -86,95 +85,6 @@ func (p *params) UnmarshalNode(n strictyaml.Node) error {
 	return nil
 }
 
-// File is one file of chains and routes.
-type File struct {
-	// Name is used in messages only.
-	Name string
-	Src  []byte
-}
-
-// ParseChains decodes the files of one configuration together, in their order. The
-// spec's version is a hash of them. The error is strictyaml.Diagnostics with every
-// problem of every file; spec and positions then hold what could be decoded, so
-// that the worker can look for more that is wrong: see [Update.Problems].
-//
-// What only a worker can tell (whether a policy exists, whether its parameters
-// fit, whether a route's chain is there) is left to it.
-func ParseChains(files []File) (worker.Spec, Positions, error) {
-	m := merger{spec: worker.Spec{Version: version(files)}, names: map[string]strictyaml.Node{}, routes: map[string]strictyaml.Node{}}
-	for _, f := range files {
-		root, err := strictyaml.ParseWithin(limits, f.Name, f.Src)
-		if err != nil {
-			m.found.AddError(root, err)
-			m.at.incomplete = true
-			continue
-		}
-		var document chainsFile
-		m.found.AddError(root, root.Decode(&document))
-		m.add(root, document)
-	}
-	return m.spec, m.at, m.found.Err()
-}
-
-// limits fit a configuration of some ten thousand routes in one file.
-var limits = strictyaml.Limits{Bytes: maxFile, Nodes: 1_000_000}
-
-// merger makes one spec of several files.
-type merger struct {
-	spec    worker.Spec
-	at      Positions
-	found   strictyaml.Diagnostics
-	unknown strictyaml.Node // where onUnknownRoute was given first
-
-	names, routes map[string]strictyaml.Node
-}
-
-func (m *merger) add(root strictyaml.Node, f chainsFile) {
-	m.at.roots = append(m.at.roots, root)
-	for i, c := range f.Chains {
-		n := root.At("chains", i)
-		m.once(m.names, n.At("name"), c.Name, "chain")
-		m.at.chains = append(m.at.chains, n)
-		m.spec.Chains = append(m.spec.Chains, c.spec())
-	}
-	for i, r := range f.Routes {
-		n := root.At("routes", i)
-		m.once(m.routes, n.At("name"), r.Name, "route")
-		m.at.routes = append(m.at.routes, n)
-		m.spec.Routes = append(m.spec.Routes, worker.RouteSpec{Name: r.Name, Chain: r.Chain})
-	}
-	n := root.At("onUnknownRoute")
-	switch {
-	case n.Kind() == strictyaml.Missing:
-	case m.unknown.Kind() != strictyaml.Missing:
-		m.found.Add(n.KeyProblem("given twice, first in "+position(m.unknown), "keep one of the two"))
-	default:
-		m.unknown = n
-		m.spec.OnUnknownRoute = worker.UnknownRoute(f.OnUnknownRoute)
-	}
-}
-
-// once reports a name that is empty or was given before.
-func (m *merger) once(seen map[string]strictyaml.Node, n strictyaml.Node, name, what string) {
-	if n.Kind() != strictyaml.String {
-		return // reported when it was decoded
-	}
-	if name == "" {
-		m.found.Add(n.Problem("a "+what+" without a name", "give it one"))
-		return
-	}
-	if first, twice := seen[name]; twice {
-		m.found.Add(n.Problem(fmt.Sprintf("a second %s of this name, the first is in %s", what, position(first)), "name or remove one of them"))
-		return
-	}
-	seen[name] = n
-}
-
-func position(n strictyaml.Node) string {
-	line, _ := n.Position()
-	return fmt.Sprintf("%s:%d", n.File(), line)
-}
-
 func (c chainFile) spec() worker.ChainSpec {
 	s := worker.ChainSpec{
 		Name: c.Name, Policies: specs(c.Policies), OnReject: specs(c.OnReject),
@@ -183,6 +93,7 @@ func (c chainFile) spec() worker.ChainSpec {
 	for _, h := range c.RerouteHeaders {
 		s.RerouteHeaders = append(s.RerouteHeaders, string(h))
 	}
+	s.Seal()
 	return s
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/worker"
@@ -70,7 +71,7 @@ onUnknownRoute: continue
 		Routes:         []worker.RouteSpec{{Name: "charge", Chain: "payments"}},
 		OnUnknownRoute: worker.ContinueUnknownRoute,
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(worker.ChainSpec{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

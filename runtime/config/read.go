@@ -1,9 +1,6 @@
 package config
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
@@ -48,24 +45,6 @@ func readFile(path string, limit int64) ([]byte, error) {
 	return src, nil
 }
 
-// readAll reads the file, or the directory's files in the order of their names, as
-// they were at one moment.
-func readAll(path string) ([]File, error) {
-	for try := 1; ; try++ {
-		before, err := list(path)
-		if err != nil {
-			return nil, err
-		}
-		files, err := readListed(before)
-		if after, again := list(path); again == nil && sameFiles(before, after) {
-			return files, err
-		}
-		if try == readTries {
-			return nil, fmt.Errorf("%s keeps changing while it is read", path)
-		}
-	}
-}
-
 type listed struct {
 	path string
 	info fs.FileInfo
@@ -107,22 +86,6 @@ func list(path string) ([]listed, error) {
 	return all, nil
 }
 
-func readListed(all []listed) ([]File, error) {
-	var files []File
-	left := int64(maxTotal)
-	for _, l := range all {
-		src, err := readFile(l.path, maxFile)
-		if err != nil {
-			return nil, err
-		}
-		if left -= int64(len(src)); left < 0 {
-			return nil, fmt.Errorf("the files in %s have more than %d bytes together", filepath.Dir(l.path), maxTotal)
-		}
-		files = append(files, File{Name: l.path, Src: src})
-	}
-	return files, nil
-}
-
 func sameFiles(a, b []listed) bool {
 	if len(a) != len(b) {
 		return false
@@ -134,23 +97,6 @@ func sameFiles(a, b []listed) bool {
 		}
 	}
 	return true
-}
-
-// version names the content of files: a prefix of a hash over names and contents,
-// without the directory, so that the same files have the same version everywhere.
-func version(files []File) string {
-	h := sha256.New()
-	part := func(s string) {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
-		h.Write(n[:])
-		io.WriteString(h, s)
-	}
-	for _, f := range files {
-		part(filepath.Base(f.Name))
-		part(string(f.Src))
-	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil))[:16]
 }
 
 // plainName is a file's name as messages show it: relative to the working

@@ -37,18 +37,33 @@ type FileSource struct {
 	// may have been refused for what is not in the files, such as a required
 	// policy that could not start.
 	Wait bool
+	// Now tells the time by which files were written; nil is time.Now.
+	Now func() time.Time
+	// Counts is told what the source has to do; nil tells nobody.
+	Counts *Counts
 }
 
 // Load reads the files once.
 func (s FileSource) Load() Update {
-	files, err := readAll(s.Path)
+	documents, err := s.loader().load()
+	return update(documents, err)
+}
+
+func (s FileSource) loader() *loader {
+	if s.Counts == nil {
+		s.Counts = new(Counts)
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	return &loader{path: s.Path, counts: s.Counts, now: s.Now}
+}
+
+func update(documents []*document, err error) Update {
 	if err != nil {
 		return Update{Err: fmt.Errorf("reading chains and routes: %w", err)}
 	}
-	for i := range files {
-		files[i].Name = plainName(files[i].Name)
-	}
-	spec, at, err := ParseChains(files)
+	spec, at, err := merge(documents)
 	spec.Positions = at
 	return Update{Spec: spec, Positions: at, Err: err}
 }
@@ -66,33 +81,54 @@ func (s FileSource) Run(ctx context.Context, apply func(ctx context.Context, upd
 	// Watched first and read then, so that no change falls between.
 	w := watch{source: s, watcher: watcher}
 	w.renew()
-	last := s.Load()
-	err = apply(ctx, last)
-	if err != nil && !s.Wait {
+	r := running{loader: s.loader(), apply: apply}
+	if err := r.look(ctx); err != nil && !s.Wait {
 		return err
 	}
-	none := err != nil
 	for w.wait(ctx) {
 		w.renew()
-		next := s.Load()
-		if same(last, next) && !none {
-			continue
-		}
-		last = next
 		// The refusal is apply's to report; what was in force stays.
-		if err := apply(ctx, next); err == nil {
-			none = false
-		}
+		_ = r.look(ctx)
 	}
 	return nil
 }
 
-func same(a, b Update) bool {
-	if a.Err != nil || b.Err != nil {
-		return a.Err != nil && b.Err != nil && a.Spec.Version == b.Spec.Version && a.Err.Error() == b.Err.Error()
-	}
-	return a.Spec.Version == b.Spec.Version
+// running is what a FileSource has brought.
+type running struct {
+	loader *loader
+	apply  func(ctx context.Context, update Update) error
+	// last are the files that apply was called with last, or none and why they could
+	// not be read.
+	last []*document
+	why  string
+	// inForce says that apply has returned nil at some time.
+	inForce bool
 }
+
+// look reads the files, and applies what they say where it is not what they said before,
+// or where nothing is in force yet.
+func (r *running) look(ctx context.Context) error {
+	documents, err := r.loader.load()
+	why := ""
+	if err != nil {
+		why = err.Error()
+	}
+	if r.inForce && why == r.why && slices.EqualFunc(documents, r.last, sameDocument) {
+		return nil
+	}
+	r.last, r.why = documents, why
+	err = r.apply(ctx, update(documents, err))
+	if err == nil {
+		r.inForce = true
+	}
+	for _, d := range documents {
+		d.letGo()
+	}
+	return err
+}
+
+// sameDocument reports whether two files say the same, by the same name.
+func sameDocument(a, b *document) bool { return a == b || a.name == b.name && a.sum == b.sum }
 
 // watch tells when it is time to look at the files again.
 type watch struct {

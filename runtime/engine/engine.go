@@ -55,9 +55,11 @@ type Engine struct {
 	// leaving ends when connections are asked to go away; leave ends it.
 	leaving context.Context
 	leave   context.CancelFunc
-	// refused is why the newest configuration was refused, as it was logged.
-	// Only apply uses it.
+	// refused is why the newest configuration was refused, as it was logged, and forgot
+	// what configurations had cost when metrics were forgotten last. Only apply uses
+	// them.
 	refused string
+	forgot  worker.Work
 }
 
 // New returns an engine that listens and is not ready yet. What it needs of its

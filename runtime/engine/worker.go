@@ -83,6 +83,12 @@ func (e *Engine) apply(ctx context.Context, update config.Update) error {
 // forget drops the metrics of what is not in force: of policies that are gone, and of
 // those that a refused configuration has had made.
 func (e *Engine) forget() {
+	work := e.worker.Work()
+	work.ChainsReused = 0
+	if work == e.forgot {
+		return // the same policies as before
+	}
+	e.forgot = work
 	places, details := map[host.Place]bool{}, map[string]bool{worker.EngineDetails: true, "": true}
 	if s := e.worker.Acquire(); s != nil {
 		defer s.Release()

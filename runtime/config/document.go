@@ -1,0 +1,137 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"path/filepath"
+	"sync"
+
+	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/strictyaml"
+)
+
+// File is one file of chains and routes.
+type File struct {
+	// Name is used in messages only.
+	Name string
+	Src  []byte
+}
+
+// fileSum is a hash of a file's content.
+type fileSum [sha256.Size]byte
+
+// limits fit a configuration of some ten thousand routes in one file.
+var limits = strictyaml.Limits{Bytes: maxFile, Nodes: 1_000_000}
+
+// document is what one file says. What it says never changes; it may be a part of
+// several configurations, one after the other. Safe for concurrent use.
+type document struct {
+	name   string
+	sum    fileSum
+	chains []worker.ChainSpec
+	routes []worker.RouteSpec
+	// unknown is what the file says of unknown routes, where says is true.
+	unknown     worker.UnknownRoute
+	saysUnknown bool
+	// found is what is wrong with the file by itself, and broken says that it is no
+	// YAML at all.
+	found  strictyaml.Diagnostics
+	broken bool
+
+	// tree leads to lines and columns. It takes many times the memory of what the
+	// file says, and is let go once a configuration has been dealt with.
+	mu   sync.Mutex
+	tree *strictyaml.Node
+	// again reads the file once more; nil where there is none.
+	again func() ([]byte, error)
+}
+
+// parse decodes one file.
+func parse(f File, sum fileSum) *document {
+	d := &document{name: f.Name, sum: sum}
+	root, err := strictyaml.ParseWithin(limits, f.Name, f.Src)
+	d.tree = &root
+	if err != nil {
+		d.found.AddError(root, err)
+		d.broken = true
+		return d
+	}
+	var content chainsFile
+	d.found.AddError(root, root.Decode(&content))
+	for i, c := range content.Chains {
+		d.named(root.At("chains", i, "name"), c.Name, "chain")
+		d.chains = append(d.chains, c.spec())
+	}
+	for i, r := range content.Routes {
+		d.named(root.At("routes", i, "name"), r.Name, "route")
+		d.routes = append(d.routes, worker.RouteSpec{Name: r.Name, Chain: r.Chain})
+	}
+	d.unknown = worker.UnknownRoute(content.OnUnknownRoute)
+	d.saysUnknown = root.At("onUnknownRoute").Kind() != strictyaml.Missing
+	return d
+}
+
+// named reports a name that is empty. One that is no string was reported when it was
+// decoded.
+func (d *document) named(n strictyaml.Node, name, what string) {
+	if name == "" && n.Kind() == strictyaml.String {
+		d.found.Add(n.Problem("a "+what+" without a name", "give it one"))
+	}
+}
+
+// root returns the file's tree, which it reads again where it was let go. Where the file
+// is not what it was any more ok is false.
+func (d *document) root() (root strictyaml.Node, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tree == nil {
+		if d.again == nil {
+			return strictyaml.Node{}, false
+		}
+		src, err := d.again()
+		if err != nil || sha256.Sum256(src) != d.sum {
+			return strictyaml.Node{}, false
+		}
+		root, err := strictyaml.ParseWithin(limits, d.name, src)
+		if err != nil {
+			return strictyaml.Node{}, false
+		}
+		d.tree = &root
+	}
+	return *d.tree, true
+}
+
+// letGo frees the file's tree.
+func (d *document) letGo() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.again != nil {
+		d.tree = nil
+	}
+}
+
+// position is where a path of the file stands.
+func (d *document) position(path string) worker.Position {
+	root, ok := d.root()
+	if !ok {
+		return worker.Position{Source: d.name, Field: path}
+	}
+	at := root.AtPath(path).Problem("", "")
+	return worker.Position{Source: at.File, Line: at.Line, Column: at.Column, Field: at.Path}
+}
+
+// version names the content of files: a prefix of a hash over names and contents,
+// without the directory, so that the same files have the same version everywhere.
+func version(documents []*document) string {
+	h := sha256.New()
+	for _, d := range documents {
+		name := filepath.Base(d.name)
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(name)))
+		h.Write(n[:])
+		h.Write([]byte(name))
+		h.Write(d.sum[:])
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))[:16]
+}
