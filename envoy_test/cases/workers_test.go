@@ -55,8 +55,8 @@ func (e *remoteExecutor) RunChunk(_ context.Context, _ policy.Phase, _ time.Dura
 	return worker.Outcome{Chunk: chunk}
 }
 
-func (e *remoteExecutor) Reject(_ context.Context, reason worker.Reason, _ time.Duration, _ worker.Resumer) worker.Outcome {
-	return reason.Outcome()
+func (e *remoteExecutor) Reject(_ context.Context, refusal worker.Refusal, _ time.Duration, _ worker.Resumer) worker.Outcome {
+	return refusal.Reason.Outcome()
 }
 
 // remotes is a configuration with a chain for each route.
@@ -68,6 +68,7 @@ func (remotes) Begin(c kernel.Chain) worker.Executor {
 	return &remoteExecutor{remote: c.(remote)}
 }
 func (r remotes) BeginShadow(c kernel.Chain) worker.Executor { return r.Begin(c) }
+func (remotes) Version() string                              { return "test" }
 func (r remotes) Chain(route string) (kernel.Chain, bool) {
 	c, ok := r[route]
 	return c, ok

@@ -32,6 +32,7 @@ var (
 	streamsPanics    = desc("panics_total", "Faults of the engine itself; those of policies are in policy_calls_total.")
 	messageSeconds   = desc("message_duration_seconds", "Time from a message of Envoy's to its answer.", "part")
 	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details, which end in the reason.", "details")
+	refusals         = desc("refusals_total", "Requests and responses that the engine refused by itself, with no policy to blame, by cause.", "cause")
 	requests         = desc("requests_total", "Requests on routes that have a chain, by result: passed, answered in the upstream's place, or canceled, which is over before the chain was done.", "route", "chain", "result")
 
 	memoryUsed    = desc("body_memory_bytes", "Memory that the bodies of requests and responses in flight take.")
@@ -72,7 +73,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		stepCalls, stepSeconds, stepDisagreements, stepAbandoned, stepStarted, configInfo, configLoaded,
 		configUpdates, configRejected, configStale, configWarnings, configRoutes, configChains,
-		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses, requests, tracedSent, tracedFailed, tracedDropped,
+		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses, refusals, requests, tracedSent, tracedFailed, tracedDropped,
 		memoryUsed, memoryLimit, memoryRefused,
 	} {
 		to <- d
@@ -98,6 +99,9 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	}
 	for details, n := range c.streams.Responses {
 		counter(responses, n, details)
+	}
+	for cause := range telemetry.Cause(telemetry.CauseCount) {
+		counter(refusals, c.streams.Refusals[cause].Load(), cause.String())
 	}
 	if m := c.memory; m != nil {
 		gauge(memoryUsed, float64(m.Used()))

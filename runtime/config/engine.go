@@ -193,6 +193,13 @@ type Filter struct {
 	ProcessingMode ProcessingMode
 	// MutationRules is mutation_rules.
 	MutationRules MutationRules
+	// MaxHeaders and MaxHeadersKB are the connection manager's limits on the
+	// headers of a request (max_headers_count and max_request_headers_kb): 100 and
+	// 60 by default.
+	MaxHeaders, MaxHeadersKB int
+	// RouteName says that request_attributes has xds.route_name; false by
+	// default. A request without it is answered ROUTE_NOT_FOUND then.
+	RouteName bool
 }
 
 // ProcessingMode is what Envoy sends: envoy.extensions.filters.http.ext_proc.v3.ProcessingMode.
@@ -247,6 +254,19 @@ type Logs struct {
 	Level slog.Level
 	// JSON writes one JSON object a line, the default; else key=value text.
 	JSON bool
+	// Refusals says which refused requests get a line.
+	Refusals RefusalLogs
+}
+
+// RefusalLogs says which requests that were answered in the upstream's place, with a
+// status of 400 or more, get a line in the log, whatever its level.
+type RefusalLogs struct {
+	// Enabled is true by default.
+	Enabled bool
+	// PerReason is how many lines a second each policy and reason gets, 2 by
+	// default, and PerSecond how many all policies together, 20 by default. The
+	// engine's own reasons are bounded by PerReason alone.
+	PerReason, PerSecond int
 }
 
 // Tracing says where spans go. The zero value traces nothing.
@@ -270,7 +290,7 @@ func DefaultEngine() Engine {
 		Limits:      Limits{Body: 10 << 20, ConcurrentStreams: 1024},
 		Connections: Connections{MaxAge: 30 * time.Minute, MaxAgeGrace: 5 * time.Minute},
 		Drain:       Drain{Delay: 5 * time.Second, Deadline: 20 * time.Second},
-		Filter:      Filter{MessageTimeout: 200 * time.Millisecond},
-		Telemetry:   Telemetry{Logs: Logs{JSON: true}, Tracing: Tracing{SampleRatio: 1}},
+		Filter:      Filter{MessageTimeout: 200 * time.Millisecond, MaxHeaders: 100, MaxHeadersKB: 60},
+		Telemetry:   Telemetry{Logs: Logs{JSON: true, Refusals: RefusalLogs{Enabled: true, PerReason: 2, PerSecond: 20}}, Tracing: Tracing{SampleRatio: 1}},
 	}
 }

@@ -75,8 +75,13 @@ type engineFile struct {
 	Filter    filterFile `yaml:"filter"`
 	Telemetry struct {
 		Logs struct {
-			Level  logLevel  `yaml:"level"`
-			Format logFormat `yaml:"format"`
+			Level    logLevel  `yaml:"level"`
+			Format   logFormat `yaml:"format"`
+			Refusals struct {
+				Enabled   *bool  `yaml:"enabled"`
+				PerReason *count `yaml:"perReason"`
+				PerSecond *count `yaml:"perSecond"`
+			} `yaml:"refusals"`
 		} `yaml:"logs"`
 		Tracing struct {
 			Endpoint    string   `yaml:"endpoint"`
@@ -116,6 +121,9 @@ type filterFile struct {
 	AllowModeOverride    bool                 `yaml:"allowModeOverride"`
 	AllowedOverrideModes []processingModeFile `yaml:"allowedOverrideModes"`
 	ProcessingMode       processingModeFile   `yaml:"processingMode"`
+	MaxHeaders           *count               `yaml:"maxHeaders"`
+	MaxHeadersKB         *count               `yaml:"maxHeadersKB"`
+	RouteName            bool                 `yaml:"routeName"`
 	MutationRules        struct {
 		AllowAllRouting    bool   `yaml:"allowAllRouting"`
 		AllowEnvoy         bool   `yaml:"allowEnvoy"`
@@ -210,7 +218,12 @@ func (d *engineDecoder) file(root strictyaml.Node, f engineFile) {
 	setIf(&e.Drain.Deadline, (*time.Duration)(f.Drain.Deadline))
 	d.filter(root.At("filter"), f.Filter)
 
-	e.Telemetry.Logs = Logs{Level: slog.Level(f.Telemetry.Logs.Level), JSON: !f.Telemetry.Logs.Format.text}
+	logs := &e.Telemetry.Logs
+	logs.Level, logs.JSON = slog.Level(f.Telemetry.Logs.Level), !f.Telemetry.Logs.Format.text
+	refusals := f.Telemetry.Logs.Refusals
+	setIf(&logs.Refusals.Enabled, refusals.Enabled)
+	setIf(&logs.Refusals.PerReason, (*int)(refusals.PerReason))
+	setIf(&logs.Refusals.PerSecond, (*int)(refusals.PerSecond))
 	tracing, at := f.Telemetry.Tracing, root.At("telemetry", "tracing")
 	e.Telemetry.Tracing.Endpoint, e.Telemetry.Tracing.Insecure = tracing.Endpoint, tracing.Insecure
 	setIf(&e.Telemetry.Tracing.SampleRatio, tracing.SampleRatio)
@@ -338,6 +351,9 @@ func (d *engineDecoder) filter(n strictyaml.Node, f filterFile) {
 		e.AllowedOverrideModes = append(e.AllowedOverrideModes, mode.mode())
 	}
 	e.ProcessingMode = f.ProcessingMode.mode()
+	setIf(&e.MaxHeaders, (*int)(f.MaxHeaders))
+	setIf(&e.MaxHeadersKB, (*int)(f.MaxHeadersKB))
+	e.RouteName = f.RouteName
 	rules := f.MutationRules
 	e.MutationRules = MutationRules{
 		AllowAllRouting: rules.AllowAllRouting, AllowEnvoy: rules.AllowEnvoy,

@@ -26,8 +26,8 @@ func TestAMinimalEngineFileHasTheDocumentedDefaults(t *testing.T) {
 		Limits:      config.Limits{Body: 10 << 20, ConcurrentStreams: 1024},
 		Connections: config.Connections{MaxAge: 30 * time.Minute, MaxAgeGrace: 5 * time.Minute},
 		Drain:       config.Drain{Delay: 5 * time.Second, Deadline: 20 * time.Second},
-		Filter:      config.Filter{MessageTimeout: 200 * time.Millisecond},
-		Telemetry:   config.Telemetry{Logs: config.Logs{JSON: true}, Tracing: config.Tracing{SampleRatio: 1}},
+		Filter:      config.Filter{MessageTimeout: 200 * time.Millisecond, MaxHeaders: 100, MaxHeadersKB: 60},
+		Telemetry:   config.Telemetry{Logs: config.Logs{JSON: true, Refusals: config.RefusalLogs{Enabled: true, PerReason: 2, PerSecond: 20}}, Tracing: config.Tracing{SampleRatio: 1}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -58,6 +58,9 @@ filter:
   allowModeOverride: true
   allowedOverrideModes: [{requestHeaders: send, requestBody: buffered, requestTrailers: skip}]
   processingMode: {responseHeaders: skip, responseBody: full_duplex_streamed, responseTrailers: send}
+  maxHeaders: 200
+  maxHeadersKB: 96
+  routeName: true
   mutationRules:
     allowAllRouting: true
     allowEnvoy: true
@@ -67,7 +70,7 @@ filter:
     allowExpression: ^x-
     disallowExpression: secret
 telemetry:
-  logs: {level: debug, format: text}
+  logs: {level: debug, format: text, refusals: {enabled: false, perReason: 3, perSecond: 4}}
   tracing: {endpoint: "127.0.0.1:4317", insecure: true, sampleRatio: 0.25}
 `
 	got, err := config.ParseEngine("engine.yaml", "/etc/pe", []byte(src))
@@ -108,9 +111,10 @@ telemetry:
 				AllowAllRouting: true, AllowEnvoy: true, DisallowSystem: true, DisallowAll: true, DisallowIsError: true,
 				AllowExpression: "^x-", DisallowExpression: "secret",
 			},
+			MaxHeaders: 200, MaxHeadersKB: 96, RouteName: true,
 		},
 		Telemetry: config.Telemetry{
-			Logs:    config.Logs{Level: slog.LevelDebug},
+			Logs:    config.Logs{Level: slog.LevelDebug, Refusals: config.RefusalLogs{PerReason: 3, PerSecond: 4}},
 			Tracing: config.Tracing{Endpoint: "127.0.0.1:4317", Insecure: true, SampleRatio: 0.25},
 		},
 	}
@@ -164,6 +168,8 @@ func TestProblemsOfAnEngineFile(t *testing.T) {
 			"e.yaml:2:36: route.routeMetadata.namespace: not a metadata key; ...", "e.yaml:2:48: route.routeMetadata.key: not a metadata key; ...",
 		}},
 		{"a mutation rule that is no expression", "source: {path: c}\nfilter: {mutationRules: {allowExpression: '('}}", []string{"e.yaml:2:43: filter.mutationRules.allowExpression: not a regular expression (RE2); ..."}},
+		{"a count of lines that is none", "source: {path: c}\ntelemetry: {logs: {refusals: {perReason: 0, perSecond: many}}}", []string{
+			"e.yaml:2:42: telemetry.logs.refusals.perReason: not a count; ...", "e.yaml:2:56: telemetry.logs.refusals.perSecond: not a count; ..."}},
 		{"a message timeout of 0, which fires at once", "source: {path: c}\nfilter: {messageTimeout: 0s}", []string{"e.yaml:2:26: filter.messageTimeout: a length of time that is too short; ..."}},
 		{"a mode that Envoy does not have", "source: {path: c}\nfilter: {processingMode: {requestBody: full, requestHeaders: none}}", []string{
 			"e.yaml:2:40: filter.processingMode.requestBody: not a body mode; write none, streamed, buffered, buffered_partial or full_duplex_streamed",

@@ -130,3 +130,16 @@ func choose[T any](n strictyaml.Node, into *T, what string, names []string, valu
 	last := len(names) - 1
 	return n.Problem("not "+what, "write "+strings.Join(names[:last], ", ")+" or "+names[last])
 }
+
+// count is a whole number above 0 that fits everywhere.
+type count int
+
+// UnmarshalNode reads 20.
+func (c *count) UnmarshalNode(n strictyaml.Node) error {
+	number, err := strconv.ParseUint(n.Text(), 10, 30)
+	if n.Kind() != strictyaml.Number || err != nil || number == 0 {
+		return n.Problem("not a count", "write a whole number from 1 to 1073741823")
+	}
+	*c = count(number)
+	return nil
+}

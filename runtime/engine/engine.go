@@ -48,6 +48,9 @@ type Engine struct {
 	streams  telemetry.Streams
 	// memory is what bodies in flight are counted in.
 	memory *memory.Account
+	// recorder and refusals are nil where nobody listens.
+	recorder telemetry.Recorder
+	refusals *telemetry.RefusalLog
 	// expressions are those of the filter's mutation rules.
 	expressions filter.Expressions
 	// inForce is closed when the first configuration is in force.
@@ -77,13 +80,15 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 	if err := e.listen(); err != nil {
 		return nil, err
 	}
-	recorder, err := e.newRecorder()
-	if err != nil {
+	if e.recorder, err = e.newRecorder(); err != nil {
 		e.closeListeners()
 		return nil, err
 	}
+	if l := static.Telemetry.Logs.Refusals; l.Enabled {
+		e.refusals = telemetry.NewRefusalLog(logger, l.PerReason, l.PerSecond)
+	}
 	e.metrics = host.NewMetrics(logger)
-	e.worker = newWorker(static, registry, logger, e.metrics, recorder)
+	e.worker = newWorker(static, registry, logger, e.metrics, e.recorder, e.refusals)
 	registered := prometheus.NewRegistry()
 	registered.MustRegister(admin.NewCollector(e.worker, &e.streams, e.traces, e.memory), e.metrics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -134,7 +134,7 @@ func failed(stderr io.Writer, err error) int {
 
 func check(static config.Engine, registry *worker.Registry, dump bool, stdout, stderr io.Writer) int {
 	discard := slog.New(slog.DiscardHandler)
-	w := newWorker(static, registry, discard, host.NewMetrics(discard), nil)
+	w := newWorker(static, registry, discard, host.NewMetrics(discard), nil, nil)
 	defer w.Close(context.Background()) //nolint:errcheck // nothing was loaded
 	update := config.FileSource{Path: static.Chains}.Load()
 	snapshot, warnings, err := w.Preview(update.Spec)

@@ -73,6 +73,7 @@ func (e *Engine) newServer() {
 	k := kernelOptions(e.static, e.logger, &e.streams)
 	k.Memory = e.memory
 	k.FilterExpressions = e.expressions
+	k.Recorder, k.Refusals = e.recorder, e.refusals
 	kernel.New(source{e.worker}, k).Register(e.grpc)
 	e.health = health.NewServer()
 	e.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
@@ -109,5 +110,8 @@ func settings(f config.Filter) filter.Settings {
 		EnvoyHeaders:        f.MutationRules.AllowEnvoy,
 		NoSystem:            f.MutationRules.DisallowSystem,
 		NoHeaders:           f.MutationRules.DisallowAll,
+		MaxHeaders:          f.MaxHeaders,
+		MaxHeadersKB:        f.MaxHeadersKB,
+		RouteName:           f.RouteName,
 	}
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // newWorker returns the worker that runs the policies in this process.
-func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Logger, metrics *host.Metrics, recorder telemetry.Recorder) *worker.Worker {
+func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Logger, metrics *host.Metrics, recorder telemetry.Recorder, refusals *telemetry.RefusalLog) *worker.Worker {
 	clock := host.Clock{}
 	shared := policy.Host{Logger: logger, Clock: clock, Random: rand.Reader, HTTP: host.NewHTTPClient(), Secrets: host.NewSecrets(clock)}
 	return worker.New(registry, worker.Options{
@@ -30,6 +30,7 @@ func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Log
 			return h
 		},
 		Recorder:  recorder,
+		Refusals:  refusals,
 		HoldLimit: int(static.Limits.Body),
 	})
 }

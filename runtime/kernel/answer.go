@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/exchange"
 )
@@ -26,11 +27,13 @@ func (st *stream) answer() verdict {
 		s = &st.response
 	}
 	if st.needs.Conditional && !st.narrow() {
-		return st.refuse(worker.FilterCannotServeChain)
+		return st.refuse(worker.FilterCannotServeChain, errNarrowed)
 	}
 	headers := st.in.Kind == wire.RequestHeaders || st.in.Kind == wire.ResponseHeaders
-	if headers && s.at != atEnd && s.whole && st.tooLong(s) {
-		return st.refuse(tooLarge(s))
+	if headers && s.at != atEnd && s.whole && s.bodyPhases() != 0 {
+		if n, ok := st.contentLength(s); ok && n > st.bodyLimit() {
+			return st.tooLarge(s, telemetry.LengthAnnounced, n)
+		}
 	}
 	if headers && s.at != atEnd && s.whole && st.tooMuch(s) {
 		return st.overloaded(s)
@@ -49,8 +52,8 @@ func (st *stream) answer() verdict {
 	default:
 		err = st.answerTrailers(s)
 	}
-	if err == errCannot {
-		return st.refuse(worker.FilterCannotServeChain)
+	if r, ok := err.(*refusal); ok {
+		return st.refuse(r.Reason, r.Cause)
 	}
 	if err != nil {
 		return st.closed(err)
@@ -78,7 +81,7 @@ func (st *stream) narrow() bool {
 	st.plan = planFor(&st.needs)
 	st.override = nil
 	st.setShown(st.allowed)
-	return st.fit()
+	return st.fit() == nil
 }
 
 // next ends the stream where nothing more can come that matters.
@@ -135,7 +138,7 @@ func (st *stream) answerHeaders(s *side) error {
 		return st.dropBody(s)
 	}
 	if loses && s.shown.Body == wire.BodyFullDuplex && !st.mayEmpty() {
-		return errCannot
+		return refused(worker.FilterCannotServeChain, errNotRemovable)
 	}
 	if st.override != nil && kind == wire.RequestHeaders {
 		st.reply.Override(st.override)
@@ -161,11 +164,16 @@ func (st *stream) answerHeaders(s *side) error {
 // way: Envoy has already decided to keep it. Where the filter would not heed that, a
 // longer body would end, to the other side, in the midst of itself.
 func (st *stream) dropLength(s *side) error {
-	if _, ok := st.headersOf(s).Get(contentLength); !ok {
+	length, ok := st.headersOf(s).Get(contentLength)
+	if !ok {
 		return nil
 	}
 	v := st.newVisitor()
 	v.RemoveHeader(contentLength)
+	// The exchange has it still.
+	rest := requestPseudo(&st.x.Exchange().Request)
+	rest.count, rest.bytes = rest.count-1, rest.bytes-len(contentLength)-len(length)
+	v.fits(st.headersOf(s), rest)
 	return v.err
 }
 
@@ -279,8 +287,7 @@ func (st *stream) answerTrailers(s *side) error {
 	case !bodyRan:
 	case s.gathering && s.shown.Body == wire.BodyFullDuplex:
 		if len(s.gathered) == 0 && body.Changed && len(body.Bytes) > 0 {
-			// To Envoy a body that it has not begun to send is spurious.
-			return errCannot
+			return st.addBody(s)
 		}
 		if err := st.release(s); err != nil {
 			return err
@@ -292,7 +299,7 @@ func (st *stream) answerTrailers(s *side) error {
 			changed = x.Response.HeadersChanged()
 		}
 		if changed || body.Changed && len(body.Bytes) > 0 {
-			return errCannot
+			return refused(trailersNotSupported(s), errChangedBehind)
 		}
 	case s.shown.Body == wire.BodyFullDuplex:
 		kind := wire.RequestBody
@@ -303,7 +310,7 @@ func (st *stream) answerTrailers(s *side) error {
 			return err
 		}
 	case len(st.chunk.Data) > 0:
-		return errCannot
+		return refused(trailersNotSupported(s), errHeldBehind)
 	}
 	st.reply.Reset(st.in.Kind)
 	trailers := &x.Request.Trailers
@@ -313,7 +320,7 @@ func (st *stream) answerTrailers(s *side) error {
 	if trailers.Changed() {
 		v := st.newVisitor()
 		trailers.VisitChanges(v)
-		v.count(trailers.Len())
+		v.fits(trailers, size{})
 		if v.err != nil {
 			return v.err
 		}
@@ -321,6 +328,30 @@ func (st *stream) answerTrailers(s *side) error {
 	}
 	st.tell()
 	return st.send()
+}
+
+// addBody gives a body to a message of headers and trailers alone, in full duplex. To
+// Envoy a body that it has not begun to send is spurious; but it has not been answered
+// the headers yet, and takes a body with them. Then it sends the trailers as they are,
+// and wants no answer to them.
+func (st *stream) addBody(s *side) error {
+	x := st.x.Exchange()
+	trailers := &x.Request.Trailers
+	if s.base.IsResponse() {
+		trailers = &x.Response.Trailers
+	}
+	if trailers.Changed() {
+		return refused(trailersNotSupported(s), errTrailersBehind)
+	}
+	s.gathering = false
+	return st.answerHeaders(s)
+}
+
+func trailersNotSupported(s *side) worker.Reason {
+	if s.base.IsResponse() {
+		return worker.ResponseTrailersNotSupported
+	}
+	return worker.TrailersNotSupported
 }
 
 // mutateHeaders puts what has changed of the headers into the reply.
@@ -336,7 +367,7 @@ func (st *stream) mutateHeaders(s *side) error {
 			v.system(":status", strconv.Itoa(x.Response.Status))
 		}
 		x.Response.Headers.VisitChanges(v)
-		v.count(x.Response.Headers.Len())
+		v.fits(&x.Response.Headers, responsePseudo())
 		if v.err == nil {
 			x.Response.SettleHeaders()
 		}
@@ -355,7 +386,7 @@ func (st *stream) mutateHeaders(s *side) error {
 		v.system(":path", x.Request.Path)
 	}
 	x.Request.Headers.VisitChanges(v)
-	v.count(x.Request.Headers.Len())
+	v.fits(&x.Request.Headers, requestPseudo(&x.Request))
 	if v.err != nil {
 		return v.err
 	}

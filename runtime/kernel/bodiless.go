@@ -3,6 +3,7 @@ package kernel
 import (
 	"net/http"
 
+	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -43,7 +44,7 @@ func (st *stream) mayEmpty() bool {
 func (st *stream) dropBody(s *side) error {
 	if s.pending.Has(policy.ResponseTrailers) {
 		// Its trailers would pass without the policies that want them.
-		return errCannot
+		return refused(worker.FilterCannotServeChain, errNotRemovable)
 	}
 	s.pending &^= policy.Phases(policy.ResponseBody, policy.ResponseBodyChunks)
 	st.reply.ReplaceBody(nil)

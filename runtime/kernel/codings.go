@@ -2,8 +2,11 @@ package kernel
 
 import (
 	"slices"
+	"strings"
 
 	"policyengine.dev/runtime/kernel/coding"
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/exchange"
 )
 
@@ -40,16 +43,24 @@ func (st *stream) decode(s *side, b []byte) (plain []byte, err error) {
 	return s.codings.Decode(b, st.bodyLimit(), st.takeKept)
 }
 
+// contentEncoding is what the side's headers say of codings, for a cause.
+func (st *stream) contentEncoding(s *side) string {
+	return strings.Join(slices.Collect(st.headersOf(s).Values(contentEncoding)), ", ")
+}
+
 // encode returns the body as it is to go on, and whether that is another one than came.
 func (st *stream) encode(s *side, body *exchange.Body) (b []byte, changed bool, err error) {
 	if !s.decoded {
 		return body.Bytes, body.Changed, nil
 	}
+	if !body.Changed && len(body.Bytes) == 0 {
+		return nil, false, nil
+	}
 	left, err := coding.Parse(st.headersOf(s).Values(contentEncoding))
 	if err != nil {
-		return nil, false, errCannot
+		return nil, false, refused(worker.FilterCannotServeChain, &codingCause{telemetry.CodingNotKnown, st.contentEncoding(s), err})
 	}
-	if !body.Changed && (len(body.Bytes) == 0 || slices.Equal(left, s.codings)) {
+	if !body.Changed && slices.Equal(left, s.codings) {
 		return nil, false, nil
 	}
 	b, err = left.Encode(body.Bytes)

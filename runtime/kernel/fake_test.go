@@ -29,6 +29,8 @@ func (s *source) Acquire() kernel.Snapshot {
 	return s
 }
 
+func (s *source) Version() string { return "test" }
+
 func (s *source) Release() { s.released.Add(1) }
 
 func (s *source) Chain(route string) (kernel.Chain, bool) {
@@ -73,6 +75,8 @@ type chain struct {
 	unfinished atomic.Bool
 	ran        atomic.Pointer[[]policy.Phase]
 	given      atomic.Pointer[[]time.Duration]
+	// refused is the last refusal of the kernel's own.
+	refused atomic.Pointer[worker.Refusal]
 }
 
 // budgets are those of the phases that have run.
@@ -176,8 +180,9 @@ func (e *executor) RunChunk(_ context.Context, p policy.Phase, _ time.Duration, 
 	return worker.Outcome{Chunk: c}
 }
 
-func (e *executor) Reject(_ context.Context, r worker.Reason, _ time.Duration, _ worker.Resumer) worker.Outcome {
-	return r.Outcome()
+func (e *executor) Reject(_ context.Context, r worker.Refusal, _ time.Duration, _ worker.Resumer) worker.Outcome {
+	e.chain.refused.Store(&r)
+	return r.Reason.Outcome()
 }
 
 func (e *executor) Held() int64 {

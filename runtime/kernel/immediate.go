@@ -2,8 +2,10 @@ package kernel
 
 import (
 	"slices"
+	"time"
 
 	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
@@ -49,4 +51,48 @@ func (st *stream) addImmediate(h policy.Header) {
 	im := &st.immediate
 	add := slices.ContainsFunc(im.Headers, func(o wire.Header) bool { return o.Name == name })
 	im.Headers = append(im.Headers, wire.Header{Name: name, Value: h.Value, Add: add})
+}
+
+// recordRefusal records and logs a refusal on a stream that has no chain, which would do
+// so otherwise.
+func (st *stream) recordRefusal(out worker.Outcome, cause worker.Cause) {
+	o := &st.kernel.options
+	if st.observing {
+		return
+	}
+	now := time.Now()
+	suppressed, logs := o.Refusals.Turn(out.Details, false, now.UnixNano())
+	if !logs && o.Recorder == nil {
+		return
+	}
+	d := &telemetry.Decision{Began: now, Route: telemetry.Clip(st.routeName, telemetry.MaxName)}
+	d.Denied, d.Status, d.Reason, d.Details = true, out.Response.Status, out.Response.Reason, out.Details
+	d.Explain(cause)
+	if st.snapshot != nil {
+		d.Config = st.snapshot.Version()
+	}
+	if m := &st.in; m.Kind == wire.RequestHeaders {
+		d.Describe(m.Pseudo.Method, m.Pseudo.Authority, m.Pseudo.Path, field(m, "x-request-id"))
+		d.TraceParent, d.TraceState = field(m, "traceparent"), field(m, "tracestate")
+	}
+	if o.TraceContext && st.metadata("traceparent") != "" {
+		d.TraceParent, d.TraceState = st.metadata("traceparent"), st.metadata("tracestate")
+	}
+	if logs {
+		o.Refusals.Write(d, suppressed)
+	}
+	if o.Recorder != nil {
+		o.Recorder.Record(d)
+	}
+}
+
+// field is the first value of a header of the message's, or empty. The name is in lower
+// case.
+func field(m *wire.Message, name string) string {
+	for i := range m.Fields {
+		if m.Fields[i].Name == name {
+			return m.Fields[i].Value
+		}
+	}
+	return ""
 }

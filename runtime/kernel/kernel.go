@@ -38,6 +38,11 @@ type Options struct {
 	Memory *memory.Account
 	// Logger is told of the kernel's own faults; nil drops them.
 	Logger *slog.Logger
+	// Recorder receives the records of refusals on streams without a chain; the
+	// worker makes those of the others. nil makes none.
+	Recorder telemetry.Recorder
+	// Refusals logs such refusals; nil logs none.
+	Refusals *telemetry.RefusalLog
 	// Streams counts what the kernel does; nil counts for nobody.
 	Streams *telemetry.Streams
 }

@@ -10,6 +10,7 @@ import (
 	"policyengine.dev/runtime/kernel/coding"
 	"policyengine.dev/runtime/kernel/demand"
 	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
@@ -20,16 +21,17 @@ import (
 func (st *stream) beginRequest() verdict {
 	k := st.kernel
 	if st.snapshot = k.source.Acquire(); st.snapshot == nil {
-		return st.refuse(worker.NotReady)
+		return st.refuse(worker.NotReady, errNoConfiguration)
 	}
 	route, ok := st.route()
 	if !ok {
-		return st.refuse(worker.RouteMissing)
+		return st.noRoute()
 	}
+	st.routeName = route
 	chain, ok := st.snapshot.Chain(route)
 	if !ok {
 		if st.snapshot.OnUnknownRoute() != worker.ContinueUnknownRoute {
-			return st.refuse(worker.RouteUnknown)
+			return st.refuse(worker.RouteUnknown, &routeCause{telemetry.RouteWithoutChain, route})
 		}
 		st.setShown(k.declared)
 		return st.answer()
@@ -46,8 +48,11 @@ func (st *stream) beginRequest() verdict {
 	st.fillRequest(route)
 	st.request.pending = st.needs.Phases & requestPhases
 	st.response.pending = st.needs.Phases & responsePhases
-	if !st.fit() || st.tunnels() {
-		return st.refuse(worker.FilterCannotServeChain)
+	if lacks := st.fit(); lacks != nil {
+		return st.refuse(worker.FilterCannotServeChain, lacks)
+	}
+	if st.tunnels() {
+		return st.refuse(worker.UpgradeNotSupported, errTunnel)
 	}
 	return st.headers(&st.request)
 }
@@ -68,6 +73,20 @@ func (st *stream) route() (string, bool) {
 	return name, name != ""
 }
 
+// noRoute refuses a request of which Envoy has not told the route. There is none where
+// the filter sends the name of Envoy's own, too, and that is not there.
+func (st *stream) noRoute() verdict {
+	k := st.kernel
+	if _, routed := st.in.Attributes.Text(DefaultRouteAttribute); !routed && k.allowance(st).settings.RouteName {
+		return st.refuse(worker.RouteNotFound, errNoRoute)
+	}
+	from := "the attribute " + k.options.RouteAttribute
+	if k.options.RouteMetadata != "" {
+		from = "the gRPC metadata " + k.options.RouteMetadata
+	}
+	return st.refuse(worker.RouteMissing, &routeCause{telemetry.RouteNotSent, from})
+}
+
 // setShown notes what the filter shows, before any override.
 func (st *stream) setShown(a *allowance) {
 	m, s := &st.in, &a.settings
@@ -82,8 +101,8 @@ func (st *stream) setShown(a *allowance) {
 }
 
 // fit sees to it that Envoy shows what the chain needs, by a mode override where it
-// has to be. It reports false where that cannot be had.
-func (st *stream) fit() bool {
+// has to be. It returns what cannot be had, or nil.
+func (st *stream) fit() *lackCause {
 	request, response := st.plan.request, st.plan.response
 	if st.in.EndOfStream {
 		// Nothing more comes of the request: all of it runs now.
@@ -103,7 +122,10 @@ func (st *stream) fit() bool {
 	}
 	st.request.settle(request)
 	st.response.settle(response)
-	return met || st.observing
+	if !met && !st.observing {
+		return st.lacking(request, response)
+	}
+	return nil
 }
 
 // excess reports whether Envoy would send bodies that nobody wants, on a stream that
@@ -203,8 +225,8 @@ func (st *stream) headers(s *side) verdict {
 
 // wholeBody gives policies the whole body and runs their phases.
 func (st *stream) wholeBody(s *side, b []byte) verdict {
-	if int64(len(b)) > st.bodyLimit() {
-		return st.refuse(tooLarge(s))
+	if n := int64(len(b)); n > st.bodyLimit() {
+		return st.tooLarge(s, telemetry.LengthReceived, n)
 	}
 	// Policies may look at it until the stream ends.
 	st.keep()
@@ -214,9 +236,9 @@ func (st *stream) wholeBody(s *side, b []byte) verdict {
 		case errors.Is(err, coding.ErrNoMemory):
 			return st.overloaded(s)
 		case errors.Is(err, coding.ErrTooLarge):
-			return st.refuse(tooLarge(s))
+			return st.tooLarge(s, telemetry.LengthDecoded, 0)
 		case err != nil:
-			return st.refuse(undecodable(s))
+			return st.refuse(undecodable(s), &codingCause{telemetry.Undecodable, st.contentEncoding(s), err})
 		}
 		b, s.decoded = plain, true
 	}
@@ -233,7 +255,7 @@ func (st *stream) body(s *side) verdict {
 	m := &st.in
 	if s.seen {
 		// It was not the whole body, then, on which policies have decided.
-		return st.refuse(worker.FilterCannotServeChain)
+		return st.refuse(worker.FilterCannotServeChain, errBodyNotWhole)
 	}
 	last := s.at == atEnd
 	if last {
@@ -243,8 +265,8 @@ func (st *stream) body(s *side) verdict {
 	switch {
 	case s.bodyPhases() == 0:
 	case s.gathering:
-		if int64(len(s.gathered)+len(m.Body)) > st.bodyLimit() {
-			return st.refuse(tooLarge(s))
+		if n := int64(len(s.gathered) + len(m.Body)); n > st.bodyLimit() {
+			return st.tooLarge(s, telemetry.LengthReceived, n)
 		}
 		if !st.gather(s, m.Body) {
 			return st.overloaded(s)
@@ -330,15 +352,6 @@ func (st *stream) bodyLimit() int64 {
 	return st.kernel.options.BodyLimit
 }
 
-// tooLong reports whether the headers announce a body over the limit.
-func (st *stream) tooLong(s *side) bool {
-	if s.bodyPhases() == 0 {
-		return false
-	}
-	n, ok := st.contentLength(s)
-	return ok && n > st.bodyLimit()
-}
-
 // tooMuch reports whether the headers announce a body for which no memory is left.
 func (st *stream) tooMuch(s *side) bool {
 	if s.bodyPhases() == 0 {
@@ -366,11 +379,13 @@ func (st *stream) headersOf(s *side) *exchange.Headers {
 	return &x.Request.Headers
 }
 
-func tooLarge(s *side) worker.Reason {
+// tooLarge refuses a body over the limit. n is its length so far, where it is known.
+func (st *stream) tooLarge(s *side, kind telemetry.Cause, n int64) verdict {
+	cause := &lengthCause{kind, n, st.bodyLimit()}
 	if s.base.IsResponse() {
-		return worker.ResponseBodyTooLarge
+		return st.refuse(worker.ResponseBodyTooLarge, cause)
 	}
-	return worker.BodyTooLarge
+	return st.refuse(worker.BodyTooLarge, cause)
 }
 
 func undecodable(s *side) worker.Reason {
@@ -396,5 +411,5 @@ func (st *stream) beginWithResponse() verdict {
 	if ok && details != "" && details != viaUpstream {
 		return st.answer()
 	}
-	return st.refuse(worker.RequestPhaseSkipped)
+	return st.refuse(worker.RequestPhaseSkipped, errResponseFirst)
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/worker"
 )
 
@@ -266,9 +267,9 @@ func (st *stream) turnAway(err error) verdict {
 		st.kernel.options.Memory.Refuse()
 		return st.fail(status.Error(codes.ResourceExhausted, err.Error()))
 	case m.Kind != wire.None && !st.begun:
-		return st.refuse(worker.RequestPhaseSkipped)
+		return st.refuse(worker.RequestPhaseSkipped, errBodyFirst)
 	case err == errOverLimit:
-		return st.refuse(tooLarge(s))
+		return st.tooLarge(s, telemetry.LengthReceived, 0)
 	}
 	return st.overloaded(s)
 }
@@ -277,9 +278,9 @@ func (st *stream) turnAway(err error) verdict {
 func (st *stream) overloaded(s *side) verdict {
 	st.kernel.options.Memory.Refuse()
 	if s.base.IsResponse() {
-		return st.refuse(worker.ResponseOverloaded)
+		return st.refuse(worker.ResponseOverloaded, errNoMemory)
 	}
-	return st.refuse(worker.Overloaded)
+	return st.refuse(worker.Overloaded, errNoMemory)
 }
 
 // takeHand takes n bytes for the message in hand. They are given back when the next

@@ -16,17 +16,17 @@ func TestHeaderLimits(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit             int
 		request, response int // headers that come, of which one is set anew
-		refused           bool
+		refused           int
 	}{
 		"a request of as many as by default":          {request: 96, response: 1},
-		"a request of more":                           {request: 97, refused: true},
+		"a request of more":                           {request: 97, refused: 431},
 		"a request of as many as the limit":           {limit: 20, request: 16, response: 1},
-		"a request over the limit":                    {limit: 20, request: 17, refused: true},
+		"a request over the limit":                    {limit: 20, request: 17, refused: 431},
 		"a response of as many as by default":         {request: 1, response: 99},
-		"a response of more":                          {request: 1, response: 100, refused: true},
+		"a response of more":                          {request: 1, response: 100, refused: 502},
 		"a response over a limit of requests":         {limit: 20, request: 1, response: 99},
 		"a response below a limit that is raised":     {limit: 200, request: 1, response: 199},
-		"a response over a limit that is raised more": {limit: 200, request: 1, response: 200, refused: true},
+		"a response over a limit that is raised more": {limit: 200, request: 1, response: 200, refused: 502},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := serve(t, oneChain(&chain{steps: map[policy.Phase]step{
@@ -37,8 +37,8 @@ func TestHeaderLimits(t *testing.T) {
 			if c.response > 0 {
 				r = s.call(responseHeaders(true, numbered(c.response)...))
 			}
-			if c.refused {
-				immediate(t, r, 500, "policy_engine.FILTER_CANNOT_SERVE_CHAIN")
+			if c.refused != 0 {
+				immediate(t, r, c.refused, "policy_engine.HEADERS_TOO_LARGE")
 			} else if r.GetImmediateResponse() != nil {
 				t.Errorf("the reply is %v", r)
 			}

@@ -11,6 +11,8 @@ type Source interface {
 
 // Snapshot is one configuration. It is immutable and safe for concurrent use.
 type Snapshot interface {
+	// Version names the configuration.
+	Version() string
 	// Release ends the use that Acquire began. It is called once.
 	Release()
 	// Chain returns the chain of the route, and whether the route has one.

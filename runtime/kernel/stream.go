@@ -70,6 +70,9 @@ type stream struct {
 	chunk     worker.Chunk
 	arrived   time.Time
 
+	// routeName is the route's, for the record of a refusal without a chain.
+	routeName string
+
 	begun, observing, resumed, drained, responded bool
 	// unfinished says that Envoy ended the stream before the chain was done.
 	unfinished bool
@@ -291,10 +294,10 @@ func (st *stream) later() verdict {
 		return st.part(s)
 	case !m.Kind.IsResponse():
 		// The stream began with a response, to which no request belongs.
-		return st.refuse(worker.RequestPhaseSkipped)
+		return st.refuse(worker.RequestPhaseSkipped, errBodyFirst)
 	case s.pending != 0:
 		// The filter was said to show response headers, and does not.
-		return st.refuse(worker.FilterCannotServeChain)
+		return st.refuse(worker.FilterCannotServeChain, errHeadersNotShown)
 	}
 	return st.part(s)
 }
@@ -314,7 +317,7 @@ func (st *stream) first() verdict {
 		return st.beginWithResponse()
 	}
 	// A body or trailers of which the headers were not shown.
-	return st.refuse(worker.RequestPhaseSkipped)
+	return st.refuse(worker.RequestPhaseSkipped, errBodyFirst)
 }
 
 // part handles a message of side s other than the request's headers.
@@ -324,7 +327,7 @@ func (st *stream) part(s *side) verdict {
 		return st.answer()
 	}
 	if m.Kind.IsResponse() && st.skippedRequest() {
-		return st.refuse(worker.RequestPhaseSkipped)
+		return st.refuse(worker.RequestPhaseSkipped, errBodyUnseen)
 	}
 	switch m.Kind {
 	case wire.ResponseHeaders:
@@ -430,13 +433,16 @@ func (st *stream) piece(p policy.Phase) worker.Chunk {
 }
 
 // refuse answers with a reason of the engine's own.
-func (st *stream) refuse(r worker.Reason) verdict {
+func (st *stream) refuse(r worker.Reason, cause worker.Cause) verdict {
+	st.kernel.options.Streams.Refusals[cause.Kind()].Add(1)
 	if st.x == nil {
-		return st.respond(r.Outcome())
+		out := r.Outcome()
+		st.recordRefusal(out, cause)
+		return st.respond(out)
 	}
 	left := max(st.allowed.budget-time.Since(st.arrived), 0)
 	// From here on the outcome is an answer, never one to go on with.
 	st.at, st.steps = 0, 0
-	v, _ := st.settle(st.x.Reject(st.ctx, r, left, st))
+	v, _ := st.settle(st.x.Reject(st.ctx, worker.Refusal{Reason: r, Cause: cause}, left, st))
 	return v
 }

@@ -1,21 +1,21 @@
 package kernel
 
 import (
-	"errors"
-
 	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
 )
 
-// errCannot says that a change cannot be made on this message, or not with this
-// filter. A change that Envoy would drop in silence is never sent.
-var errCannot = errors.New("the change cannot be made")
-
 // visitor puts changes to headers into the reply, those that Envoy will make. It is
-// the last line: what policies answer has been checked when it was applied.
+// the last line: what policies answer has been checked when it was applied. A change
+// that Envoy would drop in silence, or fail the message for, is never sent.
 type visitor struct {
 	st  *stream
 	err error
+	// added is how many bytes of names and values are set.
+	added int
 }
 
 // newVisitor is the stream's one visitor, anew.
@@ -51,49 +51,101 @@ func (v *visitor) rules(name string) bool {
 // SetHeader implements exchange.ChangeVisitor.
 func (v *visitor) SetHeader(name, value string, add bool) {
 	if !v.allowed(name) || !policy.ValidHeaderValue(value) {
-		v.err = errCannot
+		v.forbid(name)
 		return
 	}
-	v.st.reply.SetHeader(name, value, add)
+	v.set(name, value, add)
 }
 
 // RemoveHeader implements exchange.ChangeVisitor.
 func (v *visitor) RemoveHeader(name string) {
 	if !v.allowed(name) {
-		v.err = errCannot
+		v.forbid(name)
 		return
 	}
 	v.st.reply.RemoveHeader(name)
 }
 
-// requestPseudo and responsePseudo are how many pseudo-headers a message has that Envoy
-// counts with its headers.
-const (
-	requestPseudo  = 4 // :method, :scheme, :authority, :path
-	responsePseudo = 1 // :status
-)
+func (v *visitor) set(name, value string, add bool) {
+	v.added += len(name) + len(value)
+	v.st.reply.SetHeader(name, value, add)
+}
 
-// count refuses a result that Envoy would refuse, for all that is known of its
-// limits: total is the number of headers that the message has now.
-func (v *visitor) count(total int) {
-	limit, pseudo := v.st.allowed.settings.HeaderLimit(), requestPseudo
-	if v.st.in.Kind.IsResponse() {
-		// What holds for a response is the upstream's cluster's, of which
-		// nothing is known: a connection manager that takes fewer headers
-		// of a client says nothing of it.
-		limit, pseudo = max(limit, filter.DefaultMaxHeaders), responsePseudo
-	}
+// forbid refuses the change of a header.
+func (v *visitor) forbid(name string) {
+	v.err = refused(worker.FilterCannotServeChain, &changeCause{name})
+}
+
+// fits refuses what Envoy would fail the message for: it holds every message whose
+// headers a reply changes, if only by removing one, to its limits. pseudo are the number
+// and the bytes of the pseudo-headers that Envoy counts with the headers.
+func (v *visitor) fits(h *exchange.Headers, pseudo size) {
 	sets, removes := v.st.reply.Changes()
-	if sets > limit || removes > limit || sets > 0 && total+pseudo > limit {
-		v.err = errCannot
+	if v.err != nil || sets+removes == 0 {
+		return
+	}
+	response := v.st.in.Kind.IsResponse()
+	limit := v.limit(response)
+	total := size{h.Len() + pseudo.count, h.Size() + pseudo.bytes}
+	switch {
+	case sets+pseudo.count > limit.count || removes > limit.count:
+		v.err = refused(worker.FilterCannotServeChain, &sizeCause{telemetry.AddedHeaders, headerCount, total.count, sets, limit.count})
+	case v.added > limit.bytes:
+		v.err = refused(worker.FilterCannotServeChain, &sizeCause{telemetry.AddedHeaders, headerBytes, total.bytes, v.added, limit.bytes})
+	case total.count > limit.count:
+		v.err = refused(headersTooLarge(response), &sizeCause{telemetry.HeaderCount, headerCount, total.count, sets, limit.count})
+	case total.bytes > limit.bytes:
+		v.err = refused(headersTooLarge(response), &sizeCause{telemetry.HeaderBytes, headerBytes, total.bytes, v.added, limit.bytes})
+	}
+}
+
+// size is how large headers are, as Envoy counts.
+type size struct{ count, bytes int }
+
+// limit is what Envoy lets a message have.
+func (v *visitor) limit(response bool) size {
+	s := &v.st.allowed.settings
+	l := size{s.HeaderLimit(), s.HeaderBytes()}
+	if response {
+		// What holds for a response is the upstream's cluster's, of which
+		// nothing is known: a connection manager that takes less of a client
+		// says nothing of it.
+		l.count, l.bytes = max(l.count, filter.DefaultMaxHeaders), max(l.bytes, filter.DefaultMaxHeadersKB<<10)
+	}
+	return l
+}
+
+func headersTooLarge(response bool) worker.Reason {
+	if response {
+		return worker.ResponseHeadersTooLarge
+	}
+	return worker.HeadersTooLarge
+}
+
+// requestPseudo is the size of the request's pseudo-headers.
+func requestPseudo(r *exchange.Request) (s size) {
+	s.add(":method", r.Method)
+	s.add(":scheme", r.Scheme)
+	s.add(":authority", r.Authority)
+	s.add(":path", r.Path)
+	return s
+}
+
+// responsePseudo is the size of the response's, which is its status.
+func responsePseudo() size { return size{1, len(":status") + len("200")} }
+
+func (s *size) add(name, value string) {
+	if value != "" {
+		s.count++
+		s.bytes += len(name) + len(value)
 	}
 }
 
 // system sets a pseudo-header.
 func (v *visitor) system(name, value string) {
 	if !v.rules(name) || !policy.ValidHeaderValue(value) {
-		v.err = errCannot
+		v.forbid(name)
 		return
 	}
-	v.st.reply.SetHeader(name, value, false)
+	v.set(name, value, false)
 }

@@ -29,9 +29,22 @@ type Decision struct {
 	Denied          bool
 	Status          int
 	Reason, Details string
+	// Cause says why the engine answered by itself: what was lacking, which route
+	// was looked up, why a policy could not decide. CauseKind is the [Cause] that
+	// it counts as; empty where a policy is to blame. Clients are told neither.
+	Cause, CauseKind string
+	// By is the policy that answered, or could not decide; empty where none is to
+	// blame.
+	By DecidedBy
 	// Took is the time spent in the policies.
 	Took  time.Duration
 	Steps []StepDecision
+}
+
+// DecidedBy names a step in one phase.
+type DecidedBy struct {
+	// Policy is name and version, such as "jwt-validation@v2.0.0".
+	ID, Policy, Phase string
 }
 
 // StepDecision is what one policy did in one phase.

@@ -65,7 +65,7 @@ func (l DecisionLog) Record(d *Decision) {
 		slog.Bool("denied", d.Denied), slog.Duration("took", d.Took.Round(time.Microsecond)),
 		slog.GroupAttrs("steps", steps...),
 	}
-	for name, value := range map[string]string{"request_id": d.RequestID, "subject": d.Subject, "reason": d.Reason, "details": d.Details} {
+	for name, value := range map[string]string{"request_id": d.RequestID, "subject": d.Subject, "reason": d.Reason, "details": d.Details, "cause": d.Cause, "kind": d.CauseKind} {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
 		}

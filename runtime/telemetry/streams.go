@@ -34,6 +34,9 @@ type Streams struct {
 	// Parts are the times from a message to its answer, in the order of
 	// [PartNames].
 	Parts [PartCount]Latency
+	// Refusals are the requests and responses that the engine refused by itself,
+	// with no policy to blame, by their cause.
+	Refusals Causes
 
 	// responses has a count (*atomic.Uint64) for each details.
 	responses sync.Map

@@ -175,5 +175,6 @@ func (r *run) respond(s *step, ir *policy.ImmediateResponse, took time.Duration)
 	if r.rejection != nil {
 		return r.reshaped(ir), nil
 	}
+	r.blame = blame{step: s, phase: r.phase}
 	return Outcome{Kind: Respond, Response: ir, Details: s.detailsPrefix + reason}, nil
 }

@@ -30,9 +30,9 @@ type Executor interface {
 	// to be sent in its place is the outcome's Chunk.
 	RunChunk(ctx context.Context, phase policy.Phase, budget time.Duration, chunk Chunk, t Resumer) Outcome
 	// Reject returns the outcome for an answer that the kernel makes itself,
-	// such as [BodyTooLarge], shaped by the chain's onReject list. As for Run,
+	// such as one for [BodyTooLarge], shaped by the chain's onReject list. As for Run,
 	// the outcome may be [TakenOver].
-	Reject(ctx context.Context, reason Reason, budget time.Duration, t Resumer) Outcome
+	Reject(ctx context.Context, refusal Refusal, budget time.Duration, t Resumer) Outcome
 	// Needs is what the chain still has to see: that of the chain, without the
 	// steps whose condition has been decided against, or has failed, on this
 	// exchange. It can differ from the chain's only where that is Conditional.

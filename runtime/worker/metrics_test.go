@@ -36,7 +36,9 @@ func TestRequestsAreCountedByRoute(t *testing.T) {
 	request(nothing)
 	deny = true
 	request(nothing)
-	request(func(x worker.Executor) { x.Reject(context.Background(), worker.BodyTooLarge, budget, noResume{t}) })
+	request(func(x worker.Executor) {
+		x.Reject(context.Background(), worker.Refusal{Reason: worker.BodyTooLarge}, budget, noResume{t})
+	})
 	deny = false
 	endRequest(nothing, true)
 	gone, cancel := context.WithCancel(context.Background())

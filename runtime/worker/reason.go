@@ -3,6 +3,7 @@ package worker
 import (
 	"net/http"
 
+	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -10,13 +11,15 @@ import (
 // response, in Envoy's response code details, in metrics, logs and decision records.
 type Reason uint8
 
-// The reasons. Each is an error of the configuration, of a policy or of the engine
-// rather than a decision of a policy.
+// The reasons. None is a decision of a policy. What a client can bring about is a 4xx,
+// what an upstream can a 502; the others are for the operator to mend.
 const (
 	// RouteUnknown: the route has no chain.
 	RouteUnknown Reason = iota
 	// RouteMissing: the proxy did not say which route it chose.
 	RouteMissing
+	// RouteNotFound: no route of the proxy's serves the request.
+	RouteNotFound
 	// FilterCannotServeChain: the chain needs more than the filter allows.
 	FilterCannotServeChain
 	// RequestPhaseSkipped: the response of an upstream came and the request
@@ -50,6 +53,20 @@ const (
 	Overloaded
 	// ResponseOverloaded: as Overloaded, of a response.
 	ResponseOverloaded
+	// HeadersTooLarge: a request's headers leave no room for what policies add, or
+	// are larger than a condition may read.
+	HeadersTooLarge
+	// ResponseHeadersTooLarge: a response's headers leave no room for what policies
+	// add.
+	ResponseHeadersTooLarge
+	// UpgradeNotSupported: the request asks for a tunnel, and policies want whole
+	// bodies, which a tunnel has not.
+	UpgradeNotSupported
+	// TrailersNotSupported: policies change what the proxy can no longer change
+	// behind the request's trailers.
+	TrailersNotSupported
+	// ResponseTrailersNotSupported: as TrailersNotSupported, of a response.
+	ResponseTrailersNotSupported
 	// ReasonCount is the number of reasons.
 	ReasonCount = iota
 )
@@ -59,23 +76,29 @@ var reasons = [ReasonCount]struct {
 	status int
 	detail string
 }{
-	RouteUnknown:            {"ROUTE_UNKNOWN", 500, "The gateway has no policy chain for this route."},
-	RouteMissing:            {"ROUTE_MISSING", 500, "The gateway could not tell which route this request is on."},
-	FilterCannotServeChain:  {"FILTER_CANNOT_SERVE_CHAIN", 500, "The gateway is not set up for this route's policies."},
-	RequestPhaseSkipped:     {"REQUEST_PHASE_SKIPPED", 500, "The gateway saw a response to a request that it had not checked."},
-	PolicyError:             {"POLICY_ERROR", 500, "A policy could not decide about this request."},
-	PolicyPanic:             {"POLICY_PANIC", 500, "A policy failed on this request."},
-	PolicyStalled:           {"POLICY_STALLED", 500, "A policy is not responding."},
-	PolicyNotSupported:      {"POLICY_NOT_SUPPORTED", 500, "The gateway lacks a policy that this route needs."},
-	NotReady:                {"NOT_READY", 503, "The gateway is not ready yet."},
-	WorkerDown:              {"WORKER_DOWN", 503, "The gateway's policies are not available."},
-	PolicyTimeout:           {"POLICY_TIMEOUT", 504, "A policy took too long."},
-	BodyTooLarge:            {"BODY_TOO_LARGE", 413, "The request's body is larger than this route allows."},
-	ResponseBodyTooLarge:    {"BODY_TOO_LARGE", 502, "The response's body is larger than this route allows."},
-	BodyUndecodable:         {"BODY_UNDECODABLE", 415, "The request's body is not in a content coding that this route can read."},
-	ResponseBodyUndecodable: {"BODY_UNDECODABLE", 502, "The response's body is not in a content coding that this route can read."},
-	Overloaded:              {"OVERLOADED", 503, "The gateway has no memory left for this request."},
-	ResponseOverloaded:      {"OVERLOADED", 503, "The gateway has no memory left for the response."},
+	RouteUnknown:                 {"ROUTE_UNKNOWN", 500, "The gateway has no policy chain for this route."},
+	RouteMissing:                 {"ROUTE_MISSING", 500, "The gateway could not tell which route this request is on."},
+	RouteNotFound:                {"ROUTE_NOT_FOUND", 404, "The gateway has no route for this request."},
+	FilterCannotServeChain:       {"FILTER_CANNOT_SERVE_CHAIN", 500, "The gateway is not set up for this route's policies."},
+	RequestPhaseSkipped:          {"REQUEST_PHASE_SKIPPED", 500, "The gateway saw a response to a request that it had not checked."},
+	PolicyError:                  {"POLICY_ERROR", 500, "A policy could not decide about this request."},
+	PolicyPanic:                  {"POLICY_PANIC", 500, "A policy failed on this request."},
+	PolicyStalled:                {"POLICY_STALLED", 500, "A policy is not responding."},
+	PolicyNotSupported:           {"POLICY_NOT_SUPPORTED", 500, "The gateway lacks a policy that this route needs."},
+	NotReady:                     {"NOT_READY", 503, "The gateway is not ready yet."},
+	WorkerDown:                   {"WORKER_DOWN", 503, "The gateway's policies are not available."},
+	PolicyTimeout:                {"POLICY_TIMEOUT", 504, "A policy took too long."},
+	BodyTooLarge:                 {"BODY_TOO_LARGE", 413, "The request's body is larger than this route allows."},
+	ResponseBodyTooLarge:         {"BODY_TOO_LARGE", 502, "The response's body is larger than this route allows."},
+	BodyUndecodable:              {"BODY_UNDECODABLE", 415, "The request's body is not in a content coding that this route can read."},
+	ResponseBodyUndecodable:      {"BODY_UNDECODABLE", 502, "The response's body is not in a content coding that this route can read."},
+	HeadersTooLarge:              {"HEADERS_TOO_LARGE", 431, "The request's headers or query are larger than this route can take."},
+	ResponseHeadersTooLarge:      {"HEADERS_TOO_LARGE", 502, "The response's headers are larger than this route can take."},
+	UpgradeNotSupported:          {"UPGRADE_NOT_SUPPORTED", 400, "This route does not support upgrades or CONNECT."},
+	TrailersNotSupported:         {"TRAILERS_NOT_SUPPORTED", 400, "This route cannot take these trailers. Send a Content-Length, or no trailers."},
+	ResponseTrailersNotSupported: {"TRAILERS_NOT_SUPPORTED", 502, "This route cannot pass this response's trailers on."},
+	Overloaded:                   {"OVERLOADED", 503, "The gateway has no memory left for this request."},
+	ResponseOverloaded:           {"OVERLOADED", 503, "The gateway has no memory left for the response."},
 }
 
 // String is the reason's name, such as "POLICY_ERROR".
@@ -84,6 +107,20 @@ func (r Reason) String() string {
 		return reasons[r].name
 	}
 	return "UNKNOWN"
+}
+
+// Refusal is an answer that the engine makes itself, with no policy to blame.
+type Refusal struct {
+	Reason Reason
+	// Cause says what led to it, for the log, the record and the metrics.
+	Cause Cause
+}
+
+// Cause is what led to a refusal. Its text is made only where it is written down. It may
+// be long, and have in it what a client has sent: whoever writes it bounds it.
+type Cause interface {
+	error
+	Kind() telemetry.Cause
 }
 
 // Status is the HTTP status that goes with the reason.

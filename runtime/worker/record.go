@@ -2,8 +2,8 @@ package worker
 
 import (
 	"log/slog"
+	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"policyengine.dev/runtime/telemetry"
@@ -28,34 +28,78 @@ func (r *run) note(s *step, outcome telemetry.StepOutcome, took time.Duration, c
 	d.Took += took
 }
 
+// blame says what led to an answer in the upstream's place.
+type blame struct {
+	// step is nil where no policy is to blame. phase is the one in which it ran.
+	step  *step
+	phase policy.Phase
+	// cause is nil where a policy has decided so.
+	cause error
+
+	status          int
+	reason, details string
+}
+
 // deny notes that the engine answers the request itself.
 func (r *run) deny(out Outcome) {
 	r.answered = true
-	if d := r.decision; d != nil {
-		d.Denied, d.Status, d.Details = true, out.Response.Status, out.Details
-		d.Reason = out.Response.Reason
+	b := &r.blame
+	b.status, b.reason, b.details = out.Response.Status, out.Response.Reason, out.Details
+}
+
+// record hands the finished decision over, and has a refusal logged where it is its turn.
+func (r *run) record(o *Options) {
+	d := r.decision
+	r.decision = nil
+	var suppressed int64
+	logs := false
+	if r.answered && !r.shadow && r.blame.status >= http.StatusBadRequest {
+		suppressed, logs = o.Refusals.Turn(r.blame.details, r.blame.step != nil, nanotime())
+	}
+	if d == nil && !logs {
+		return
+	}
+	if d == nil {
+		d = r.newDecision(o)
+	}
+	r.describe(d)
+	if logs {
+		o.Refusals.Write(d, suppressed)
+	}
+	if o.Recorder != nil {
+		o.Recorder.Record(d)
 	}
 }
 
-// record hands the finished decision over.
-func (r *run) record(to telemetry.Recorder) {
-	d := r.decision
-	r.decision = nil
+func (r *run) newDecision(o *Options) *telemetry.Decision {
+	return &telemetry.Decision{
+		Began: o.Host.Clock.Now().Add(-time.Duration(nanotime() - r.began)), Config: r.snapshot.version, Chain: r.chain.name,
+	}
+}
+
+// describe fills the decision in, now that the exchange is over.
+func (r *run) describe(d *telemetry.Decision) {
 	req := &r.x.Request
-	d.Route, d.Method, d.Authority = r.x.Route, req.Method, req.Authority
-	// In front of an @ there may be a password.
-	d.Authority = d.Authority[strings.LastIndexByte(d.Authority, '@')+1:]
-	d.Path, _, _ = strings.Cut(req.Path, "?")
-	d.RequestID, _ = req.Headers.Get("x-request-id")
+	id, _ := req.Headers.Get("x-request-id")
+	d.Describe(req.Method, req.Authority, req.Path, id)
+	d.Route = r.x.Route
 	// Envoy tells its own span with the stream only where its tracing is on.
 	if d.TraceParent, d.TraceState = r.x.TraceParent, r.x.TraceState; d.TraceParent == "" {
 		d.TraceParent, _ = req.Headers.Get("traceparent")
 		d.TraceState, _ = req.Headers.Get("tracestate")
 	}
 	if p := r.x.Principal; p != nil {
-		d.Subject = p.Subject
+		d.Subject = telemetry.Clip(p.Subject, telemetry.MaxName)
 	}
-	to.Record(d)
+	if !r.answered {
+		return
+	}
+	b := &r.blame
+	d.Denied, d.Status, d.Reason, d.Details = true, b.status, b.reason, b.details
+	d.Explain(b.cause)
+	if b.step != nil {
+		d.By = telemetry.DecidedBy{ID: b.step.id, Policy: b.step.instance.version.String(), Phase: b.phase.String()}
+	}
 }
 
 func summariseRequest(m *policy.RequestMutation) string {
@@ -122,38 +166,19 @@ func add(b *strings.Builder, what, name string) {
 	b.WriteString(name)
 }
 
-// failureLog bounds what one step writes to the log: a policy that fails on every
-// request must not fill the disk.
-type failureLog struct {
-	second     atomic.Int64
-	count      atomic.Int64
-	suppressed atomic.Int64
-}
-
+// failuresPerSecond bounds what one step writes to the log: a policy that fails on
+// every request must not fill the disk.
 const failuresPerSecond = 5
 
-// allow reports whether one more line may be written, and how many were not.
-func (l *failureLog) allow(now int64) (ok bool, suppressed int64) {
-	sec := now / int64(time.Second)
-	if old := l.second.Load(); old != sec && l.second.CompareAndSwap(old, sec) {
-		l.count.Store(0)
-	}
-	if l.count.Add(1) > failuresPerSecond {
-		l.suppressed.Add(1)
-		return false, 0
-	}
-	return true, l.suppressed.Swap(0)
-}
-
 func (s *step) logFailure(r *run, reason Reason, err error) {
-	ok, suppressed := s.failures.allow(nanotime())
+	suppressed, ok := s.failures.Allow(nanotime(), failuresPerSecond)
 	if !ok {
 		return
 	}
 	attrs := []slog.Attr{
 		slog.String("reason", reason.String()), slog.String("route", r.x.Route),
 		slog.String("phase", r.phase.String()), slog.String("mode", s.mode.String()),
-		slog.Any("error", err),
+		slog.String("error", telemetry.Clip(err.Error(), telemetry.MaxText)),
 	}
 	if p, ok := err.(*panicError); ok {
 		attrs = append(attrs, slog.String("stack", string(p.stack)))

@@ -2,12 +2,14 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/sdk/exchange"
+	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -33,8 +35,10 @@ type run struct {
 	// shadow has every step run in shadow mode.
 	shadow bool
 	// answered says that the exchange ended with an answer of the engine's, and
-	// cutShort that its stream ended while a policy was at work.
+	// cutShort that its stream ended while a policy was at work. blame says what led
+	// to the answer.
 	answered, cutShort bool
+	blame              blame
 
 	request, requestShadow   policy.RequestContext
 	response, responseShadow policy.ResponseContext
@@ -153,12 +157,12 @@ func (r *run) End(unfinished bool) {
 	if m := r.snapshot.Requests(r.x.Route); m != nil {
 		m.Observe(r.result(unfinished))
 	}
-	if r.decision != nil {
-		r.record(w.options.Recorder)
+	if r.answered || r.decision != nil {
+		r.record(&w.options)
 	}
 	r.x.Reset()
 	r.snapshot, r.chain, r.ctx, r.resumer, r.rejection, r.steps, r.slowest = nil, nil, nil, nil, nil, nil, nil
-	r.shadow, r.answered, r.cutShort = false, false, false
+	r.shadow, r.answered, r.cutShort, r.blame = false, false, false, blame{}
 	r.stepCtx = nil
 	clear(r.chunks)
 	r.chunks = r.chunks[:0]
@@ -274,7 +278,7 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 	if err := r.conditions.err; err != nil {
 		r.conditions.err = nil
 		r.verdicts[s.index] = failed
-		return r.fail(s, PolicyError, telemetry.Errored, &conditionError{err}, 0), now
+		return r.failCondition(s, err), now
 	}
 	if r.chunkPhase() {
 		// First of all, so that nothing is lost if the step fails and the
@@ -353,6 +357,12 @@ func (r *run) fail(s *step, reason Reason, outcome telemetry.StepOutcome, err er
 	case s.onError == ContinueOnError:
 		return Outcome{}
 	}
+	return r.refuse(s, reason, err)
+}
+
+// refuse answers with a reason of the engine's own for which a step is to blame.
+func (r *run) refuse(s *step, reason Reason, cause error) Outcome {
+	r.blame = blame{step: s, phase: r.phase, cause: cause}
 	return Outcome{Kind: Respond, Response: reason.Response(), Details: s.details[reason]}
 }
 
@@ -385,6 +395,23 @@ func (e *budgetError) Error() string {
 		return "nothing is left of the chain's time budget"
 	}
 	return fmt.Sprintf("nothing is left of the chain's time budget, of which %q took %v", e.slowest.id, e.took)
+}
+
+// failCondition is fail for a condition that could not be evaluated. A client whose
+// headers or query are larger than a condition may read is told so where the step's
+// errors deny.
+func (r *run) failCondition(s *step, err error) Outcome {
+	err = &conditionError{err}
+	var eval *expr.EvalError
+	if !errors.As(err, &eval) || !eval.TooLarge() {
+		return r.fail(s, PolicyError, telemetry.Errored, err, 0)
+	}
+	if s.onError != DenyOnError || r.shadows(s) || r.rejection != nil {
+		return r.fail(s, HeadersTooLarge, telemetry.Errored, err, 0)
+	}
+	s.metrics.Observe(r.phase, telemetry.Responded, 0)
+	r.note(s, telemetry.Responded, 0, "", HeadersTooLarge.String())
+	return r.refuse(s, HeadersTooLarge, err)
 }
 
 type conditionError struct{ err error }

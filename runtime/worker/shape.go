@@ -16,8 +16,9 @@ import (
 // else; whatever goes wrong with them, the rejection as it was is sent.
 
 // Reject implements [Executor].
-func (r *run) Reject(ctx context.Context, reason Reason, budget time.Duration, t Resumer) Outcome {
-	out := reason.Outcome()
+func (r *run) Reject(ctx context.Context, refusal Refusal, budget time.Duration, t Resumer) Outcome {
+	out := refusal.Reason.Outcome()
+	r.blame = blame{cause: refusal.Cause}
 	if len(r.chain.rejectHeaders)+len(r.chain.rejectBody) == 0 {
 		r.deny(out)
 		return out

@@ -188,7 +188,7 @@ type step struct {
 	onReject bool
 	required bool
 	metrics  *telemetry.Step
-	failures failureLog
+	failures telemetry.Rate
 	checked  apply.Memo
 
 	// details are the response code details for the engine's reasons, and what

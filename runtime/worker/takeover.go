@@ -40,6 +40,7 @@ func (r *run) goOn(reason Reason, outcome telemetry.StepOutcome, err error) {
 	w := r.snapshot.worker
 	n := w.newRun()
 	n.snapshot, n.chain, n.began, n.shadow, n.answered = r.snapshot, r.chain, r.began, r.shadow, r.answered
+	n.blame = r.blame
 	n.x = *r.x.Clone()
 	n.verdicts = append([]verdict(nil), r.verdicts...)
 	n.chunks = append([]chunkState(nil), r.chunks...)

@@ -24,6 +24,8 @@ type Options struct {
 	HostFor func(chain, id string, v *Version) policy.Host
 	// Recorder receives decision records; nil makes none.
 	Recorder telemetry.Recorder
+	// Refusals logs requests that were refused; nil logs none.
+	Refusals *telemetry.RefusalLog
 	// StartTimeout bounds one attempt to start a policy; 0 is 10 s.
 	StartTimeout time.Duration
 	// HoldLimit bounds what a chunk policy may hold back, in bytes, where the

@@ -777,7 +777,7 @@ func TestOnReject(t *testing.T) {
 		}))}})
 		x := begin(c)
 		defer x.End(false)
-		out := x.Reject(context.Background(), worker.BodyTooLarge, budget, noResume{t})
+		out := x.Reject(context.Background(), worker.Refusal{Reason: worker.BodyTooLarge}, budget, noResume{t})
 		wantDenied(t, out, 413, "policy_engine.BODY_TOO_LARGE")
 		if !strings.HasPrefix(string(out.Response.Body), "shaped {") {
 			t.Errorf("body %q is not shaped", out.Response.Body)

@@ -72,6 +72,15 @@ func (h *Headers) Clone() Headers {
 // Len is the number of fields.
 func (h *Headers) Len() int { return len(h.fields) }
 
+// Size is the number of bytes of all names and values.
+func (h *Headers) Size() int {
+	n := 0
+	for i := range h.fields {
+		n += len(h.fields[i].Name) + len(h.fields[i].Value)
+	}
+	return n
+}
+
 // At returns field i, 0 <= i < Len().
 func (h *Headers) At(i int) Field { return h.fields[i] }
 

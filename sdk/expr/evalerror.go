@@ -25,6 +25,17 @@ type EvalError struct {
 	Reason string
 }
 
+// TooLarge reports whether the input is larger than an expression may read
+// ([MaxString], [MaxElements]), or would cost more than it may ([MaxMeteredCost]): what a
+// client can bring about by what it sends.
+func (e *EvalError) TooLarge() bool {
+	switch e.Reason {
+	case reasonTooLong, reasonTooMany, reasonCost:
+		return true
+	}
+	return false
+}
+
 // Error implements error.
 func (e *EvalError) Error() string {
 	if e.Line == 0 {

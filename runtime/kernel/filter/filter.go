@@ -22,8 +22,11 @@ const Key = "x-policy-engine-filter"
 // DefaultMessageTimeout is Envoy's.
 const DefaultMessageTimeout = 200 * time.Millisecond
 
-// DefaultMaxHeaders is Envoy's.
-const DefaultMaxHeaders = 100
+// DefaultMaxHeaders and DefaultMaxHeadersKB are Envoy's.
+const (
+	DefaultMaxHeaders   = 100
+	DefaultMaxHeadersKB = 60
+)
 
 // Settings is what a filter allows. The zero value stands for Envoy's defaults.
 type Settings struct {
@@ -41,6 +44,12 @@ type Settings struct {
 	// MaxHeaders is how many headers the connection manager lets a message
 	// have (max_headers_count); 0 counts as [DefaultMaxHeaders].
 	MaxHeaders int
+	// MaxHeadersKB is how large a request's headers may be, in KiB
+	// (max_request_headers_kb); 0 counts as [DefaultMaxHeadersKB].
+	MaxHeadersKB int
+	// RouteName says that the filter sends the attribute xds.route_name with
+	// requests. A request without it is one that no route serves then.
+	RouteName bool
 	// NoSystem and NoHeaders are mutation_rules' disallow_system (:path and
 	// :status among others) and disallow_all.
 	NoSystem, NoHeaders bool
@@ -60,6 +69,15 @@ func (s *Settings) HeaderLimit() int {
 		return s.MaxHeaders
 	}
 	return DefaultMaxHeaders
+}
+
+// HeaderBytes is MaxHeadersKB, or its default, in bytes.
+func (s *Settings) HeaderBytes() int {
+	const most = 1 << 20 // KiB, far more than Envoy takes
+	if s.MaxHeadersKB > 0 {
+		return min(s.MaxHeadersKB, most) << 10
+	}
+	return DefaultMaxHeadersKB << 10
 }
 
 // version begins every stamp, so that a later form can be told from this one.
@@ -82,12 +100,14 @@ func (s *Settings) words() []struct {
 		{"envoy_headers", &s.EnvoyHeaders},
 		{"no_system", &s.NoSystem},
 		{"no_headers", &s.NoHeaders},
+		{"route_name", &s.RouteName},
 	}
 }
 
 const (
-	timeoutWord = "timeout="
-	headersWord = "max_headers="
+	timeoutWord   = "timeout="
+	headersWord   = "max_headers="
+	headersKBWord = "max_headers_kb="
 )
 
 // Stamp is s as a metadata value, such as "v1 timeout=1s mode_override". It holds
@@ -99,6 +119,9 @@ func (s Settings) Stamp() string {
 	}
 	if s.MaxHeaders > 0 {
 		words = append(words, headersWord+strconv.Itoa(s.MaxHeaders))
+	}
+	if s.MaxHeadersKB > 0 {
+		words = append(words, headersKBWord+strconv.Itoa(s.MaxHeadersKB))
 	}
 	for _, w := range s.words() {
 		if *w.flag {
@@ -136,12 +159,16 @@ next:
 			s.MessageTimeout = d
 			continue
 		}
-		if value, ok := strings.CutPrefix(word, headersWord); ok {
+		if name, value, ok := strings.Cut(word, "="); ok {
+			limit := map[string]*int{headersWord: &s.MaxHeaders, headersKBWord: &s.MaxHeadersKB}[name+"="]
+			if limit == nil {
+				return Settings{}, fmt.Errorf("a filter's stamp has the unknown word %q", word)
+			}
 			n, err := strconv.Atoi(value)
 			if err != nil || n <= 0 {
 				return Settings{}, fmt.Errorf("a filter's stamp has the header limit %q, which is no positive number", value)
 			}
-			s.MaxHeaders = n
+			*limit = n
 			continue
 		}
 		for _, k := range known {

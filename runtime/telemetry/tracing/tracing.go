@@ -286,6 +286,9 @@ func (t *Tracer) record(d *telemetry.Decision) {
 		)
 		if d.Denied {
 			span.SetAttributes(attribute.Int("http.response.status_code", d.Status), attribute.String("policy_engine.reason", d.Reason))
+			if d.Cause != "" {
+				span.SetAttributes(attribute.String("policy_engine.cause", d.Cause))
+			}
 		}
 		if d.Denied && d.Status >= 500 {
 			span.SetStatus(codes.Error, d.Reason)

@@ -82,9 +82,12 @@ type generateFlags struct {
 	format, out                           string
 	addresses                             texts
 	requestAttributes, responseAttributes texts
-	maxHeaders, maxRequests               uint
+	maxHeaders, maxHeadersKB, maxRequests uint
 	o                                     generate.Options
 }
+
+// maxHeadersKB is the most that Envoy takes for max_request_headers_kb.
+const maxHeadersKB = 8192
 
 func (g *generateFlags) register(flags *flag.FlagSet) {
 	flags.StringVar(&g.format, "format", "yaml", "the `format`: yaml or json")
@@ -99,6 +102,7 @@ func (g *generateFlags) register(flags *flag.FlagSet) {
 	flags.Var(&g.requestAttributes, "request-attribute", "the `name` of an attribute that a policy reads of requests, may be given again; those that conditions read are known")
 	flags.Var(&g.responseAttributes, "response-attribute", "the `name` of an attribute that a policy reads of responses, may be given again")
 	flags.UintVar(&g.maxHeaders, "max-headers", 0, "max_headers_count of the connection manager, a `number`, where it is set there")
+	flags.UintVar(&g.maxHeadersKB, "max-headers-kb", 0, "max_request_headers_kb of the connection manager, a `number` of KiB, where it is set there")
 	flags.UintVar(&g.maxRequests, "max-requests", generate.DefaultMaxRequests, "the `number` of requests that may be in flight; what is over it is answered 500")
 	flags.StringVar(&g.o.TLS.CA, "tls-ca", "", "where engine.yaml has tls: the `file`, on Envoy's machine, of the authorities that the engine's certificate comes from")
 	flags.StringVar(&g.o.TLS.SAN, "tls-san", "", "the `name`, a DNS name or a URI, that the engine's certificate carries")
@@ -122,7 +126,10 @@ func (g *generateFlags) options() (generate.Options, error) {
 	if g.maxHeaders > 1<<20 {
 		problems = append(problems, command.Usagef("--max-headers is at most %d", 1<<20))
 	}
-	o.MaxHeaders = int(min(g.maxHeaders, 1<<20))
+	if g.maxHeadersKB > maxHeadersKB {
+		problems = append(problems, command.Usagef("--max-headers-kb is at most %d, as Envoy's own", maxHeadersKB))
+	}
+	o.MaxHeaders, o.MaxHeadersKB = int(min(g.maxHeaders, 1<<20)), int(min(g.maxHeadersKB, maxHeadersKB))
 	o.MaxRequests = uint32(min(g.maxRequests, math.MaxUint32))
 	return o, errors.Join(problems...)
 }

@@ -20,8 +20,8 @@ const (
 
 	stampKey  = "ext_proc.grpc_service.initial_metadata.0.key"
 	stamp     = "ext_proc.grpc_service.initial_metadata.0.value"
-	plain     = "v1 timeout=1s skip_response_headers"
-	overrides = "v1 timeout=1s mode_override"
+	plain     = "v1 timeout=1s skip_response_headers route_name"
+	overrides = "v1 timeout=1s mode_override route_name"
 
 	extAuthz = `{name: authz, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz, clear_route_cache: true, grpc_service: {envoy_grpc: {cluster_name: authz}}}}`
 	router   = `{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}`
@@ -173,13 +173,22 @@ var plainExamples = []example{
 		found: []string{"error stamp-missing"}, texts: []string{"request trailers"},
 	},
 	{
-		name: "fewer headers than the stamp says", base: [][2]string{{"hcm.common_http_protocol_options.max_headers_count", "200"}, {stamp, "v1 timeout=1s max_headers=200 mode_override skip_response_headers"}},
+		name: "fewer headers than the stamp says", base: [][2]string{{"hcm.common_http_protocol_options.max_headers_count", "200"}, {stamp, "v1 timeout=1s max_headers=200 mode_override skip_response_headers route_name"}},
 		wrong: [][2]string{{"hcm.common_http_protocol_options.max_headers_count", "100"}},
-		found: []string{"warning header-limit"}, texts: []string{"have 100 headers, and the engine believes in 200", "has the request fail"},
+		found: []string{"warning header-limit"}, texts: []string{"have 100 headers, and the engine takes it to allow 200", "answers 500 to requests"},
 	},
 	{
 		name: "more headers than the engine knows", wrong: [][2]string{{"hcm.common_http_protocol_options.max_headers_count", "200"}},
 		found: []string{"warning header-limit"}, texts: []string{"write x-policy-engine-filter: v1 timeout=1s max_headers=200"},
+	},
+	{
+		name: "larger headers than the stamp says", base: [][2]string{{"hcm.max_request_headers_kb", "96"}, {stamp, "v1 timeout=1s max_headers_kb=96 mode_override skip_response_headers route_name"}},
+		wrong: [][2]string{{"hcm.max_request_headers_kb", "60"}},
+		found: []string{"warning header-limit"}, texts: []string{"have 60 KiB of headers, and the engine takes it to allow 96"},
+	},
+	{
+		name: "larger headers than the engine knows", wrong: [][2]string{{"hcm.max_request_headers_kb", "96"}},
+		found: []string{"warning header-limit"}, texts: []string{"write x-policy-engine-filter: v1 timeout=1s max_headers_kb=96"},
 	},
 	{
 		name: "a stamp of tomorrow", wrong: [][2]string{{stamp, "v9 everything"}},
@@ -205,7 +214,7 @@ var plainExamples = []example{
 	},
 	{
 		name: "overrides that are off", chains: []string{"decoded"},
-		wrong: [][2]string{{"ext_proc.allow_mode_override", "false"}, {stamp, "v1 timeout=1s"}},
+		wrong: [][2]string{{"ext_proc.allow_mode_override", "false"}, {stamp, "v1 timeout=1s route_name"}},
 		found: []string{"error mode-override-off"}, texts: []string{"FILTER_CANNOT_SERVE_CHAIN"},
 	},
 	{
@@ -238,13 +247,13 @@ var plainExamples = []example{
 	{
 		name: "full duplex for all", chains: []string{"decoded"},
 		wrong: [][2]string{{"ext_proc.processing_mode.request_body_mode", "FULL_DUPLEX_STREAMED"}, {"ext_proc.processing_mode.request_trailer_mode", "SEND"},
-			{stamp, "v1 timeout=1s mode_override request_trailers"}},
+			{stamp, "v1 timeout=1s mode_override request_trailers route_name"}},
 		found: []string{"error full-duplex-blocks-override"}, texts: []string{"FILTER_CANNOT_SERVE_CHAIN"},
 	},
 	{
 		name: "full duplex for all but the route", chains: []string{"decoded"},
 		wrong: [][2]string{{"ext_proc.processing_mode.request_body_mode", "FULL_DUPLEX_STREAMED"}, {"ext_proc.processing_mode.request_trailer_mode", "SEND"},
-			{stamp, "v1 timeout=1s mode_override request_trailers"},
+			{stamp, "v1 timeout=1s mode_override request_trailers route_name"},
 			{"route" + blocks, `{` + perRoute + `, overrides: {processing_mode: {}, grpc_initial_metadata: [{key: x-policy-engine-filter, value: ` + overrides + `}]}}`}},
 		found: []string{"error full-duplex-blocks-override"}, texts: []string{"Envoy ignores mode overrides on every route"},
 	},
@@ -275,7 +284,7 @@ var plainExamples = []example{
 	},
 	{
 		name: "no route name", wrong: [][2]string{{"ext_proc.request_attributes", "[source.address]"}},
-		found: []string{"error route-name-missing"}, texts: []string{"add xds.route_name"},
+		found: []string{"error route-name-missing", "error stamp-mismatch"}, texts: []string{"add xds.route_name", "does not do (xds.route_name in request_attributes)"},
 	},
 	{
 		name: "no route name in the metadata", engine: streamMetadata,
@@ -355,7 +364,7 @@ var plainExamples = []example{
 	},
 	{
 		name: "no changes of method and authority", chains: []string{"rerouting"},
-		wrong: [][2]string{{"ext_proc.mutation_rules.allow_all_routing", "false"}, {stamp, "v1 timeout=1s mode_override skip_response_headers"}},
+		wrong: [][2]string{{"ext_proc.mutation_rules.allow_all_routing", "false"}, {stamp, "v1 timeout=1s mode_override skip_response_headers route_name"}},
 		found: []string{"warning mutation-rules"},
 	},
 	{

@@ -256,6 +256,7 @@ func differences(claimed, actual *filter.Settings) (over, under []string) {
 		{"mutation_rules.allow_envoy", claimed.EnvoyHeaders, actual.EnvoyHeaders},
 		{"changes of :path and :status", !claimed.NoSystem, !actual.NoSystem},
 		{"changes of headers", !claimed.NoHeaders, !actual.NoHeaders},
+		{"xds.route_name in request_attributes", claimed.RouteName, actual.RouteName},
 	} {
 		switch {
 		case f.claimed && !f.actual:
@@ -295,20 +296,27 @@ func (c *checker) timeout(s *setup) {
 	}
 }
 
-// headerLimit compares how many headers a message may have with what the engine takes
-// it to be.
+// headerLimit compares how many headers a request may have, and how large they may be,
+// with what the engine takes it to be.
 func (c *checker) headerLimit(s *setup) {
-	claimed, real := s.claimed.HeaderLimit(), s.actual.HeaderLimit()
-	if claimed == real {
-		return
+	for _, l := range []struct {
+		what          string
+		claimed, real int
+	}{
+		{"%d headers", s.claimed.HeaderLimit(), s.actual.HeaderLimit()},
+		{"%d KiB of headers", s.claimed.HeaderBytes() >> 10, s.actual.HeaderBytes() >> 10},
+	} {
+		if l.claimed == l.real {
+			continue
+		}
+		then := "the engine refuses requests to which policies add headers beyond that"
+		if l.claimed > l.real {
+			then = "Envoy answers 500 to requests to which policies add headers beyond its limit"
+		}
+		c.found(HeaderLimit, Warning, s.metadataNode(), s.in,
+			fmt.Sprintf("the connection manager lets a request have "+l.what+", and the engine takes it to allow %d: %s", l.real, l.claimed, then),
+			fmt.Sprintf("write %s: %s", filter.Key, s.actual.Stamp()))
 	}
-	then := "the engine refuses to change those with more than that"
-	if claimed > real {
-		then = "what policies add beyond Envoy's limit has the request fail"
-	}
-	c.found(HeaderLimit, Warning, s.metadataNode(), s.in,
-		fmt.Sprintf("the connection manager lets a message have %d headers, and the engine believes in %d: %s", real, claimed, then),
-		fmt.Sprintf("write %s: %s", filter.Key, s.actual.Stamp()))
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%gs", d.Seconds()) }

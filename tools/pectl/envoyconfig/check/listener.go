@@ -208,6 +208,9 @@ func (c *checker) filters(base manager, list filterList) {
 		if n := m.msg.GetCommonHttpProtocolOptions().GetMaxHeadersCount(); n != nil && n.GetValue() != filter.DefaultMaxHeaders {
 			u.maxHeaders = int(n.GetValue())
 		}
+		if n := m.msg.GetMaxRequestHeadersKb(); n != nil && n.GetValue() != filter.DefaultMaxHeadersKB {
+			u.maxHeadersKB = int(n.GetValue())
+		}
 		c.neighbours(list.filters, &m)
 		c.looked.Routes = routes
 		c.routesOf(&m)

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -22,9 +23,9 @@ type use struct {
 	msg          *extproc.ExternalProcessor
 	// matched says that a matcher stands around the filter.
 	matched bool
-	// maxHeaders is the connection manager's max_headers_count; 0 is Envoy's
-	// default.
-	maxHeaders int
+	// maxHeaders and maxHeadersKB are the connection manager's max_headers_count
+	// and max_request_headers_kb; 0 is Envoy's default.
+	maxHeaders, maxHeadersKB int
 }
 
 // disabled reports whether the filter runs only where it is switched on.
@@ -68,7 +69,7 @@ func (c *checker) setupOf(u *use, levels []*block) *setup {
 		metadata = append(metadata, b.settings.GetOverrides().GetGrpcInitialMetadata()...)
 	}
 	s.actual = actual(u.msg, s.mode)
-	s.actual.MaxHeaders = u.maxHeaders
+	s.actual.MaxHeaders, s.actual.MaxHeadersKB = u.maxHeaders, u.maxHeadersKB
 	s.metadata = merged(s.service.GetInitialMetadata(), metadata)
 	s.claim(c.needs.Engine.Filter)
 	return s
@@ -102,6 +103,9 @@ func (s *setup) claim(declared config.Filter) {
 		EnvoyHeaders:        declared.MutationRules.AllowEnvoy,
 		NoSystem:            declared.MutationRules.DisallowSystem,
 		NoHeaders:           declared.MutationRules.DisallowAll,
+		MaxHeaders:          declared.MaxHeaders,
+		MaxHeadersKB:        declared.MaxHeadersKB,
+		RouteName:           declared.RouteName,
 	}
 }
 
@@ -135,6 +139,7 @@ func actual(f *extproc.ExternalProcessor, mode *extproc.ProcessingMode) filter.S
 		EnvoyHeaders:        rules.GetAllowEnvoy().GetValue(),
 		NoSystem:            rules.GetDisallowSystem().GetValue(),
 		NoHeaders:           rules.GetDisallowAll().GetValue(),
+		RouteName:           slices.Contains(f.GetRequestAttributes(), config.DefaultRouteAttribute),
 	}
 }
 

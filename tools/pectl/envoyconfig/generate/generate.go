@@ -13,6 +13,7 @@ import (
 
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 
+	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
@@ -61,6 +62,9 @@ type Options struct {
 	// MaxHeaders is the connection manager's max_headers_count, where it has
 	// one; 0 stands for Envoy's default.
 	MaxHeaders int
+	// MaxHeadersKB is its max_request_headers_kb, where it has one; 0 is Envoy's
+	// default.
+	MaxHeadersKB int
 	// MaxRequests bounds the requests in flight; 0 counts as
 	// [DefaultMaxRequests].
 	MaxRequests uint32
@@ -152,6 +156,7 @@ func (g *generator) filterSettings() filter.Settings {
 	s := filter.Settings{
 		ModeOverride: !g.options.FixedModes, MessageTimeout: g.options.MessageTimeout,
 		SkipResponseHeaders: true, Routing: g.options.Routing, MaxHeaders: g.options.MaxHeaders,
+		MaxHeadersKB: g.options.MaxHeadersKB, RouteName: true,
 	}
 	for _, c := range g.needs.Chains {
 		s.SkipResponseHeaders = s.SkipResponseHeaders && !c.Response.Headers
@@ -224,7 +229,9 @@ func duration(d time.Duration) string {
 }
 
 func (g *generator) requestAttributes() list {
-	names := slices.Clone(g.options.RequestAttributes)
+	// The route's own name tells a path without a route, wherever the engine
+	// reads the name from.
+	names := append(slices.Clone(g.options.RequestAttributes), config.DefaultRouteAttribute)
 	for _, c := range g.needs.Chains {
 		names = append(names, c.RequestAttributes...)
 	}

@@ -64,7 +64,7 @@ var cases = []struct {
 		o: generate.Options{
 			Addresses:  []string{"engines.example.org:9001", "10.0.0.7:9001"},
 			FilterName: "policies", ClusterName: "engines", Routing: true,
-			MaxHeaders: 200, RequestAttributes: []string{"request.id", "source.address"}, ResponseAttributes: []string{"response.flags"},
+			MaxHeaders: 200, MaxHeadersKB: 96, RequestAttributes: []string{"request.id", "source.address"}, ResponseAttributes: []string{"response.flags"},
 		},
 	},
 	{
@@ -217,7 +217,7 @@ func TestStampsSayWhatIsSetUp(t *testing.T) {
 			parts := sample.Parse(t, b.Bytes())
 			f := parts["http_filter"].(sample.Tree)["typed_config"].(sample.Tree)
 			service := f["grpc_service"].(sample.Tree)
-			checkStamp(t, f, f["processing_mode"].(sample.Tree), service["initial_metadata"].([]any), tt.o.MaxHeaders)
+			checkStamp(t, f, f["processing_mode"].(sample.Tree), service["initial_metadata"].([]any), tt.o)
 			routes, _ := parts["routes"].(sample.Tree)
 			for name, route := range routes {
 				perFilter, ok := route.(sample.Tree)["typed_per_filter_config"].(sample.Tree)
@@ -227,7 +227,7 @@ func TestStampsSayWhatIsSetUp(t *testing.T) {
 				for _, block := range perFilter {
 					o := block.(sample.Tree)["overrides"].(sample.Tree)
 					t.Run(name, func(t *testing.T) {
-						checkStamp(t, f, o["processing_mode"].(sample.Tree), o["grpc_initial_metadata"].([]any), tt.o.MaxHeaders)
+						checkStamp(t, f, o["processing_mode"].(sample.Tree), o["grpc_initial_metadata"].([]any), tt.o)
 					})
 				}
 			}
@@ -235,7 +235,7 @@ func TestStampsSayWhatIsSetUp(t *testing.T) {
 	}
 }
 
-func checkStamp(t *testing.T, f, mode sample.Tree, metadata []any, maxHeaders int) {
+func checkStamp(t *testing.T, f, mode sample.Tree, metadata []any, o generate.Options) {
 	t.Helper()
 	stamp := metadata[0].(sample.Tree)
 	if stamp["key"] != filter.Key {
@@ -255,7 +255,9 @@ func checkStamp(t *testing.T, f, mode sample.Tree, metadata []any, maxHeaders in
 		SkipResponseHeaders: mode["response_header_mode"] == "SKIP",
 		RequestTrailers:     mode["request_trailer_mode"] == "SEND",
 		ResponseTrailers:    mode["response_trailer_mode"] == "SEND",
-		MaxHeaders:          maxHeaders,
+		MaxHeaders:          o.MaxHeaders,
+		MaxHeadersKB:        o.MaxHeadersKB,
+		RouteName:           slices.Contains(f["request_attributes"].([]any), any(config.DefaultRouteAttribute)),
 		Routing:             f["mutation_rules"].(sample.Tree)["allow_all_routing"].(bool),
 	}
 	if !reflect.DeepEqual(got, want) {
