@@ -209,7 +209,7 @@ func TestTheExamplesRunBehindThePinnedEnvoy(t *testing.T) {
 		{name: "multi-policy, without a token", path: "/orders", status: 401, got: map[string]string{"x-docs": "https://developers.example.com/errors"}},
 		// The token of RFC 7515, appendix A.3; its issuer is joe.
 		{name: "multi-policy, with a stranger's token", method: "POST", path: "/orders", header: "authorization", value: "Bearer eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q", status: 401},
-		{name: "a path without a route", path: "/", status: 500},
+		{name: "a path without a route", path: "/", status: 404},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
