@@ -68,9 +68,9 @@ type (
 		// or one of RerouteHeaders has changed.
 		Reroute        bool     `json:"reroute,omitempty"`
 		RerouteHeaders []string `json:"rerouteHeaders,omitempty"`
-		// RequestAttributes are the proxy's attributes that conditions read
-		// while the request is on its way, ResponseAttributes those that
-		// conditions of response policies read. Both are sorted.
+		// RequestAttributes are the proxy's attributes that conditions and
+		// policies read and that come with the request, ResponseAttributes
+		// those that come with the response. Both are sorted.
 		RequestAttributes  []string `json:"requestAttributes,omitempty"`
 		ResponseAttributes []string `json:"responseAttributes,omitempty"`
 		// OwnedHeaders are the request headers that policies own: a client's own are
@@ -202,6 +202,8 @@ func attributes(chain *worker.Chain) (request, response []string) {
 		} else {
 			response = append(response, step.Attributes...)
 		}
+		request = append(request, step.Reads.Request...)
+		response = append(response, step.Reads.Response...)
 	}
 	return sortedSet(request), sortedSet(response)
 }

@@ -26,6 +26,8 @@ func newFilter(struct{}, policy.Host) (*filter, error) { return &filter{}, nil }
 
 func (*filter) HoldsChunks() bool { return true }
 
+func (*filter) ReadsAttributes() (request, response []string) { return []string{"request.size"}, nil }
+
 func (*filter) OwnedRequestHeaders() []string { return []string{"X-User", "x-roles"} }
 
 func (*filter) OnRequestBodyChunk(context.Context, *policy.RequestContext, *policy.Chunk) (policy.ChunkAction, error) {
@@ -48,7 +50,7 @@ func (*stamp) OnResponseHeaders(context.Context, *policy.ResponseContext) (polic
 const (
 	filterDefinition = `{"apiVersion":"policyengine/v1","name":"filter","version":"v1.0.0","description":"Reads bodies.",
 "phases":["request_body_chunks","response_body_chunks"],"body":"decoded"}`
-	stampDefinition = `{"apiVersion":"policyengine/v1","name":"stamp","version":"v1.0.0","description":"Stamps responses.","phases":["response_headers"]}`
+	stampDefinition = `{"apiVersion":"policyengine/v1","name":"stamp","version":"v1.0.0","description":"Stamps responses.","phases":["response_headers"],"attributes":{"request":["destination.address"],"response":["upstream.cluster"]}}`
 )
 
 // TestDumpTellsWhatChainsNeed proves that what a proxy has to be set up for can be
@@ -96,8 +98,8 @@ func TestDumpTellsWhatChainsNeed(t *testing.T) {
 			Name: "all", Phases: []string{"request_headers", "request_body_chunks", "response_headers", "response_body_chunks"},
 			HoldsRequestChunks: true, HoldsResponseChunks: true, DecodesRequestBody: true, DecodesResponseBody: true,
 			BodyLimit: 4096, Reroute: true, RerouteHeaders: []string{"x-tenant"},
-			RequestAttributes:  []string{"connection.mtls", "request.id", "source.port"},
-			ResponseAttributes: []string{"source.port", "upstream.address"},
+			RequestAttributes:  []string{"connection.mtls", "destination.address", "request.id", "request.size", "source.port"},
+			ResponseAttributes: []string{"source.port", "upstream.address", "upstream.cluster"},
 			OwnedHeaders:       []string{"x-roles", "x-user"},
 		},
 		{Name: "off", Phases: []string{"request_headers"}, OwnedHeaders: []string{"x-roles", "x-user"}, Disabled: []string{"filter"}},

@@ -20,7 +20,7 @@ import (
 // newWorker returns the worker that runs the policies in this process.
 func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Logger, metrics *host.Metrics, recorder telemetry.Recorder, refusals *telemetry.RefusalLog) *worker.Worker {
 	clock := host.Clock{}
-	shared := policy.Host{Logger: logger, Clock: clock, Random: rand.Reader, HTTP: host.NewHTTPClient(), Secrets: host.NewSecrets(clock)}
+	shared := policy.Host{Logger: logger, Clock: clock, Random: rand.Reader, HTTP: host.NewHTTPClient(), Secrets: host.NewSecrets(clock), Files: host.NewFiles(clock)}
 	return worker.New(registry, worker.Options{
 		Host: shared,
 		HostFor: func(chain, id string, v *worker.Version) policy.Host {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/policy/sharing"
 )
@@ -38,6 +39,8 @@ type instance struct {
 	phases policy.PhaseSet
 	// owned are the request headers that the instance owns.
 	owned []string
+	// reads are the proxy's attributes that the instance reads.
+	reads definition.Attributes
 
 	// What value implements, found once.
 	requestHeaders   policy.RequestHeadersPolicy
@@ -76,6 +79,7 @@ const (
 
 func newInstance(key identity, v *Version, params string, value any, host policy.Host) *instance {
 	in := &instance{identity: key, version: v, params: params, value: value, host: host, phases: policy.ActivePhases(value)}
+	in.reads = v.Definition.Reads(value)
 	in.requestHeaders, _ = value.(policy.RequestHeadersPolicy)
 	in.requestBody, _ = value.(policy.RequestBodyPolicy)
 	in.requestChunks, _ = value.(policy.RequestBodyChunksPolicy)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/policy/apply"
@@ -159,8 +160,10 @@ type StepInfo struct {
 	// Attributes are the names of the proxy's attributes that the condition
 	// reads, sorted. It must not be modified.
 	Attributes []string
-	Timeout    time.Duration
-	OnReject   bool
+	// Reads are the attributes that the policy itself reads.
+	Reads    definition.Attributes
+	Timeout  time.Duration
+	OnReject bool
 	// Required says that no configuration takes effect while the policy has not
 	// started.
 	Required bool
@@ -212,7 +215,7 @@ func (s *step) info() StepInfo {
 	}
 	return StepInfo{
 		ID: s.id, Policy: v.Name, Version: v.Version, Mode: s.mode, OnError: s.onError,
-		Condition: s.source, Attributes: attributes, Timeout: time.Duration(s.timeout), OnReject: s.onReject, Required: s.required,
+		Condition: s.source, Attributes: attributes, Reads: s.instance.reads, Timeout: time.Duration(s.timeout), OnReject: s.onReject, Required: s.required,
 		Phases: s.instance.phases, Params: v.Definition.Redact([]byte(s.instance.params)),
 		Started: s.instance.ready(), StartError: s.instance.startError(), Metrics: s.metrics,
 	}

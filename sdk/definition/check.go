@@ -3,9 +3,11 @@ package definition
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"policyengine.dev/sdk/policy"
@@ -15,6 +17,8 @@ import (
 const (
 	maxName        = 63
 	maxDescription = 4000
+	maxAttributes  = 64
+	maxAttribute   = 256
 )
 
 var (
@@ -37,6 +41,7 @@ func build(doc document) (*Definition, Problems) {
 	b.identity()
 	b.phases()
 	b.body()
+	b.attributes()
 	b.parameters()
 	b.examples()
 	return b.d, b.found
@@ -106,6 +111,33 @@ func (b *builder) body() {
 	}
 }
 
+func (b *builder) attributes() {
+	if b.doc.Attributes == nil {
+		return
+	}
+	b.d.Attributes = *b.doc.Attributes
+	at := place{}.key("attributes")
+	b.attributeNames(at.key("request"), b.d.Attributes.Request)
+	b.attributeNames(at.key("response"), b.d.Attributes.Response)
+	if len(b.d.Attributes.Response) > 0 && b.d.Phases.Len() > 0 && !b.d.Phases.HasResponse() {
+		b.add(at.key("response"), "no response phase is declared", "leave it out, or declare the phase that reads them")
+	}
+}
+
+func (b *builder) attributeNames(at place, names []string) {
+	if len(names) > maxAttributes {
+		b.add(at, "too many attributes", fmt.Sprintf("at most %d", maxAttributes))
+	}
+	for i, name := range names {
+		switch {
+		case name == "" || len(name) > maxAttribute || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }):
+			b.add(at.index(i), "not an attribute's name", fmt.Sprintf("write it as Envoy does, such as source.address, at most %d characters", maxAttribute))
+		case slices.Contains(names[:i], name):
+			b.add(at.index(i), "given twice", "keep one of the two")
+		}
+	}
+}
+
 func (b *builder) parameters() {
 	if len(b.d.Parameters) == 0 {
 		b.d.Parameters = noParameters
@@ -135,6 +167,11 @@ func (b *builder) examples() {
 			example.Params = json.RawMessage("{}")
 		}
 		b.d.Examples = append(b.d.Examples, example)
+		for _, file := range slices.Sorted(maps.Keys(example.Files)) {
+			if stands := example.Files[file]; file == "" || !filepath.IsLocal(filepath.FromSlash(stands)) || strings.Contains(stands, "\\") {
+				b.add(at.key("files").key(file), "not a file beside policy.yaml", "write the path that the parameters name, and the file's path relative to policy.yaml, such as /etc/keys.json: testdata/keys.json")
+			}
+		}
 		if b.d.schema == nil {
 			continue
 		}

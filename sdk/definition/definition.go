@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/strictyaml"
@@ -28,6 +29,9 @@ type Definition struct {
 	Phases policy.PhaseSet
 	// Body says in which form body phases see a body.
 	Body Body
+	// Attributes are those of Envoy's attributes that the policy's code reads,
+	// whatever its parameters are.
+	Attributes Attributes
 	// Parameters is the JSON Schema of the parameters, keys in the file's order.
 	Parameters json.RawMessage
 	// Examples are parameters that are valid, as they are written.
@@ -45,6 +49,37 @@ type Example struct {
 	Name string `json:"name" yaml:"name,required"`
 	// Params are parameters as they are written, without defaults.
 	Params json.RawMessage `json:"params" yaml:"params"`
+	// Files are the files that the parameters name, each with the file that
+	// stands for it in tests: a path relative to policy.yaml.
+	Files map[string]string `json:"files,omitempty" yaml:"files"`
+}
+
+// Attributes are names of Envoy's attributes, such as source.address.
+type Attributes struct {
+	// Request are those that come with the request. They are known to the
+	// response phases too.
+	Request []string `json:"request,omitempty" yaml:"request"`
+	// Response are those that come with the response, such as upstream.address.
+	Response []string `json:"response,omitempty" yaml:"response"`
+}
+
+// Reads returns the attributes that an instance of the policy reads: those that the
+// definition declares, and those that instance names as a [policy.AttributeReader].
+// Both lists are sorted, without duplicates. A nil definition declares none.
+func (d *Definition) Reads(instance any) Attributes {
+	var a Attributes
+	if d != nil {
+		a.Request, a.Response = slices.Clone(d.Attributes.Request), slices.Clone(d.Attributes.Response)
+	}
+	if r, ok := instance.(policy.AttributeReader); ok {
+		request, response := r.ReadsAttributes()
+		a.Request, a.Response = append(a.Request, request...), append(a.Response, response...)
+	}
+	for _, names := range []*[]string{&a.Request, &a.Response} {
+		slices.Sort(*names)
+		*names = slices.Compact(*names)
+	}
+	return a
 }
 
 // Body is the form in which body phases see a body.
@@ -65,6 +100,7 @@ type document struct {
 	Description string          `json:"description" yaml:"description,required"`
 	Phases      []string        `json:"phases" yaml:"phases,required"`
 	Body        string          `json:"body,omitempty" yaml:"body"`
+	Attributes  *Attributes     `json:"attributes,omitempty" yaml:"attributes"`
 	Parameters  json.RawMessage `json:"parameters,omitempty" yaml:"parameters"`
 	Examples    []Example       `json:"examples,omitempty" yaml:"examples"`
 	Deprecated  string          `json:"deprecated,omitempty" yaml:"deprecated"`
@@ -125,6 +161,9 @@ func (d *Definition) MarshalJSON() ([]byte, error) {
 	doc := document{
 		APIVersion: APIVersion, Name: d.Name, Version: d.Version, Description: d.Description, Body: string(d.Body),
 		Parameters: d.Parameters, Examples: d.Examples, Deprecated: d.Deprecated,
+	}
+	if len(d.Attributes.Request)+len(d.Attributes.Response) > 0 {
+		doc.Attributes = &d.Attributes
 	}
 	for _, phase := range d.Phases.List() {
 		doc.Phases = append(doc.Phases, phase.String())

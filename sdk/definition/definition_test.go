@@ -204,8 +204,15 @@ p.yaml:1:1: version: missing; this field is required`},
 		"secret mark of another type": {simple(object + "properties: {a: {x-secret: 1}}"), `p.yaml:8:30: parameters.properties.a.x-secret: expected a boolean; write true or false`},
 		"example that is invalid":     {simple(object+"additionalProperties: false\nproperties: {name: {type: string}}") + "examples:\n- {name: x, params: {nam: y}}\n- {name: y, params: {name: 1}}", "p.yaml:11:22: examples[0].params.nam: unknown field; did you mean \"name\"?\np.yaml:12:28: examples[1].params.name: expected a string, found a number; put it in quotes"},
 		"example that is no mapping":  {simple(object) + "examples:\n- {name: x, params: []}", `p.yaml:10:21: examples[0].params: expected a mapping, found a list`},
-		"syntax error":                {"a: [", `p.yaml:1:1: did not find expected node content; write valid YAML`},
-		"unknown field in a list":     {simple(object) + "examples:\n- {name: x, parms: {}}", `p.yaml:10:13: examples[0].parms: unknown field; did you mean "params"?`},
+		"attributes": {simple(object) + "attributes: {request: [source.address, source.address, 'a b'], response: [upstream.address]}", `
+p.yaml:9:40: attributes.request[1]: given twice; keep one of the two
+p.yaml:9:56: attributes.request[2]: not an attribute's name; write it as Envoy does, such as source.address, at most 256 characters
+p.yaml:9:74: attributes.response: no response phase is declared; leave it out, or declare the phase that reads them`},
+		"a file elsewhere": {simple(object) + "examples:\n- {name: x, files: {/run/a: ../a, /run/b: /b, /run/c: testdata/c}}", `
+p.yaml:10:29: examples[0].files["/run/a"]: not a file beside policy.yaml; write the path that the parameters name, and the file's path relative to policy.yaml, such as /etc/keys.json: testdata/keys.json
+p.yaml:10:43: examples[0].files["/run/b"]: not a file beside policy.yaml; write the path that the parameters name, and the file's path relative to policy.yaml, such as /etc/keys.json: testdata/keys.json`},
+		"syntax error":            {"a: [", `p.yaml:1:1: did not find expected node content; write valid YAML`},
+		"unknown field in a list": {simple(object) + "examples:\n- {name: x, parms: {}}", `p.yaml:10:13: examples[0].parms: unknown field; did you mean "params"?`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -578,4 +585,39 @@ func FuzzValidate(f *testing.F) {
 			t.Fatalf("not stable: %s, %s, %v", normalised, again, err)
 		}
 	})
+}
+
+// Attributes and files survive the normalised form, and an instance adds to the
+// attributes.
+func TestAttributesAndFiles(t *testing.T) {
+	src := strings.Replace(simple("type: object"), "[request_headers]", "[request_headers, response_headers]", 1) +
+		"attributes: {request: [source.address], response: [upstream.address]}\nexamples:\n- {name: x, files: {/run/a: testdata/a}}\n"
+	parsed, err := definition.Parse("p.yaml", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := definition.Load(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Examples[0].Files["/run/a"]; got != "testdata/a" {
+		t.Errorf("the file is %q", got)
+	}
+	want := definition.Attributes{Request: []string{"a", "source.address"}, Response: []string{"upstream.address"}}
+	if diff := cmp.Diff(want, d.Reads(reader{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if again, err := json.Marshal(d); err != nil || string(again) != string(data) {
+		t.Errorf("%s, %v; before %s", again, err, data)
+	}
+}
+
+type reader struct{}
+
+func (reader) ReadsAttributes() (request, response []string) {
+	return []string{"source.address", "a"}, nil
 }

@@ -114,6 +114,15 @@ type PhaseChooser interface {
 	ActivePhases() PhaseSet
 }
 
+// AttributeReader is implemented by policies whose parameters say which of Envoy's
+// attributes they read, as those with expressions do. It is asked once, after New.
+// What the code reads whatever its parameters are stands in policy.yaml instead.
+type AttributeReader interface {
+	// ReadsAttributes returns the names of the attributes that have to come with
+	// the request, and of those that have to come with the response.
+	ReadsAttributes() (request, response []string)
+}
+
 // ActivePhases returns the phases in which instance acts: those that it implements,
 // less those that it leaves out as a [PhaseChooser]. It is for runtimes.
 func ActivePhases(instance any) PhaseSet {

@@ -25,6 +25,8 @@ type Host struct {
 	HTTP *http.Client
 	// Secrets resolves references to secrets.
 	Secrets Secrets
+	// Files reads files that are no secrets: see [WatchFile].
+	Files Files
 	// Metrics makes metric handles, which carry policy, version and chain.
 	Metrics Metrics
 	// Shared has what several instances have in common: see [Share].

@@ -34,6 +34,8 @@ var calledMethods = []struct {
 	{PhaseCount, reflect.TypeFor[Adopter]()},
 	{PhaseCount, reflect.TypeFor[ChunkHolder]()},
 	{PhaseCount, reflect.TypeFor[PhaseChooser]()},
+	{PhaseCount, reflect.TypeFor[AttributeReader]()},
+	{PhaseCount, reflect.TypeFor[HeaderOwner]()},
 	{PhaseCount, reflect.TypeFor[io.Closer]()},
 }
 

@@ -35,7 +35,8 @@ import (
 //   - response: status, headers, body, chunks, trailers. Where it is given, the
 //     response phases run too: see [Response].
 //   - now: the time by the policy's clock (RFC 3339).
-//   - files, env: what references to secrets stand for, by path and by name.
+//   - files, env: contents of files, for references to secrets and for files that the
+//     policy watches, by path; and of environment variables, by name.
 //   - expect, which has to be given and says what becomes of it:
 //     refused (a part of the error with which the parameters are refused),
 //     error (a part of the error that the policy gives),
@@ -240,7 +241,7 @@ func (c *testCase) run(t testing.TB, b policy.Builder, params strictyaml.Node, o
 		host.Clock = NewClock(*c.Now)
 	}
 	for path, value := range c.Files {
-		host.Secrets.SetFile(path, value)
+		host.SetFile(path, value)
 	}
 	for name, value := range c.Env {
 		host.Secrets.SetEnv(name, value)

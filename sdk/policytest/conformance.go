@@ -22,7 +22,10 @@ import (
 //     the phases that the Go type implements, no more and no fewer; the constructor
 //     returns a concrete type, and no method of it has the name of one that the runtime
 //     calls and another signature.
-//   - There are examples, each of them builds, and New does no I/O.
+//   - There are examples, each of them builds, and New does no I/O. The files that an
+//     example names are there, so that the code behind them runs; contents that are
+//     damaged cause no panic.
+//   - The policy asks for no attribute that policy.yaml does not declare.
 //   - Parameters that are damaged in any place are refused with that place in the
 //     error, or work; they never panic. Unknown fields are refused by the schema.
 //   - A policy that owns request headers (policy.HeaderOwner) names headers that it may
@@ -70,6 +73,8 @@ var conformanceChecks = []struct {
 	{"concurrency", checkConcurrency},
 	{"retention", checkRetention},
 	{"adoption", checkAdoption},
+	{"files", checkFiles},
+	{"attributes", checkAttributes},
 	{"goroutines", checkGoroutines},
 }
 
@@ -81,6 +86,8 @@ type conformance struct {
 	builder policy.Builder
 	def     *definition.Definition
 	config  config
+	// files are the contents of the files that examples name, by example and path.
+	files map[string]map[string]string
 }
 
 func begin(t testing.TB, b policy.Builder, opts []Option) *conformance {
@@ -91,6 +98,9 @@ func begin(t testing.TB, b policy.Builder, opts []Option) *conformance {
 		t.Fatal(err)
 	}
 	c.def = def
+	if c.files, err = readFiles(c.config.definition, def); err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
 
@@ -119,7 +129,7 @@ func checkExamples(t testing.TB, c *conformance) {
 		t.Fatal("policy.yaml has no examples, so nothing can be checked: give one at least")
 	}
 	for _, e := range c.def.Examples {
-		host := conformanceHost()
+		host := c.host(e)
 		calls := 0
 		host.HTTP = countingHTTP{&calls}
 		p, err := c.build(e.Params, host)
@@ -165,7 +175,7 @@ func checkAdoption(t testing.TB, c *conformance) {
 		if !ok {
 			return
 		}
-		old, err := c.build(s.example.Params, conformanceHost())
+		old, err := c.build(s.example.Params, c.host(s.example))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +222,7 @@ func (s *subject) String() string { return fmt.Sprintf("the example %q", s.examp
 func (c *conformance) eachExample(t testing.TB, f func(*subject)) {
 	t.Helper()
 	for _, e := range c.def.Examples {
-		p, err := c.build(e.Params, conformanceHost())
+		p, err := c.build(e.Params, c.host(e))
 		if err != nil {
 			t.Fatalf("the example %q: %v", e.Name, err)
 		}

@@ -62,7 +62,7 @@ func (c *conformance) checkDamaged(t testing.TB, e definition.Example, path []st
 	if err != nil {
 		return
 	}
-	host := conformanceHost()
+	host := c.host(e)
 	var p *Policy
 	within(t, "New", func() { p, err = c.build(filled, host) })
 	switch {

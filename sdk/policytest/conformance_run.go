@@ -16,6 +16,7 @@ import (
 	"time"
 	"weak"
 
+	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
 )
@@ -35,7 +36,7 @@ const (
 
 func checkHostileInput(t testing.TB, c *conformance) {
 	c.eachExample(t, func(s *subject) {
-		g := newHostile(1, s.example.Params)
+		g := s.hostile(1)
 		for i := range hostileRounds {
 			req, resp, possible := g.exchange()
 			var err error
@@ -62,7 +63,7 @@ func (s *subject) serve(t testing.TB, goroutines int, ps ...*Policy) {
 	failed := make(chan error, goroutines)
 	for i := range goroutines {
 		wg.Go(func() {
-			g := newHostile(uint64(i), s.example.Params)
+			g := s.hostile(uint64(i))
 			for n := range concurrentRounds {
 				p := ps[n%len(ps)]
 				p.Host.Clock.Advance(time.Duration(n) * time.Second)
@@ -176,7 +177,7 @@ func (c *conformance) build(params json.RawMessage, host *Host) (*Policy, error)
 // has returned.
 func checkRetention(t testing.TB, c *conformance) {
 	c.eachExample(t, func(s *subject) {
-		g := newHostile(2, s.example.Params)
+		g := s.hostile(2)
 		// No collection but the one below: see there.
 		defer debug.SetGCPercent(debug.SetGCPercent(-1))
 		goroutines := runtime.NumGoroutine()
@@ -237,6 +238,15 @@ func (s *subject) traced(req Request, resp Response) (given []kept) {
 		return x.runResponse(ctx, resp)
 	})
 	return given
+}
+
+// host is a conformanceHost with the example's files.
+func (c *conformance) host(e definition.Example) *Host {
+	h := conformanceHost()
+	for path, content := range c.files[e.Name] {
+		h.SetFile(path, content)
+	}
+	return h
 }
 
 // conformanceHost answers fetches with errors and garbage, in turn.

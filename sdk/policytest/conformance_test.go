@@ -161,6 +161,13 @@ examples:
 // definitionFile writes a policy.yaml in which some strings are replaced.
 func definitionFile(t testing.TB, oldAndNew ...string) policytest.Option {
 	t.Helper()
+	option, _ := definitionAt(t, oldAndNew...)
+	return option
+}
+
+// definitionAt is definitionFile, and returns the path too.
+func definitionAt(t testing.TB, oldAndNew ...string) (option policytest.Option, path string) {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "v1.2.3")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -172,11 +179,11 @@ func definitionFile(t testing.TB, oldAndNew ...string) policytest.Option {
 		}
 		text = strings.ReplaceAll(text, oldAndNew[i], oldAndNew[i+1])
 	}
-	path := filepath.Join(dir, "policy.yaml")
+	path = filepath.Join(dir, "policy.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return policytest.WithDefinition(path)
+	return policytest.WithDefinition(path), path
 }
 
 func TestConformanceOfAGoodPolicy(t *testing.T) {

@@ -136,7 +136,7 @@ func (p *Policy) begin(r Request) *Exchange {
 	data := r.exchange()
 	// As the runtime does before a chain's first step.
 	p.owned.Remove(&data.Request.Headers)
-	return &Exchange{
+	x := &Exchange{
 		Request:         policy.NewRequestContext(data, p.config.shadow),
 		Response:        policy.NewResponseContext(data, p.config.shadow),
 		policy:          p,
@@ -144,6 +144,10 @@ func (p *Policy) begin(r Request) *Exchange {
 		request:         newBody(r.Body, r.Chunks),
 		requestTrailers: r.Trailers,
 	}
+	if p.config.lookups != nil {
+		data.Attributes = watched{data.Attributes, p.config.lookups, x}
+	}
+	return x
 }
 
 func (x *Exchange) runRequest(ctx context.Context) error {

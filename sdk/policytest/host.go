@@ -26,6 +26,8 @@ type Host struct {
 	HTTP http.RoundTripper
 	// Secrets holds what references to secrets stand for.
 	Secrets *Secrets
+	// Files holds the files that the policy watches.
+	Files *Files
 	// Metrics keeps the policy's metrics.
 	Metrics *Metrics
 	// Shared has the resources that policies share which are made with this host. Its
@@ -40,6 +42,7 @@ func NewHost() *Host {
 		Logs:    &Logs{},
 		Random:  &random{source: rand.NewChaCha8([32]byte{})},
 		Secrets: &Secrets{},
+		Files:   &Files{},
 		Metrics: &Metrics{},
 		Shared:  &sharing.Registry{},
 	}
@@ -75,6 +78,7 @@ func (h *Host) own() policy.Host {
 		Random:  h.Random,
 		HTTP:    &http.Client{Transport: transport, Timeout: 5 * time.Second},
 		Secrets: h.Secrets,
+		Files:   h.Files,
 		Metrics: h.Metrics,
 	}
 }

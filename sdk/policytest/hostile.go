@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -18,6 +19,15 @@ type hostile struct {
 	// words are strings of the policy's own parameters: names of headers,
 	// query parameters and cookies that it looks at are among them.
 	words []string
+	// attributes are those that the policy reads.
+	attributes []string
+}
+
+// hostile makes input for the policy with the subject's example.
+func (s *subject) hostile(seed uint64) *hostile {
+	h := newHostile(seed, s.example.Params)
+	h.attributes = append(slices.Clone(s.policy.reads.Request), s.policy.reads.Response...)
+	return h
 }
 
 func newHostile(seed uint64, params []byte) *hostile {
@@ -85,6 +95,9 @@ func (h *hostile) exchange() (req Request, resp Response, possible bool) {
 		req.Principal = &policy.Principal{Subject: h.value(true), Claims: map[string]any{"a": []any{nil, 1.0}}}
 		req.Metadata = map[string]any{h.word(): h.value(true), "n": nil}
 		req.Attributes = map[string]any{h.word(): map[string]any{}, "source.address": h.value(true)}
+		for _, name := range h.attributes {
+			req.Attributes[name] = pick(h.r, []any{h.value(true), "10.0.0.7:5000", "[2001:db8::1]:443", "", 0.0, 443.0, -1.5, true, nil, map[string]any{"a": "b"}, []any{"a"}})
+		}
 	}
 	return req, resp, possible && strings.HasPrefix(req.Target, "/")
 }

@@ -34,6 +34,7 @@ type Policy struct {
 	owned  apply.OwnedHeaders
 	config config
 	scope  *sharing.Scope
+	reads  definition.Attributes
 }
 
 type config struct {
@@ -44,6 +45,8 @@ type config struct {
 	holdLimit  int
 	// params is where parameters stand that are part of a file.
 	params strictyaml.Node
+	// lookups is told the attributes that the policy asks for; nil for none.
+	lookups *lookups
 }
 
 // Option changes what [New] does.
@@ -160,7 +163,7 @@ func (c config) build(b policy.Builder, def *definition.Definition, params json.
 		}
 		return nil, err
 	}
-	p := &Policy{Host: c.host, Instance: instance, phases: policy.ActivePhases(instance), config: c, scope: scope}
+	p := &Policy{Host: c.host, Instance: instance, phases: policy.ActivePhases(instance), config: c, scope: scope, reads: def.Reads(instance)}
 	owned, err := policy.OwnedRequestHeaders(instance)
 	if err != nil {
 		return nil, errors.Join(err, p.Close())

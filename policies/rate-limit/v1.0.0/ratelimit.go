@@ -102,6 +102,14 @@ func (r *RateLimit) ActivePhases() policy.PhaseSet {
 	return policy.Phases(policy.RequestHeaders)
 }
 
+// ReadsAttributes implements policy.AttributeReader: expressions say which they read.
+func (r *RateLimit) ReadsAttributes() (request, response []string) {
+	for _, l := range r.limits {
+		request = append(request, l.Attributes...)
+	}
+	return request, nil
+}
+
 // scratch is what deciding about one request needs. It is used again, so that a request
 // costs no allocation.
 type scratch struct {

@@ -64,6 +64,11 @@ func (s *SetHeader) ActivePhases() policy.PhaseSet {
 	return phases
 }
 
+// ReadsAttributes implements policy.AttributeReader: templates say which they read.
+func (s *SetHeader) ReadsAttributes() (request, response []string) {
+	return s.request.Attributes(), s.response.Attributes()
+}
+
 // OnRequestHeaders changes the request's headers.
 func (s *SetHeader) OnRequestHeaders(_ context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
 	if s.fixedRequest != nil {

@@ -56,7 +56,8 @@ def policy_conformance_test(name, policy, definition = "policy.yaml", **kwargs):
     go_test(
         name = name,
         srcs = [":" + source],
-        data = [definition],
+        # The files that examples name lie below testdata.
+        data = [definition] + native.glob(["testdata/**"], allow_empty = True),
         deps = [
             policy,
             Label("//sdk/policytest"),

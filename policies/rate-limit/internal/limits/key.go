@@ -17,8 +17,10 @@ import (
 // has it.
 type part func(b []byte, req *policy.RequestContext, now time.Time) ([]byte, bool)
 
-func compilePart(p Part) (part, error) {
+// compilePart also returns the attributes that an expression reads.
+func compilePart(p Part) (part, []string, error) {
 	var found []part
+	var attributes []string
 	if p.Route {
 		found = append(found, func(b []byte, req *policy.RequestContext, _ time.Time) ([]byte, bool) {
 			return text(b, req.Route()), true
@@ -36,14 +38,15 @@ func compilePart(p Part) (part, error) {
 	if p.Expression != "" {
 		program, err := expr.CompileString(p.Expression, requestOnly())
 		if err != nil {
-			return nil, fmt.Errorf("expression: %w", err)
+			return nil, nil, fmt.Errorf("expression: %w", err)
 		}
+		attributes = program.Reads().Attributes
 		found = append(found, expression(program))
 	}
 	if len(found) != 1 {
-		return nil, errors.New("has to name exactly one of route, principal, header, query and expression")
+		return nil, nil, errors.New("has to name exactly one of route, principal, header, query and expression")
 	}
-	return found[0], nil
+	return found[0], attributes, nil
 }
 
 // text appends s with its length in front, so that two keys are the same only if all

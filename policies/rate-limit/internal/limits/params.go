@@ -45,6 +45,8 @@ type Limit struct {
 	Name   string
 	Rate   gcra.Rate
 	Hidden bool
+	// Attributes are the proxy's attributes that expressions read.
+	Attributes []string
 
 	parts  []part
 	absent string
@@ -79,14 +81,17 @@ func Compile(all []Params) ([]Limit, error) {
 		l.Rate, err = gcra.NewRate(p.Rate, p.Window.Std(), burst)
 		at("", err)
 		for j, part := range p.Key {
-			compiled, err := compilePart(part)
+			compiled, attributes, err := compilePart(part)
 			at(fmt.Sprintf(".key[%d]", j), err)
-			l.parts = append(l.parts, compiled)
+			l.parts, l.Attributes = append(l.parts, compiled), append(l.Attributes, attributes...)
 		}
 		switch {
 		case p.CostExpression != "":
 			l.costOf, err = expr.CompileValue(p.CostExpression, requestOnly())
 			at(".costExpression", err)
+			if err == nil {
+				l.Attributes = append(l.Attributes, l.costOf.Reads().Attributes...)
+			}
 		case p.Cost > burst:
 			at(".cost", fmt.Errorf("%d is more than the burst of %d, so no request would ever be allowed", p.Cost, burst))
 		}

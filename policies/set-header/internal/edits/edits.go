@@ -109,6 +109,22 @@ func (e *Edits) IsZero() bool { return e.fixed.IsZero() && len(e.set)+len(e.appe
 // Fixed returns the change where it is the same for every message, and whether it is.
 func (e *Edits) Fixed() (policy.HeaderMutation, bool) { return e.fixed, len(e.set)+len(e.append) == 0 }
 
+// Attributes returns the proxy's attributes that templates read.
+func (e *Edits) Attributes() []string {
+	var names []string
+	for _, f := range slices.Concat(e.set, e.append) {
+		if f.template == nil {
+			continue
+		}
+		for _, p := range f.template.pieces {
+			if p.program != nil {
+				names = append(names, p.program.Reads().Attributes...)
+			}
+		}
+	}
+	return names
+}
+
 // Evaluate returns the change for one message. An error says that a template whose
 // header must not be missing has no value.
 func (e *Edits) Evaluate(in expr.Input) (policy.HeaderMutation, error) {
