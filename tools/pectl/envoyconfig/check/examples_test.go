@@ -36,9 +36,13 @@ func streamMetadata(e *config.Engine) { e.Route = config.RouteSource{StreamMetad
 func routeMetadata(e *config.Engine) {
 	e.Route = config.RouteSource{Attribute: config.MetadataAttribute("ns", "key")}
 }
+
+// requestsOnly leaves responses out of a chain that wants whole bodies.
+func requestsOnly(n *needs.Needs) { n.Chains[0].Response = needs.Side{} }
+
 func withTLS(e *config.Engine) { e.Listeners[0].TLS = &config.TLS{} }
 
-var examples = slices.Concat(plainExamples, levelExamples, conditionalExamples)
+var examples = slices.Concat(plainExamples, levelExamples, conditionalExamples, surroundingExamples)
 
 // plainExamples are mistakes in single fields.
 var plainExamples = []example{

@@ -18,12 +18,17 @@ import (
 // leadsToEngine reports whether an external processing filter is the engine's: it
 // carries a stamp, or names the engine's cluster.
 func (c *checker) leadsToEngine(f *extproc.ExternalProcessor) bool {
-	for _, h := range f.GetGrpcService().GetInitialMetadata() {
+	return c.leads(f.GetGrpcService()) || strings.HasPrefix(httpTarget(f), c.options.ClusterName)
+}
+
+// leads reports whether a gRPC service is the engine.
+func (c *checker) leads(s *core.GrpcService) bool {
+	for _, h := range s.GetInitialMetadata() {
 		if h.GetKey() == filter.Key {
 			return true
 		}
 	}
-	return target(f.GetGrpcService()) == c.options.ClusterName || strings.HasPrefix(httpTarget(f), c.options.ClusterName)
+	return target(s) == c.options.ClusterName
 }
 
 // target is the cluster, or the URI, that a gRPC service names.
@@ -65,11 +70,14 @@ func (c *checker) filter(m *manager) {
 			"policies do not see every header that the upstream gets, and cannot refuse a request for one that they do not see", "take forward_rules out")
 	}
 	c.rules(u, m)
+	c.paths(m)
+	c.clientCerts(m)
 	c.attributes(u, m)
 	c.modifiers(u)
 	s := c.setupOf(u, nil)
 	c.setup(s)
 	for _, chain := range c.chainsOf(m) {
+		c.decompressed(m, chain)
 		if m.plain[chain.Name] || m.unseen && !chain.Early() {
 			c.serve(s, chain)
 		}

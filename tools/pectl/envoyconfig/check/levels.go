@@ -70,6 +70,10 @@ func (r *router) block(key string, p place) *block {
 		r.skipping(matcherOf(fields), p.in)
 	}
 	if message != perRouteMsg {
+		if r.manager != nil && !r.manager.filter.matched && message != "" && message != perRouteMatch {
+			r.found(RouteBlockType, Warning, p.node, p.in,
+				fmt.Sprintf("these settings have no effect: %s is not for an external processing filter", message), "write "+perRouteMsg)
+		}
 		return b
 	}
 	b.settings = as[*extproc.ExtProcPerRoute](fields)

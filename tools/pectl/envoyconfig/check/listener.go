@@ -139,6 +139,12 @@ type manager struct {
 	// the routes on which this one runs then.
 	others bool
 	on     map[string]string
+	// fragment says that only the filter is there, and not what is around it.
+	fragment bool
+	// decompressors are those behind the filter, buffers the filters in front of
+	// it that hold bodies.
+	decompressors []*message.Node
+	holders       []*message.Node
 }
 
 // connectionManager looks at one. passed says that its requests have passed the engine
@@ -292,6 +298,12 @@ var (
 	rerouters = []string{"envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder"}
 )
 
+const (
+	decompressorMsg   = "envoy.extensions.filters.http.decompressor.v3.Decompressor"
+	bufferMsg         = "envoy.extensions.filters.http.buffer.v3.Buffer"
+	bufferPerRouteMsg = "envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
+)
+
 const routerMsg = "envoy.extensions.filters.http.router.v3.Router"
 
 // answerers are the extensions, as the names of their messages say, that answer
@@ -319,11 +331,15 @@ func (c *checker) neighbours(filters *message.Node, m *manager) {
 			c.found(FilterOrder, Error, f, m.in,
 				fmt.Sprintf("filter %s answers from its cache before any chain has seen the request", name),
 				fmt.Sprintf("put it behind %s", m.filter.name))
+		case i < m.filter.index && kind == bufferMsg:
+			m.holders = append(m.holders, f)
 		case i < m.filter.index && kind == routerMsg:
 			c.found(FilterOrder, Error, f, m.in,
 				fmt.Sprintf("filter %s stands behind the router, which requests do not get past", m.filter.name), "put it in front of the router")
 		case i < m.filter.index && answers(kind) && !c.isEngine(at(f, "typed_config")):
 			answering = append(answering, name)
+		case i > m.filter.index && kind == decompressorMsg:
+			m.decompressors = append(m.decompressors, f)
 		case i > m.filter.index && (slices.Contains(rerouters, kind) || clearsRoute(fields)):
 			c.found(RouteChangedLater, Warning, f, m.in,
 				fmt.Sprintf("filter %s may have the route chosen anew after the chain of the first one has run; that of the new one does not", name),

@@ -311,12 +311,24 @@ func (r *router) naming() string {
 func (r *router) bufferLimits(p place, host *routev3.VirtualHost, route *routev3.Route, chain *needs.Chain) {
 	const buffered = extproc.ProcessingMode_BUFFERED
 	own := cmp.Or(ownLimit(route), ownLimit(host))
+	held, holder := r.manager.heldInFront(p.node)
 	for _, b := range r.manager.buffers() {
 		// A route's own limit comes into force behind the filter: too late for
 		// a request, in time for its response, which it can only raise.
 		request, response := b.limit, b.limit
 		if response > 0 {
 			response = max(response, own)
+		}
+		field := b.field + " to " + fmt.Sprint(chain.BufferLimit()) + " (for a request, a route's own limit comes too late)"
+		if held > 0 {
+			// Responses to requests without a body keep the limit that there was.
+			request = held
+			if response == 0 || held < response {
+				response = held
+			}
+			if request <= chain.BodyLimit {
+				field = fmt.Sprintf("max_request_bytes of filter %s to %d", holder, chain.BufferLimit())
+			}
 		}
 		for _, side := range []struct {
 			name, answer string
@@ -326,7 +338,7 @@ func (r *router) bufferLimits(p place, host *routev3.VirtualHost, route *routev3
 			if side.mode == buffered && side.limit > 0 && side.limit <= chain.BodyLimit {
 				r.found(BufferLimit, Error, p.node, p.in,
 					fmt.Sprintf("chain %q allows bodies of %d bytes, and Envoy answers a %s of %d and more%s by itself with %s", chain.Name, chain.BodyLimit, side.name, side.limit, b.over, side.answer),
-					fmt.Sprintf("set %s to %d (for a request, a route's own limit comes too late), or the chain's bodyLimit to %d", b.field, chain.BufferLimit(), side.limit-1))
+					fmt.Sprintf("set %s, or the chain's bodyLimit to %d", field, side.limit-1))
 			}
 		}
 	}

@@ -55,6 +55,11 @@ const (
 	BufferLimit        = "buffer-limit"
 	UpgradeBypass      = "upgrade-bypass"
 	UpgradeBuffered    = "upgrade-buffered"
+	PathsAsWritten     = "paths-as-written"
+	ClientCertHeader   = "client-cert-header"
+	Decompressor       = "decompressor-behind"
+	RouteElsewhere     = "route-elsewhere"
+	RouteBlockType     = "route-block-type"
 	RouteDisabled      = "route-disabled"
 	RouteBlockUnused   = "route-block-unused"
 	RouteUnnamed       = "route-unnamed"
@@ -114,6 +119,11 @@ var Rules = []Rule{
 	{BufferLimit, "Envoy's buffer limit is below a chain's body limit: Envoy answers 413 to requests, 500 for responses, that the chain allows."},
 	{UpgradeBypass, "Upgraded connections have filters of their own, and the engine's is not among them."},
 	{UpgradeBuffered, "Upgrades are allowed on routes whose chain wants whole bodies: the engine refuses them, since a tunnel has no end."},
+	{PathsAsWritten, "Envoy does not normalise paths, so that a client that writes a path in another way (//admin, /./admin, /%61dmin) gets past a route, a condition or a policy that compares paths. An error where a condition does."},
+	{ClientCertHeader, "Envoy passes the client's own x-forwarded-client-cert header on. An error where a condition or a parameter names that header, and any client can send it."},
+	{Decompressor, "A decompressor behind the engine's filter: a compressed response hangs where a chain wants its whole body, and loses its body where it goes through in pieces."},
+	{RouteElsewhere, "A route's settings have the filter ask another cluster than the engine's."},
+	{RouteBlockType, "A route's settings for the filter are of a type that belongs to another filter, and so have no effect."},
 	{RouteDisabled, "The filter is switched off, or allowed to fail, for a route or a virtual host."},
 	{RouteBlockUnused, "A route's settings are under another name than the filter's, and so have no effect."},
 	{RouteUnnamed, "A route has no name, so that the engine knows no chain for it."},

@@ -65,6 +65,7 @@ func (c *checker) setupOf(u *use, levels []*block) *setup {
 		}
 		if b.settings.GetOverrides().GetGrpcService() != nil {
 			s.service = b.settings.GetOverrides().GetGrpcService()
+			c.elsewhere(s, at(b.node, "overrides", "grpc_service"), u)
 		}
 		metadata = append(metadata, b.settings.GetOverrides().GetGrpcInitialMetadata()...)
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 
@@ -19,6 +20,7 @@ import (
 	"policyengine.dev/runtime/kernel/demand"
 	"policyengine.dev/runtime/kernel/wire"
 	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -62,6 +64,10 @@ type Chain struct {
 	// RequestAttributes and ResponseAttributes are the attributes that have to
 	// come with each direction for the sake of conditions. Both are sorted.
 	RequestAttributes, ResponseAttributes []string
+	// ComparesPath says that a condition reads the request's path, ReadsClientCert
+	// that a condition or a parameter names the header x-forwarded-client-cert.
+	// What policies read by themselves is not known.
+	ComparesPath, ReadsClientCert bool
 }
 
 // Side is what a chain has to be shown of a request or a response, or what is shown:
@@ -132,10 +138,34 @@ func newChain(engine config.Engine, d *admin.ChainDump) (*Chain, error) {
 		BodyLimit: d.BodyLimit, Reroute: d.Reroute,
 		RequestAttributes: d.RequestAttributes, ResponseAttributes: d.ResponseAttributes,
 	}
+	for _, step := range d.Steps {
+		c.reads(&step)
+	}
 	if c.BodyLimit <= 0 {
 		c.BodyLimit = engine.Limits.Body
 	}
 	return c, nil
+}
+
+// clientCert is the header with which a proxy tells of its client's certificate.
+const clientCert = "x-forwarded-client-cert"
+
+// reads notes what a step reads of a request that Envoy may have from the client as it
+// is.
+func (c *Chain) reads(step *admin.StepDump) {
+	if strings.Contains(strings.ToLower(string(step.Params)), clientCert) {
+		c.ReadsClientCert = true
+	}
+	if step.When == "" {
+		return
+	}
+	condition, err := expr.Compile(step.When)
+	if err != nil {
+		return // one of another version's
+	}
+	reads := condition.Reads()
+	c.ComparesPath = c.ComparesPath || reads.Variable("request.path") || reads.Variable("request.url_path")
+	c.ReadsClientCert = c.ReadsClientCert || slices.Contains(reads.RequestHeaders, clientCert)
 }
 
 func sideOf(d demand.Side) Side {

@@ -136,3 +136,28 @@ func TestRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestReads proves that it is known which chains compare paths and read the client's
+// certificate, by their conditions and parameters.
+func TestReads(t *testing.T) {
+	for _, tt := range []struct {
+		step        admin.StepDump
+		path, certs bool
+	}{
+		{admin.StepDump{When: `request.path == "/a"`}, true, false},
+		{admin.StepDump{When: `request.url_path.startsWith("/a")`}, true, false},
+		{admin.StepDump{When: `request.method == "GET" || "x-path" in request.headers`}, false, false},
+		{admin.StepDump{When: `request.headers["x-forwarded-client-cert"].contains("Subject")`}, false, true},
+		{admin.StepDump{Params: []byte(`{"header": "X-Forwarded-Client-Cert"}`)}, false, true},
+		{admin.StepDump{When: `written for another version(`}, false, false},
+	} {
+		dump := admin.Dump{Config: &admin.ConfigDump{Chains: []admin.ChainDump{{Name: "a", Steps: []admin.StepDump{tt.step}}}}}
+		n, err := needs.New(config.DefaultEngine(), dump)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := n.Chains[0]; c.ComparesPath != tt.path || c.ReadsClientCert != tt.certs {
+			t.Errorf("%+v: path %v, certificate %v", tt.step, c.ComparesPath, c.ReadsClientCert)
+		}
+	}
+}

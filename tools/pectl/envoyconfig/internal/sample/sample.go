@@ -25,6 +25,8 @@ var Chains = map[string]admin.ChainDump{
 	"trailers":  {Name: "trailers", Phases: []string{"request_trailers"}},
 	"holding":   {Name: "holding", Phases: []string{"request_body_chunks", "response_headers"}, HoldsRequestChunks: true},
 	"rerouting": {Name: "rerouting", Phases: []string{"request_headers"}, Reroute: true, RerouteHeaders: []string{"x-tenant"}},
+	"paths":     {Name: "paths", Phases: []string{"request_headers"}, Steps: []admin.StepDump{{When: `request.path.startsWith("/admin")`}}},
+	"certs":     {Name: "certs", Phases: []string{"request_headers"}, Steps: []admin.StepDump{{When: `"x-forwarded-client-cert" in request.headers && request.headers["x-forwarded-client-cert"] != ""`}}},
 	"none":      {Name: "none", Phases: []string{}},
 }
 
