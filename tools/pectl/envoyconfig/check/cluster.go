@@ -63,6 +63,7 @@ func (c *checker) cluster(n *message.Node) {
 			"set explicit_http_config.http2_protocol_options in "+httpOptions)
 	} else {
 		c.frames(n, options, in)
+		c.streams(n, options, in)
 	}
 	c.breakers(n, msg, in)
 	c.tls(n, in)
@@ -112,6 +113,23 @@ func (c *checker) frames(n *message.Node, o *core.Http2ProtocolOptions, in scope
 				fmt.Sprintf("%s is %d: when more clients go away at a time, Envoy closes its connection to the engine and answers every other request on it with 500", name, limit[0]),
 				fmt.Sprintf("set %s in http2_protocol_options to 1000000", name))
 		}
+	}
+}
+
+// defaultStreams is how many streams Envoy puts on a connection by default.
+const defaultStreams = 1024
+
+// streams compares how many streams Envoy puts on a connection with how many the engine
+// accepts.
+func (c *checker) streams(n *message.Node, o *core.Http2ProtocolOptions, in scope) {
+	streams := uint32(defaultStreams)
+	if v := o.GetMaxConcurrentStreams(); v != nil {
+		streams = v.GetValue()
+	}
+	if most := c.needs.Engine.Limits.ConcurrentStreams; most > 0 && streams > most {
+		c.found(ClusterStreams, Error, at(n, "typed_extension_protocol_options"), in,
+			fmt.Sprintf("Envoy puts %d streams on a connection, and the engine accepts %d (limits.concurrentStreams)", streams, most),
+			fmt.Sprintf("set max_concurrent_streams in http2_protocol_options to %d, or raise the engine's limit", most))
 	}
 }
 

@@ -413,6 +413,10 @@ var plainExamples = []example{
 		found: []string{"error cluster-frames", "error cluster-frames"}, texts: []string{"max_outbound_control_frames is 1000", "max_outbound_frames is 10000"},
 	},
 	{
+		name: "more streams than the engine accepts", wrong: [][2]string{{http2Options + ".max_concurrent_streams", "2000"}},
+		found: []string{"error cluster-streams"}, texts: []string{"puts 2000 streams on a connection, and the engine accepts 1024"},
+	},
+	{
 		name: "a low limit of frames beside ALPN", engine: withTLS,
 		base: [][2]string{
 			{protocolOptions + ".explicit_http_config", ""}, {protocolOptions + ".auto_config", "{http2_protocol_options: {max_outbound_frames: 1000000, max_outbound_control_frames: 1000000}}"},

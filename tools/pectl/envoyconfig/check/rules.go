@@ -50,6 +50,7 @@ const (
 	ClusterHTTP2       = "cluster-http2"
 	ClusterLimits      = "cluster-limits"
 	ClusterFrames      = "cluster-frames"
+	ClusterStreams     = "cluster-streams"
 	ClusterTLS         = "cluster-tls"
 	ClusterHealth      = "cluster-health"
 	BufferLimit        = "buffer-limit"
@@ -113,6 +114,7 @@ var Rules = []Rule{
 	{ClusterMissing, "The engine's cluster is not there: every request is answered 500."},
 	{ClusterHTTP2, "The engine's cluster does not speak HTTP/2, which gRPC needs."},
 	{ClusterLimits, "The cluster's circuit breaker allows at most 1024 requests in flight: what is over it is answered 500."},
+	{ClusterStreams, "The cluster puts more streams on a connection than the engine accepts: those that Envoy sends before it is told of the engine's limit are refused, and their requests are answered 500."},
 	{ClusterFrames, "The cluster's limits of outbound HTTP/2 frames are so low that clients that go away at the same time make Envoy close its connection to the engine: every other request on it is answered 500."},
 	{ClusterTLS, "Cluster and engine do not agree on TLS, or the engine's certificate is not verified."},
 	{ClusterHealth, "Without health checks, engines that drain or are not ready get requests."},

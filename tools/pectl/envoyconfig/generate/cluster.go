@@ -37,7 +37,7 @@ func (g *generator) cluster() object {
 		with("lb_policy", "LEAST_REQUEST").
 		with("typed_extension_protocol_options", object{}.with(options, object{}.
 			with("@type", typeURL+options).
-			with("explicit_http_config", object{}.with("http2_protocol_options", outboundFrames())))).
+			with("explicit_http_config", object{}.with("http2_protocol_options", g.http2())))).
 		with("circuit_breakers", object{}.with("thresholds", list{g.thresholds("DEFAULT"), g.thresholds("HIGH")}),
 			"Every request in flight holds a stream to the engine. What is over a limit, 1024 by default, is answered 500.").
 		with("health_checks", list{healthCheck()},
@@ -61,11 +61,19 @@ func (g *generator) cluster() object {
 		with("endpoints", list{object{}.with("lb_endpoints", lbEndpoints(endpoints))}))
 }
 
-// outboundFrames are the limits of frames that wait to be sent to an engine. Envoy
-// closes the connection, and so fails every request on it, when there are more.
-func outboundFrames() object {
+// envoyStreams is how many streams Envoy puts on a connection by default.
+const envoyStreams = 1024
+
+// http2 is how Envoy speaks HTTP/2 with an engine. Envoy closes a connection, and so fails
+// every request on it, when more frames wait to be sent than it may have. Streams over the
+// engine's limit fail, too, if Envoy sends them before it is told of the limit.
+func (g *generator) http2() object {
 	const most = 1_000_000
-	return object{}.
+	o := object{}
+	if n := g.needs.Engine.Limits.ConcurrentStreams; n > 0 && n != envoyStreams {
+		o = o.with("max_concurrent_streams", n, "As many as the engine accepts (limits.concurrentStreams).")
+	}
+	return o.
 		with("max_outbound_frames", most,
 			"The streams of clients that go away are reset at once, each with a control frame. With more of them than this,\n",
 			"1000 by default, Envoy closes the connection to the engine and answers every other request on it with 500.").

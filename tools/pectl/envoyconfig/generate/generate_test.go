@@ -55,6 +55,7 @@ var cases = []struct {
 		name: "unix-socket", chains: []string{"headers"},
 		engine: func(e *config.Engine) {
 			e.Listeners = []config.Listener{{Address: tcp("0.0.0.0:9001")}, {Address: config.Address{Network: "unix", Address: "/run/engine.sock"}}}
+			e.Limits.ConcurrentStreams = 100
 		},
 		o: generate.Options{Listener: "unix:/run/engine.sock", MessageTimeout: 1500 * time.Millisecond, MaxRequests: 5000},
 	},
