@@ -39,6 +39,7 @@ const (
 //
 //	-config FILE  engine.yaml
 //	-check        report what is wrong with engine.yaml, chains and routes, and end
+//	-start        with -check: also start the policies, and report those that cannot start
 //	-dump         with -check: print what would be in force, as /config_dump does
 //	-policies     list the policy versions compiled in, and end
 //	-version      say what this is, and end
@@ -51,6 +52,7 @@ func Main(entries []worker.Entry) {
 type flags struct {
 	config            string
 	check, dump       bool
+	start             bool
 	policies, version bool
 }
 
@@ -60,6 +62,7 @@ func parseFlags(args []string, stderr io.Writer) (flags, error) {
 	set.SetOutput(stderr)
 	set.StringVar(&f.config, "config", DefaultConfig, "the engine's configuration `file`")
 	set.BoolVar(&f.check, "check", false, "report what is wrong with the configuration, chains and routes included, and end")
+	set.BoolVar(&f.start, "start", false, "with -check: also start the policies, which fetch keys and read files, and report those that cannot start")
 	set.BoolVar(&f.dump, "dump", false, "with -check: print what would be in force, as /config_dump shows it")
 	set.BoolVar(&f.policies, "policies", false, "list the policy versions compiled in, and end")
 	set.BoolVar(&f.version, "version", false, "say what this is, and end")
@@ -72,6 +75,10 @@ func parseFlags(args []string, stderr io.Writer) (flags, error) {
 	}
 	if f.dump && !f.check {
 		fmt.Fprintln(stderr, "-dump goes with -check; a running engine shows its configuration on /config_dump")
+		return f, errors.New("flags")
+	}
+	if f.start && !f.check {
+		fmt.Fprintln(stderr, "-start goes with -check; a running engine starts its policies anyway")
 		return f, errors.New("flags")
 	}
 	if set.NArg() > 0 {
@@ -109,7 +116,7 @@ func run(args []string, entries []worker.Entry, signals <-chan os.Signal, stdout
 	}
 	logger := newLogger(static.Telemetry.Logs, stderr)
 	if f.check {
-		return check(static, registry, f.dump, stdout, stderr)
+		return check(static, registry, f, stdout, stderr)
 	}
 	// An engine has nothing to do but to serve; what it is given to run on
 	// is its own.
@@ -132,10 +139,10 @@ func failed(stderr io.Writer, err error) int {
 	return exitFailed
 }
 
-func check(static config.Engine, registry *worker.Registry, dump bool, stdout, stderr io.Writer) int {
+func check(static config.Engine, registry *worker.Registry, f flags, stdout, stderr io.Writer) int {
 	discard := slog.New(slog.DiscardHandler)
 	w := newWorker(static, registry, discard, host.NewMetrics(discard), nil, nil)
-	defer w.Close(context.Background()) //nolint:errcheck // nothing was loaded
+	defer w.Close(context.Background()) //nolint:errcheck // nothing is in force
 	update := config.FileSource{Path: static.Chains}.Load()
 	snapshot, warnings, err := w.Preview(update.Spec)
 	if err == nil {
@@ -145,10 +152,14 @@ func check(static config.Engine, registry *worker.Registry, dump bool, stdout, s
 		fmt.Fprintln(stderr, "warning:", d.Error())
 	}
 	problems := append(problemsOf(err), checkLimits(static, update.Spec)...)
+	if f.start && update.Err == nil && len(problems) == 0 {
+		_, err := w.Try(context.Background(), update.Spec)
+		problems = problemsOf(err)
+	}
 	if err := update.Problems(problems); err != nil {
 		return failed(stderr, err)
 	}
-	if dump {
+	if f.dump {
 		e := json.NewEncoder(stdout)
 		e.SetIndent("", "  ")
 		build := admin.Build{Engine: Version(), Go: runtime.Version()}
@@ -157,7 +168,11 @@ func check(static config.Engine, registry *worker.Registry, dump bool, stdout, s
 		}
 		return exitOK
 	}
-	fmt.Fprintf(stdout, "%d chains and %d routes, nothing wrong\n", len(update.Spec.Chains), len(update.Spec.Routes))
+	started := ""
+	if f.start {
+		started = "; every policy has started"
+	}
+	fmt.Fprintf(stdout, "%d chains and %d routes, nothing wrong%s\n", len(update.Spec.Chains), len(update.Spec.Routes), started)
 	return exitOK
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,6 +142,24 @@ func (w *Worker) Preview(spec Spec) (s *Snapshot, warnings Problems, err error) 
 	}
 	c.snapshot.refs.Store(1)
 	return c.snapshot, c.warnings, nil
+}
+
+// Try is [Worker.Check] that also starts the policies, all at once, and reports those
+// that cannot start. Nothing comes into force: the instances are closed again.
+func (w *Worker) Try(ctx context.Context, spec Spec) (warnings Problems, err error) {
+	w.updating.Lock()
+	defer w.updating.Unlock()
+	c := w.compile(spec)
+	defer c.end()
+	if c.err() == nil {
+		c.start(ctx, w.options.StartTimeout)
+		for _, u := range c.unstarted {
+			c.problem(u.warning.Path, strings.Replace(u.warning.Message, "has not started yet", "cannot start", 1), "")
+		}
+	}
+	c.locate(spec.Positions)
+	c.discard()
+	return c.warnings, c.err()
 }
 
 // Update makes spec the configuration in force, once all of it is valid and its

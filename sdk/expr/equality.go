@@ -40,16 +40,18 @@ func equal(a, b ref.Val) ref.Val {
 	return types.Equal(a, b)
 }
 
-// equalNumbers compares a double with any value. One that stands for several whole
-// numbers is not compared with a whole number.
+// equalNumbers compares a double with any value. cel-go makes a double of a whole number
+// first: where the two are equal then, and the double stands for several whole numbers,
+// nobody knows whether they are.
 func equalNumbers(d types.Double, other ref.Val) ref.Val {
+	result := types.Equal(d, other)
 	switch other.(type) {
 	case types.Int, types.Uint:
-		if inexact(float64(d)) {
+		if result == types.True && inexact(float64(d)) {
 			return newFailure(reasonInexact)
 		}
 	}
-	return types.Equal(d, other)
+	return result
 }
 
 // verdict collects the comparisons of a list's or a map's elements.

@@ -69,6 +69,7 @@ func TestComparisons(t *testing.T) {
 		{"and in an order", `auth.claims.float >= 1`, false, inexact},
 		{"a fraction of that size", `auth.claims.fraction == 9007199254740992`, false, inexact},
 		{"a double that is computed", `auth.claims.large == double("9007199254740992")`, false, inexact},
+		{"a double that is computed, and far from it", `auth.claims.large != double("9007199254740996") && auth.claims.number != double("9007199254740996")`, true, ""},
 		{"a double beyond all whole numbers", `auth.claims.exponent > 1 && auth.claims.exponent != 18446744073709551615u`, true, ""},
 	}
 	for _, tt := range tests {
