@@ -136,17 +136,48 @@ func (r *returner) due(peak int64) bool {
 	return true
 }
 
-// returnMemory returns memory that bodies have taken, and take no more, until ctx ends.
+const (
+	// usualPercent is GOGC's default: the heap grows to twice what is in use before
+	// it is collected. thriftyPercent holds while bodies take more than thriftyAbove:
+	// bodies have no pointers, so that a collection costs little however many there
+	// are.
+	usualPercent   = 100
+	thriftyPercent = 40
+	thriftyAbove   = 64 << 20
+)
+
+// gcPercent is what GOGC is to be while bodies take that much.
+func gcPercent(bodies int64) int {
+	if bodies > thriftyAbove {
+		return thriftyPercent
+	}
+	return usualPercent
+}
+
+// returnMemory returns memory that bodies have taken, and take no more, and keeps the
+// garbage that they leave behind small, until ctx ends. Whoever sets GOGC has the
+// collector's behaviour in mind, and gets it.
 func returnMemory(ctx context.Context, account *memory.Account) {
 	tick := time.NewTicker(returnEvery)
 	defer tick.Stop()
+	percent := usualPercent
+	defer func() {
+		if percent != usualPercent {
+			debug.SetGCPercent(usualPercent)
+		}
+	}()
 	var r returner
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if r.due(account.TakePeak()) {
+			peak := account.TakePeak()
+			if p := gcPercent(peak); p != percent && os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(p)
+				percent = p
+			}
+			if r.due(peak) {
 				debug.FreeOSMemory()
 			}
 		}

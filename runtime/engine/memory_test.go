@@ -53,6 +53,14 @@ func TestBodyMemoryAsConfigured(t *testing.T) {
 	}
 }
 
+func TestTheCollectorIsThriftyWithManyBodies(t *testing.T) {
+	for bodies, want := range map[int64]int{0: usualPercent, thriftyAbove: usualPercent, thriftyAbove + 1: thriftyPercent} {
+		if got := gcPercent(bodies); got != want {
+			t.Errorf("with %d bytes of bodies it is %d, want %d", bodies, got, want)
+		}
+	}
+}
+
 // TestWhenMemoryIsReturned proves that memory is returned once large bodies are gone, and
 // neither while they come and go nor again and again.
 func TestWhenMemoryIsReturned(t *testing.T) {
