@@ -4,9 +4,6 @@
 // v1.0.0, with its policy.yaml. Gazelle would name its library v1_0_0; here the
 // library has the directory's name, so that //policies/set-header/v1.0.0 is its
 // label, and policy.yaml among its data, where policy_engine_bundle looks for it.
-//
-// Beside the library stands a policy_conformance_test. Since gazelle writes it, a
-// policy without one shows as a difference, and none goes unchecked.
 package gazelle
 
 import (
@@ -28,38 +25,17 @@ func NewLanguage() language.Language { return &policies{} }
 
 func (*policies) Name() string { return "policies" }
 
-const (
-	conformanceKind = "policy_conformance_test"
-	conformanceName = "conformance_test"
-)
-
-func (*policies) Kinds() map[string]rule.KindInfo {
-	own := map[string]bool{"policy": true}
-	return map[string]rule.KindInfo{conformanceKind: {NonEmptyAttrs: own, MergeableAttrs: own}}
-}
-
-func (*policies) Loads() []rule.LoadInfo {
-	return []rule.LoadInfo{{Name: "//tools/bundle:defs.bzl", Symbols: []string{conformanceKind}}}
-}
-
-// GenerateRules names the rules that the Go language generated for a policy, and adds
-// the conformance test. A list of data that is in the BUILD file already stays as it
-// is.
+// GenerateRules names the rules that the Go language generated for a policy. A list of
+// data that is in the BUILD file already stays as it is.
 func (*policies) GenerateRules(args language.GenerateArgs) (result language.GenerateResult) {
-	conformance := rule.NewRule(conformanceKind, conformanceName)
-	version := path.Base(args.Rel)
-	if !slices.Contains(args.RegularFiles, definition) || !name(args.OtherGen, version) {
-		result.Empty = append(result.Empty, conformance)
-		return result
+	if slices.Contains(args.RegularFiles, definition) {
+		name(args.OtherGen, path.Base(args.Rel))
 	}
-	conformance.SetAttr("policy", ":"+version)
-	result.Gen = append(result.Gen, conformance)
-	result.Imports = append(result.Imports, nil)
 	return result
 }
 
-// name reports whether there is a library.
-func name(rules []*rule.Rule, version string) bool {
+// name gives the rules of a policy the names that its version asks for.
+func name(rules []*rule.Rule, version string) {
 	var library *rule.Rule
 	for _, r := range rules {
 		if r.Kind() == "go_library" && !slices.Contains(r.AttrStrings("embedsrcs"), definition) {
@@ -70,7 +46,7 @@ func name(rules []*rule.Rule, version string) bool {
 		}
 	}
 	if library == nil {
-		return false
+		return
 	}
 	generated := ":" + library.Name()
 	library.SetName(version)
@@ -89,5 +65,4 @@ func name(rules []*rule.Rule, version string) bool {
 			r.SetAttr("embed", embed)
 		}
 	}
-	return true
 }
