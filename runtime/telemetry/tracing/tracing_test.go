@@ -2,6 +2,7 @@ package tracing_test
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
 	"sync"
 	"testing"
@@ -18,7 +19,12 @@ import (
 	"policyengine.dev/sdk/policy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// The system's certificates are read once, by the first handshake that needs them,
+	// which nobody can interrupt. On a busy machine it would outlive the tests.
+	_, _ = x509.SystemCertPool()
+	goleak.VerifyTestMain(m)
+}
 
 var began = time.Unix(1_700_000_000, 0)
 
