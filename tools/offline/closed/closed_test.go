@@ -109,7 +109,7 @@ func (h *host) wheel(dir string) error {
 
 func (h *host) module(at string) (string, error) {
 	dir := h.t.TempDir()
-	files := map[string]string{"MODULE.bazel": "module()\ngo_sdk.from_file(\n    name = \"go_default_sdk\",\n    go_mod = \"//:go.mod\",\n)\n", "run.sh": "#!/bin/sh\n", "internal/go_repository_tools.bzl": "    args = [\n        \"-gcflags\",\n        \"all=-trimpath=\" + env[\"GOPATH\"],\n        \"-asmflags\",\n        \"all=-trimpath=\" + env[\"GOPATH\"],\n    ]\n", "tests/go_search/x.go": "package x"}
+	files := map[string]string{"MODULE.bazel": "module()\ngo_sdk.from_file(\n    name = \"go_default_sdk\",\n    go_mod = \"//:go.mod\",\n)\n", "run.sh": "#!/bin/sh\n", "go/tools/builders/stdlib.go": "	if err := goenv.runCommand(installArgs); err != nil {\n		return err\n	}\n	return nil\n}", "internal/go_repository_tools.bzl": "    args = [\n        \"-gcflags\",\n        \"all=-trimpath=\" + env[\"GOPATH\"],\n        \"-asmflags\",\n        \"all=-trimpath=\" + env[\"GOPATH\"],\n    ]\n", "tests/go_search/x.go": "package x"}
 	for name, text := range files {
 		path := filepath.Join(dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o444)); err != nil {
@@ -198,6 +198,9 @@ func TestEnsure(t *testing.T) {
 	}
 	if text := h.read(filepath.Join(s.Dir(), "modules/rules_go/MODULE.bazel")); strings.Contains(text, "from_file") {
 		t.Errorf("rules_go would still look for its default SDK:\n%s", text)
+	}
+	if text := h.read(filepath.Join(s.Dir(), "modules/rules_go/go/tools/builders/stdlib.go")); !strings.Contains(text, `os.RemoveAll(filepath.Join(output, "pkg", "tool"))`) {
+		t.Errorf("the compiler would be kept beside the standard library:\n%s", text)
 	}
 	if text := h.read(filepath.Join(s.Dir(), "modules/gazelle/internal/go_repository_tools.bzl")); text != "    args = [\n        \"-trimpath\",\n    ]\n" {
 		t.Errorf("gazelle would compile the standard library anew:\n%s", text)

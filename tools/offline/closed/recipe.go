@@ -12,7 +12,7 @@ const suite = "forky"
 
 // recipe names the directory that a set-up ends in. It changes with anything
 // below it that changes what is in there, so that old and new live side by side.
-const recipe = "bazel-" + BazelVersion + "-4"
+const recipe = "bazel-" + BazelVersion + "-5"
 
 // roots are the Debian packages that all others follow from.
 var roots = []string{"bazel-bootstrap", "bazel-rules-shell"}
@@ -49,7 +49,17 @@ var goModules = []goModule{
 		name: "rules_go", path: "github.com/bazelbuild/rules_go", version: "v0.59.0",
 		// Its default SDK is never used here, and is looked for on the internet all the
 		// same each time: where packets are dropped, that takes minutes.
-		edits: []edit{{"MODULE.bazel", "go_sdk.from_file(\n    name = \"go_default_sdk\",\n    go_mod = \"//:go.mod\",\n)\n", ""}},
+		edits: []edit{
+			{"MODULE.bazel", "go_sdk.from_file(\n    name = \"go_default_sdk\",\n    go_mod = \"//:go.mod\",\n)\n", ""},
+			// Beside the standard library the result has a copy of the compiler and its
+			// like, which nobody reads: it is kept for each configuration, and once more
+			// in the disk cache.
+			{
+				"go/tools/builders/stdlib.go",
+				"	if err := goenv.runCommand(installArgs); err != nil {\n		return err\n	}\n	return nil\n}",
+				"	if err := goenv.runCommand(installArgs); err != nil {\n		return err\n	}\n	return os.RemoveAll(filepath.Join(output, \"pkg\", \"tool\"))\n}",
+			},
+		},
 	},
 	{
 		name: "gazelle", path: "github.com/bazelbuild/bazel-gazelle", version: "v0.47.0", vendor: true, drop: []string{"tests/go_search"},
