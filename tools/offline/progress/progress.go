@@ -111,7 +111,8 @@ func (p *Progress) Words(soFar time.Duration) string {
 		}
 		b.WriteString("; left: all of the building")
 	} else {
-		fmt.Fprintf(&b, "%d Go packages compiled, %d programs linked; left: %d of the %d steps that are known so far", p.compiled, p.linked, max(p.known-p.done, 0), p.known)
+		fmt.Fprintf(&b, "%s compiled, %s linked; left: %d of the %d steps that are known so far",
+			count(p.compiled, "Go package"), count(p.linked, "program"), max(p.known-p.done, 0), p.known)
 	}
 	switch {
 	case p.Command == "run":
@@ -120,4 +121,11 @@ func (p *Progress) Words(soFar time.Duration) string {
 		fmt.Fprintf(&b, "; %d of %d tests have run", p.testsRun, p.testsKnown)
 	}
 	return b.String()
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -31,7 +31,7 @@ func TestWords(t *testing.T) {
 		{"what is fetched is named", "build", []string{fetching},
 			"1m10s: reading what is to be built, and fetching what is missing: rules, Go modules, Envoy (now com_github_google_cel_go); left: all of the building"},
 		{"steps are counted", "run", []string{fetching, compiled, compiled, linked, building},
-			"1m10s: 2 Go packages compiled, 1 programs linked; left: 287 of the 1328 steps that are known so far, then the program starts"},
+			"1m10s: 2 Go packages compiled, 1 program linked; left: 287 of the 1328 steps that are known so far, then the program starts"},
 		{"tests are counted", "test", []string{library, test, test, building, tested},
 			"1m10s: 0 Go packages compiled, 0 programs linked; left: 287 of the 1328 steps that are known so far; 1 of 2 tests have run"},
 		{"half a line changes nothing", "build", []string{building, building[:40]},

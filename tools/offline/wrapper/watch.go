@@ -117,7 +117,7 @@ func (w *Wrapper) saySkipped(file string) {
 	if err != nil || o.Skipped == 0 {
 		return // Bazel's own summary stands
 	}
-	w.say("%d test cases were skipped, and prove nothing:", o.Skipped)
+	w.say("skipped, so that they prove nothing (%d):", o.Skipped)
 	for _, skip := range o.Skips {
 		w.say("    %s", skip)
 	}
