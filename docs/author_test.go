@@ -70,6 +70,7 @@ var elsewhere = []string{
 	"./bazelw run //:gazelle",
 	"./bazelw test //policies/...",
 	"./bazelw build //bundles:payments_image",
+	"./bazelw run //:demo -- --bundle //bundles:payments --chains chains.yaml",
 }
 
 // checkCommands runs what pectl does, in one module for all of the page.

@@ -39,11 +39,21 @@ const startTimeout = 2 * time.Minute
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	once := flags.Bool("once", false, "end after the table, with status 1 if a row was not as expected")
+	bundle := flags.String("bundle", "", "a bundle of your own, such as //bundles:mine; goes with --chains")
+	chains := flags.String("chains", "", "a `file` of chains and routes of your own; each route becomes one of Envoy's, for the paths that begin with its name")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
 		}
 		return err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("%q is no flag", flags.Arg(0))
+	case *bundle != "" && *chains == "":
+		return errors.New("--bundle goes with --chains FILE, a file of chains and routes for its policies")
+	case *chains != "":
+		return runOwn(ctx, *bundle, *chains, *once, out)
 	}
 	scene, err := newScene(time.Now())
 	if err != nil {
@@ -69,7 +79,30 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		fmt.Fprintln(out, err)
 	}
-	writeAddresses(out, stack)
+	writeAddresses(out, stack, fmt.Sprintf("curl -i -H 'x-api-key: %s' http://%s/charge", goodKey, stack.Address()))
+	<-ctx.Done()
+	fmt.Fprintln(out, "\nEnding.")
+	return nil
+}
+
+// runOwn is the demo of a bundle and chains of somebody's own.
+func runOwn(ctx context.Context, bundle, chains string, once bool, out io.Writer) error {
+	o, err := newOwn(bundle, chains)
+	if err != nil {
+		return err
+	}
+	stack, err := o.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer stack.Close()
+	if err := o.show(ctx, stack, out); err != nil {
+		return fmt.Errorf("%w\n%s", err, stack.Logs())
+	}
+	if once {
+		return nil
+	}
+	writeAddresses(out, stack, fmt.Sprintf("curl -i http://%s/%s", stack.Address(), o.routes[0]))
 	<-ctx.Done()
 	fmt.Fprintln(out, "\nEnding.")
 	return nil

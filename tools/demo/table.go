@@ -43,14 +43,15 @@ func decidedBy(details string) string {
 	return "the engine: " + own
 }
 
-func writeAddresses(out io.Writer, s *harness.Stack) {
+// writeAddresses says where everything is, and what to try.
+func writeAddresses(out io.Writer, s *harness.Stack, try string) {
 	fmt.Fprintf(out, `
 Envoy   http://%[1]s  (admin http://%[2]s)
 engine  %[3]s  (admin: curl --unix-socket %[4]s http://engine/config_dump)
 chains  %[5]s  (change them: no restart is needed)
 
-Try     curl -i -H 'x-api-key: %[6]s' http://%[1]s/charge
+Try     %[6]s
 
 Ctrl-C ends.
-`, s.Address(), s.Envoy.AdminAddress(), s.Engine.Address(), strings.TrimPrefix(s.Engine.AdminAddress(), "unix:"), s.Engine.ChainsFile(), goodKey)
+`, s.Address(), s.Envoy.AdminAddress(), s.Engine.Address(), strings.TrimPrefix(s.Engine.AdminAddress(), "unix:"), s.Engine.ChainsFile(), try)
 }
