@@ -33,6 +33,8 @@ type compilation struct {
 	unstarted []unstarted
 	// remedies counts the routes for which a chain was looked for.
 	remedies int
+	// reused counts the chains that were taken over from before.
+	reused int
 	// fresh are the instances that no older configuration uses.
 	fresh []*instance
 }

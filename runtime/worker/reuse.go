@@ -27,6 +27,7 @@ func (c *compilation) take(name string, digest Digest) *Chain {
 	chain.snapshots++
 	c.worker.mu.Unlock()
 	c.worker.work.chainsReused.Add(1)
+	c.reused++
 	return chain
 }
 
@@ -81,7 +82,6 @@ func (w *Worker) drop(chains []*Chain) (ended []*instance) {
 		if chain.snapshots--; chain.snapshots > 0 {
 			continue
 		}
-		w.work.chainsDropped.Add(1)
 		for _, in := range chain.instances {
 			if in.chains--; in.chains == 0 {
 				ended = append(ended, in)

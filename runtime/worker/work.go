@@ -8,7 +8,8 @@ type Work struct {
 	// ChainsCompiled and ChainsReused are chains that were compiled, and that were
 	// taken over as they are from the configuration before.
 	ChainsCompiled, ChainsReused uint64
-	// ChainsDropped are chains that no configuration in use has any more.
+	// ChainsDropped are chains of which a new configuration that took effect has not
+	// taken over what they were.
 	ChainsDropped uint64
 	// InstancesMade are calls of a policy's New, and InstancesStarted calls of Start
 	// for a configuration that takes effect.

@@ -203,6 +203,9 @@ func (w *Worker) swap(c *compilation) {
 	s := c.snapshot
 	s.loaded = w.options.Host.Clock.Now()
 	s.refs.Store(1)
+	if c.before != nil {
+		w.work.chainsDropped.Add(uint64(len(c.before.chains) - c.reused))
+	}
 	w.mu.Lock()
 	w.status.Version, w.status.Loaded, w.status.Warnings = s.version, s.loaded, c.warnings
 	w.unstarted = c.unstarted
