@@ -37,7 +37,8 @@ const (
 type allowances struct {
 	known atomic.Pointer[map[string]*allowance]
 	mu    sync.Mutex // held to change known
-	// warned is when a stamp was logged last, in nanoseconds since the epoch.
+	// warned is when a stamp was logged last, in nanoseconds by the kernel's clock, and
+	// one more; 0 is never.
 	warned atomic.Int64
 }
 
@@ -68,10 +69,9 @@ func (as *allowances) remember(stamp string, a *allowance) {
 }
 
 // warn logs that a stamp cannot be read, if that was not just done.
-func (as *allowances) warn(to *slog.Logger, err error) {
-	now := time.Now().UnixNano()
+func (as *allowances) warn(to *slog.Logger, now time.Duration, err error) {
 	last := as.warned.Load()
-	if last != 0 && now-last < int64(stampPause) || !as.warned.CompareAndSwap(last, now) {
+	if last != 0 && int64(now)-last < int64(stampPause) || !as.warned.CompareAndSwap(last, int64(now)+1) {
 		return
 	}
 	to.Warn("a filter carries a stamp that cannot be read; it counts as one with Envoy's defaults", slog.Any("error", err))
@@ -85,7 +85,7 @@ func (k *Kernel) allowance(st *stream) *allowance {
 	}
 	a := k.stamps.of(stamp)
 	if a.err != nil {
-		k.stamps.warn(k.options.Logger, a.err)
+		k.stamps.warn(k.options.Logger, k.options.Elapsed(), a.err)
 	}
 	return a
 }

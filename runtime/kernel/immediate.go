@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"slices"
-	"time"
 
 	"policyengine.dev/runtime/kernel/wire"
 	"policyengine.dev/runtime/telemetry"
@@ -60,12 +59,11 @@ func (st *stream) recordRefusal(out worker.Outcome, cause worker.Cause) {
 	if st.observing {
 		return
 	}
-	now := time.Now()
-	suppressed, logs := o.Refusals.Turn(out.Details, false, now.UnixNano())
+	suppressed, logs := o.Refusals.Turn(out.Details, false, int64(o.Elapsed()))
 	if !logs && o.Recorder == nil {
 		return
 	}
-	d := &telemetry.Decision{Began: now, Route: telemetry.Clip(st.routeName, telemetry.MaxName)}
+	d := &telemetry.Decision{Began: o.Now(), Route: telemetry.Clip(st.routeName, telemetry.MaxName)}
 	d.Denied, d.Status, d.Reason, d.Details = true, out.Response.Status, out.Response.Reason, out.Details
 	d.Explain(cause)
 	if st.snapshot != nil {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -36,6 +37,11 @@ type Options struct {
 	MaxMessage int64
 	// Memory bounds all bodies in flight together; nil has no bound.
 	Memory *memory.Account
+	// Elapsed is the time by which messages are measured and bounded: a monotonic
+	// clock that begins anywhere. nil is the system's.
+	Elapsed func() time.Duration
+	// Now is the time of day that records have; nil is the system's.
+	Now func() time.Time
 	// Logger is told of the kernel's own faults; nil drops them.
 	Logger *slog.Logger
 	// Recorder receives the records of refusals on streams without a chain; the
@@ -83,6 +89,13 @@ func New(source Source, options Options) *Kernel {
 	}
 	if options.MaxMessage <= 0 {
 		options.MaxMessage = DefaultMaxMessage
+	}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	if options.Elapsed == nil {
+		began := time.Now()
+		options.Elapsed = func() time.Duration { return time.Since(began) }
 	}
 	if options.Streams == nil {
 		options.Streams = new(telemetry.Streams)

@@ -68,7 +68,7 @@ type stream struct {
 	agenda    [4]policy.Phase
 	at, steps int
 	chunk     worker.Chunk
-	arrived   time.Time
+	arrived   time.Duration // by the kernel's clock
 
 	// routeName is the route's, for the record of a refusal without a chain.
 	routeName string
@@ -246,7 +246,7 @@ func (st *stream) receive() verdict {
 // arrive notes that a message has come.
 func (st *stream) arrive() {
 	st.at, st.steps = 0, 0
-	st.arrived = time.Now()
+	st.arrived = st.kernel.options.Elapsed()
 }
 
 // turnedAway handles a message of which the body was not read.
@@ -275,7 +275,7 @@ func (st *stream) observe(v verdict) {
 	if v == takenOver || st.in.Kind == wire.None {
 		return
 	}
-	st.kernel.options.Streams.Parts[st.in.Kind-wire.RequestHeaders].Observe(time.Since(st.arrived))
+	st.kernel.options.Streams.Parts[st.in.Kind-wire.RequestHeaders].Observe(st.sinceArrival())
 }
 
 // later handles a message that is not the first.
@@ -373,9 +373,12 @@ func (st *stream) advance() verdict {
 	return st.answer()
 }
 
+// sinceArrival is how long ago the message in hand came.
+func (st *stream) sinceArrival() time.Duration { return st.kernel.options.Elapsed() - st.arrived }
+
 // left is what is left of the budget for the message in hand.
 func (st *stream) left() time.Duration {
-	return max(st.allowed.budget-time.Since(st.arrived), 0)
+	return max(st.allowed.budget-st.sinceArrival(), 0)
 }
 
 // settle takes the outcome of the phase that ran last. more is false where the
@@ -440,7 +443,7 @@ func (st *stream) refuse(r worker.Reason, cause worker.Cause) verdict {
 		st.recordRefusal(out, cause)
 		return st.respond(out)
 	}
-	left := max(st.allowed.budget-time.Since(st.arrived), 0)
+	left := max(st.allowed.budget-st.sinceArrival(), 0)
 	// From here on the outcome is an answer, never one to go on with.
 	st.at, st.steps = 0, 0
 	v, _ := st.settle(st.x.Reject(st.ctx, worker.Refusal{Reason: r, Cause: cause}, left, st))

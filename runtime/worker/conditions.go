@@ -18,5 +18,5 @@ type conditionInput struct {
 // Time is when the exchange began, worked out only where a condition asks for it.
 func (c *conditionInput) Time() time.Time {
 	clock := c.run.snapshot.worker.options.Host.Clock
-	return clock.Now().Add(-time.Duration(nanotime() - c.run.began))
+	return clock.Now().Add(-time.Duration(c.run.clock.now() - c.run.began))
 }

@@ -22,7 +22,7 @@ func (r *run) note(s *step, outcome telemetry.StepOutcome, took time.Duration, c
 	v := s.instance.version
 	d.Steps = append(d.Steps, telemetry.StepDecision{
 		ID: s.id, Policy: v.Name, Version: v.Version, Phase: r.phase, Shadow: r.shadows(s),
-		Condition: s.source, Outcome: outcome, At: time.Duration(nanotime()-r.began) - took, Took: took,
+		Condition: s.source, Outcome: outcome, At: time.Duration(r.clock.now()-r.began) - took, Took: took,
 		Changes: changes, Reason: reason,
 	})
 	d.Took += took
@@ -54,7 +54,7 @@ func (r *run) record(o *Options) {
 	var suppressed int64
 	logs := false
 	if r.answered && !r.shadow && r.blame.status >= http.StatusBadRequest {
-		suppressed, logs = o.Refusals.Turn(r.blame.details, r.blame.step != nil, nanotime())
+		suppressed, logs = o.Refusals.Turn(r.blame.details, r.blame.step != nil, r.clock.now())
 	}
 	if d == nil && !logs {
 		return
@@ -73,7 +73,7 @@ func (r *run) record(o *Options) {
 
 func (r *run) newDecision(o *Options) *telemetry.Decision {
 	return &telemetry.Decision{
-		Began: o.Host.Clock.Now().Add(-time.Duration(nanotime() - r.began)), Config: r.snapshot.version, Chain: r.chain.name,
+		Began: o.Host.Clock.Now().Add(-time.Duration(r.clock.now() - r.began)), Config: r.snapshot.version, Chain: r.chain.name,
 	}
 }
 
@@ -171,7 +171,7 @@ func add(b *strings.Builder, what, name string) {
 const failuresPerSecond = 5
 
 func (s *step) logFailure(r *run, reason Reason, err error) {
-	suppressed, ok := s.failures.Allow(nanotime(), failuresPerSecond)
+	suppressed, ok := s.failures.Allow(r.clock.now(), failuresPerSecond)
 	if !ok {
 		return
 	}

@@ -29,6 +29,7 @@ const (
 // process. Runs are pooled; one that was abandoned never comes back.
 type run struct {
 	x        exchange.Exchange
+	clock    *clock
 	snapshot *Snapshot
 	chain    *Chain
 	began    int64
@@ -91,7 +92,7 @@ func (s *Snapshot) begin(c *Chain) *run {
 		r = w.newRun()
 	}
 	r.snapshot, r.chain = s, c
-	r.began = nanotime()
+	r.began = r.clock.now()
 	if n := len(c.steps); cap(r.verdicts) < n {
 		r.verdicts = make([]verdict, n)
 	} else {
@@ -118,7 +119,7 @@ func (s *Snapshot) BeginShadow(c *Chain) Executor {
 func (r *run) shadows(s *step) bool { return r.shadow || s.mode == Shadow }
 
 func (w *Worker) newRun() *run {
-	r := new(run)
+	r := &run{clock: w.clock, contexts: contexts{clock: w.clock}}
 	r.request = policy.NewRequestContext(&r.x, false)
 	r.requestShadow = policy.NewRequestContext(&r.x, true)
 	r.response = policy.NewResponseContext(&r.x, false)
@@ -204,7 +205,7 @@ func (r *run) runPhase(ctx context.Context, phase policy.Phase, budget time.Dura
 // enter begins a phase under the watchdog's eyes. It returns the time.
 func (r *run) enter(ctx context.Context, phase policy.Phase, steps []*step, budget time.Duration, t Resumer) (now int64) {
 	r.ctx, r.phase, r.steps, r.resumer = ctx, phase, steps, t
-	now = nanotime()
+	now = r.clock.now()
 	r.budgetEnd = now + int64(budget)
 	r.slowest, r.longest = nil, 0
 	r.snapshot.worker.watchdog.enter(&r.watch)
@@ -311,7 +312,7 @@ func (r *run) step(s *step, i int, now int64) (Outcome, int64) {
 		r.part(s)
 		return Outcome{Kind: TakenOver}, 0
 	}
-	end := nanotime()
+	end := r.clock.now()
 	c.end()
 	took := time.Duration(end - now)
 	r.timed(s, took)

@@ -51,10 +51,10 @@ func (r *run) shape(out Outcome) Outcome {
 
 // shapeFrom goes on at step i of the phase that is running.
 func (r *run) shapeFrom(i int) Outcome {
-	out := r.from(i, nanotime())
+	out := r.from(i, r.clock.now())
 	if out.Kind == Continue && r.phase == policy.ResponseHeaders {
 		r.phase, r.steps = policy.ResponseBody, r.chain.rejectBody
-		out = r.from(0, nanotime())
+		out = r.from(0, r.clock.now())
 	}
 	if out.Kind == Continue {
 		out = r.shaped()

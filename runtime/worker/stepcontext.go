@@ -12,7 +12,8 @@ import (
 // policies do not look at it: the timer behind the deadline is made once Done is called.
 type stepContext struct {
 	parent   context.Context
-	deadline int64 // nanotime
+	clock    *clock
+	deadline int64 // by the clock
 	// state is nil while the call runs and nobody has asked for Done. After that it is
 	// the context that the answers come from, which never changes again.
 	state atomic.Pointer[startedContext]
@@ -35,7 +36,10 @@ var overContext = func() *startedContext {
 const contextBatch = 16
 
 // contexts hands out contexts. It is used by one goroutine at a time.
-type contexts struct{ unused []stepContext }
+type contexts struct {
+	clock  *clock
+	unused []stepContext
+}
 
 // next returns a context for one call.
 func (c *contexts) next(parent context.Context, deadline int64) *stepContext {
@@ -44,7 +48,7 @@ func (c *contexts) next(parent context.Context, deadline int64) *stepContext {
 	}
 	ctx := &c.unused[0]
 	c.unused = c.unused[1:]
-	ctx.parent, ctx.deadline = parent, deadline
+	ctx.parent, ctx.clock, ctx.deadline = parent, c.clock, deadline
 	return ctx
 }
 
@@ -57,7 +61,7 @@ func (c *stepContext) end() {
 
 // Deadline implements context.Context.
 func (c *stepContext) Deadline() (time.Time, bool) {
-	d := instant(c.deadline)
+	d := c.clock.instant(c.deadline)
 	if outer, ok := c.parent.Deadline(); ok && outer.Before(d) {
 		d = outer
 	}
@@ -72,7 +76,7 @@ func (c *stepContext) Err() error {
 	if s := c.state.Load(); s != nil {
 		return s.Err()
 	}
-	if nanotime() < c.deadline && c.parent.Err() == nil {
+	if c.clock.now() < c.deadline && c.parent.Err() == nil {
 		return nil
 	}
 	// From here on the answer must stay the same.
@@ -87,7 +91,7 @@ func (c *stepContext) started() *startedContext {
 	if s := c.state.Load(); s != nil {
 		return s
 	}
-	ctx, cancel := context.WithDeadline(c.parent, instant(c.deadline))
+	ctx, cancel := context.WithTimeout(c.parent, time.Duration(c.deadline-c.clock.now()))
 	s := &startedContext{ctx, cancel}
 	if c.state.CompareAndSwap(nil, s) {
 		return s

@@ -52,7 +52,7 @@ func (r *run) goOn(reason Reason, outcome telemetry.StepOutcome, err error) {
 		n.chunkState(s).lost = true
 	}
 	w.watchdog.enter(&n.watch)
-	took := time.Duration(nanotime() - r.called)
+	took := time.Duration(r.clock.now() - r.called)
 	n.slowest, n.longest = r.slowest, r.longest
 	n.timed(s, took)
 	out := n.fail(s, reason, outcome, err, took)
@@ -62,7 +62,7 @@ func (r *run) goOn(reason Reason, outcome telemetry.StepOutcome, err error) {
 	case n.rejection != nil:
 		n.deny(out)
 	case out.Kind == Continue:
-		if out = n.from(r.at+1, nanotime()); out.Kind == Respond {
+		if out = n.from(r.at+1, r.clock.now()); out.Kind == Respond {
 			out = n.shape(out)
 		}
 	default:

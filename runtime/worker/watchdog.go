@@ -81,6 +81,7 @@ type watchShard struct {
 }
 
 type watchdog struct {
+	clock  *clock
 	shards [watchShards]watchShard
 	spread atomic.Uint32
 
@@ -90,11 +91,12 @@ type watchdog struct {
 	done   chan struct{}
 }
 
-func newWatchdog() *watchdog {
+func newWatchdog(c *clock) *watchdog {
 	d := &watchdog{
-		wake: make(chan struct{}, 1),
-		stop: make(chan struct{}),
-		done: make(chan struct{}),
+		clock: c,
+		wake:  make(chan struct{}, 1),
+		stop:  make(chan struct{}),
+		done:  make(chan struct{}),
 	}
 	go d.watch()
 	return d
@@ -159,7 +161,7 @@ func (d *watchdog) watch() {
 			return
 		case <-tick.C:
 		}
-		if d.scan(nanotime()) {
+		if d.scan(d.clock.now()) {
 			idle = 0
 			continue
 		}
@@ -169,7 +171,7 @@ func (d *watchdog) watch() {
 		// A run that enters from here on sees parked and wakes us; one that
 		// entered before is seen by the scan.
 		d.parked.Store(true)
-		if !d.scan(nanotime()) {
+		if !d.scan(d.clock.now()) {
 			tick.Stop()
 			select {
 			case <-d.stop:
@@ -201,12 +203,3 @@ func (d *watchdog) scan(now int64) (busy bool) {
 	}
 	return busy
 }
-
-// began anchors the monotonic clock.
-var began = time.Now()
-
-// nanotime is the monotonic clock in nanoseconds.
-func nanotime() int64 { return int64(time.Since(began)) }
-
-// instant is the time.Time of a nanotime.
-func instant(n int64) time.Time { return began.Add(time.Duration(n)) }

@@ -23,6 +23,10 @@ type Options struct {
 	// it is that of a resource which several instances of the policy share. nil
 	// adds the policy's name to Host's logger and changes nothing else.
 	HostFor func(chain, id string, v *Version) policy.Host
+	// Elapsed is the time by which calls are measured and bounded: a monotonic clock
+	// in nanoseconds that begins anywhere. nil is the system's. It is called twice
+	// for each call of a policy.
+	Elapsed func() time.Duration
 	// Recorder receives decision records; nil makes none.
 	Recorder telemetry.Recorder
 	// Refusals logs requests that were refused; nil logs none.
@@ -44,6 +48,7 @@ const (
 type Worker struct {
 	registry *Registry
 	options  Options
+	clock    *clock
 	watchdog *watchdog
 	runs     sync.Pool
 	shared   sharing.Registry
@@ -87,10 +92,12 @@ func New(registry *Registry, options Options) *Worker {
 	if options.HoldLimit <= 0 {
 		options.HoldLimit = defaultHoldLimit
 	}
+	clock := newClock(options)
 	return &Worker{
 		registry: registry,
 		options:  options,
-		watchdog: newWatchdog(),
+		clock:    clock,
+		watchdog: newWatchdog(clock),
 	}
 }
 

@@ -222,7 +222,10 @@ func newHarness(t testing.TB, recorded bool) *harness {
 func newHarnessWith(t testing.TB, o worker.Options) *harness {
 	t.Helper()
 	h := &harness{t: t, log: &syncBuffer{}}
-	o.Host = policy.Host{Logger: slog.New(slog.NewTextHandler(h.log, nil)), Clock: systemClock{}}
+	o.Host.Logger = slog.New(slog.NewTextHandler(h.log, nil))
+	if o.Host.Clock == nil {
+		o.Host.Clock = systemClock{}
+	}
 	h.Worker = worker.New(registry(t), o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
