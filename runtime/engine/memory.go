@@ -108,7 +108,9 @@ func readLimit(root fs.FS, name string) int64 {
 }
 
 const (
-	// returnEvery is how often it is looked at whether memory can be returned.
+	// watchEvery is how often it is looked at how much bodies take, and returnEvery
+	// how often whether memory can be returned.
+	watchEvery  = 100 * time.Millisecond
 	returnEvery = time.Second
 	// returnAbove is how much bodies must have taken for that to be worth a
 	// collection, in bytes.
@@ -158,9 +160,12 @@ func gcPercent(bodies int64) int {
 // garbage that they leave behind small, until ctx ends. Whoever sets GOGC has the
 // collector's behaviour in mind, and gets it.
 func returnMemory(ctx context.Context, account *memory.Account) {
-	tick := time.NewTicker(returnEvery)
+	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	percent := usualPercent
+	// most is the most that bodies have taken in this period of returnEvery.
+	var most int64
+	next := time.Now().Add(returnEvery)
 	defer func() {
 		if percent != usualPercent {
 			debug.SetGCPercent(usualPercent)
@@ -171,15 +176,19 @@ func returnMemory(ctx context.Context, account *memory.Account) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-			peak := account.TakePeak()
-			if p := gcPercent(peak); p != percent && os.Getenv("GOGC") == "" {
+		case now := <-tick.C:
+			most = max(most, account.TakePeak())
+			if p := gcPercent(most); p != percent && os.Getenv("GOGC") == "" {
 				debug.SetGCPercent(p)
 				percent = p
 			}
-			if r.due(peak) {
+			if now.Before(next) {
+				continue
+			}
+			if r.due(most) {
 				debug.FreeOSMemory()
 			}
+			most, next = 0, now.Add(returnEvery)
 		}
 	}
 }
