@@ -10,9 +10,11 @@ import (
 	basic_auth_v1_0_0 "policyengine.dev/policies/basic-auth/v1.0.0"
 	body_limit_v1_0_0 "policyengine.dev/policies/body-limit/v1.0.0"
 	cors_v1_0_0 "policyengine.dev/policies/cors/v1.0.0"
+	ip_allow_deny_v1_0_0 "policyengine.dev/policies/ip-allow-deny/v1.0.0"
 	json_schema_validation_v1_0_0 "policyengine.dev/policies/json-schema-validation/v1.0.0"
 	jwt_validation_v1_0_0 "policyengine.dev/policies/jwt-validation/v1.0.0"
 	jwt_validation_v2_0_0 "policyengine.dev/policies/jwt-validation/v2.0.0"
+	mtls_identity_v1_0_0 "policyengine.dev/policies/mtls-identity/v1.0.0"
 	rate_limit_v1_0_0 "policyengine.dev/policies/rate-limit/v1.0.0"
 	request_id_v1_0_0 "policyengine.dev/policies/request-id/v1.0.0"
 	response_masking_v1_0_0 "policyengine.dev/policies/response-masking/v1.0.0"
@@ -29,9 +31,11 @@ var versions = []policytest.Version{
 	{Dir: "basic-auth/v1.0.0", Policy: basic_auth_v1_0_0.Policy},
 	{Dir: "body-limit/v1.0.0", Policy: body_limit_v1_0_0.Policy},
 	{Dir: "cors/v1.0.0", Policy: cors_v1_0_0.Policy},
+	{Dir: "ip-allow-deny/v1.0.0", Policy: ip_allow_deny_v1_0_0.Policy},
 	{Dir: "json-schema-validation/v1.0.0", Policy: json_schema_validation_v1_0_0.Policy},
 	{Dir: "jwt-validation/v1.0.0", Policy: jwt_validation_v1_0_0.Policy},
 	{Dir: "jwt-validation/v2.0.0", Policy: jwt_validation_v2_0_0.Policy},
+	{Dir: "mtls-identity/v1.0.0", Policy: mtls_identity_v1_0_0.Policy},
 	{Dir: "rate-limit/v1.0.0", Policy: rate_limit_v1_0_0.Policy},
 	{Dir: "request-id/v1.0.0", Policy: request_id_v1_0_0.Policy},
 	{Dir: "response-masking/v1.0.0", Policy: response_masking_v1_0_0.Policy},

@@ -21,6 +21,14 @@ func client(id string) policytest.Request {
 	return policytest.Request{Headers: policytest.Headers("x-client", id)}
 }
 
+func address(a string) policytest.Request {
+	return policytest.Request{Attributes: map[string]any{"source.address": a}}
+}
+
+func forwarded(list string) policytest.Request {
+	return policytest.Request{Headers: policytest.Headers("x-forwarded-for", list)}
+}
+
 const perClient = `{limits: [{name: caller, rate: 2, window: 1m, key: [{header: x-client}]}]}`
 
 // TestALimitRefusesAndRecovers proves that the advice in Retry-After is right, and that
@@ -74,6 +82,9 @@ func TestKeys(t *testing.T) {
 		{`[{query: tenant}]`, [2]policytest.Request{{Target: "/?tenant=a%20b"}, {Target: "/x?y&tenant=a+b"}}, []policytest.Request{{Target: "/?tenant=a"}, {Target: "/?tenant=a+b&tenant="}, {}}},
 		{`[{expression: "request.method"}]`, [2]policytest.Request{{Method: "PUT"}, {Method: "PUT", Target: "/x"}}, []policytest.Request{{Method: "GET"}}},
 		{`[{expression: "request.headers['x-client']"}]`, [2]policytest.Request{{}, {Target: "/without"}}, []policytest.Request{client("a")}},
+		{`[{client: {}}]`, [2]policytest.Request{address("192.0.2.1:1"), address("[::ffff:192.0.2.1]:2")}, []policytest.Request{address("192.0.2.2:1"), address("[2001:db8::1]:1"), {}}},
+		{`[{client: {}}]`, [2]policytest.Request{address("[2001:db8::1]:1"), address("[2001:db8::ffff:1]:1")}, []policytest.Request{address("[2001:db8:0:1::1]:1")}},
+		{`[{client: {trustedHops: 1}}]`, [2]policytest.Request{forwarded("1.1.1.1, 192.0.2.1, 10.0.0.1"), forwarded("2.2.2.2, 192.0.2.1, 10.0.0.9")}, []policytest.Request{forwarded("192.0.2.1, 192.0.2.2, 10.0.0.1"), forwarded("192.0.2.1")}},
 		// No two keys run into each other.
 		{`[{header: a}, {header: b}]`, [2]policytest.Request{{Headers: policytest.Headers("a", "xy")}, {Headers: policytest.Headers("a", "xy")}}, []policytest.Request{
 			{Headers: policytest.Headers("a", "x", "b", "y")}, {Headers: policytest.Headers("b", "xy")}, {Headers: policytest.Headers("a", "x", "a", "y")},

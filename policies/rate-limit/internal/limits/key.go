@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"policyengine.dev/policies/internal/client"
 	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/expr/input"
 	"policyengine.dev/sdk/policy"
@@ -35,6 +36,14 @@ func compilePart(p Part) (part, []string, error) {
 	if p.Query != "" {
 		found = append(found, query(p.Query))
 	}
+	if p.Client != nil {
+		finder, err := client.Compile(*p.Client)
+		if err != nil {
+			return nil, nil, fmt.Errorf("client: %w", err)
+		}
+		attributes = finder.Attributes()
+		found = append(found, address(finder))
+	}
 	if p.Expression != "" {
 		program, err := expr.CompileString(p.Expression, requestOnly())
 		if err != nil {
@@ -44,7 +53,7 @@ func compilePart(p Part) (part, []string, error) {
 		found = append(found, expression(program))
 	}
 	if len(found) != 1 {
-		return nil, nil, errors.New("has to name exactly one of route, principal, header, query and expression")
+		return nil, nil, errors.New("has to name exactly one of route, principal, header, query, client and expression")
 	}
 	return found[0], attributes, nil
 }
@@ -90,6 +99,22 @@ func texts(b []byte, values iter.Seq[string]) ([]byte, bool) {
 		b, present = text(b, v), present || v != ""
 	}
 	return b, present
+}
+
+// address counts an IPv6 client by its network of 64 bits, since one client has all of it.
+func address(finder client.Finder) part {
+	return func(b []byte, req *policy.RequestContext, _ time.Time) ([]byte, bool) {
+		a, ok := finder.Find(req)
+		if !ok {
+			return b, false
+		}
+		if a.Is4() {
+			four := a.As4()
+			return append(b, four[:]...), true
+		}
+		sixteen := a.As16()
+		return append(b, sixteen[:8]...), true
+	}
 }
 
 // expression counts a request for which the expression has no result as one that lacks

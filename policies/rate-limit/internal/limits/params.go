@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"policyengine.dev/policies/internal/client"
 	"policyengine.dev/policies/rate-limit/internal/gcra"
 	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/policy"
@@ -30,6 +31,7 @@ type Part struct {
 	Principal  bool              `json:"principal"`
 	Header     policy.HeaderName `json:"header"`
 	Query      string            `json:"query"`
+	Client     *client.Params    `json:"client"`
 	Expression string            `json:"expression"`
 }
 
