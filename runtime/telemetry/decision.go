@@ -62,6 +62,8 @@ type StepDecision struct {
 	Changes string
 	// Reason is set where the step answered or failed.
 	Reason string
+	// Cause is what the policy says about its answer, or empty.
+	Cause string
 }
 
 // Recorder receives decisions. It is called at the end of the exchange, on the

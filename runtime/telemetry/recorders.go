@@ -57,6 +57,9 @@ func (l DecisionLog) Record(d *Decision) {
 		if s.Reason != "" {
 			attrs = append(attrs, slog.String("reason", s.Reason))
 		}
+		if s.Cause != "" {
+			attrs = append(attrs, slog.String("cause", s.Cause))
+		}
 		steps = append(steps, slog.Group(s.ID+"/"+s.Phase.String(), attrs...))
 	}
 	attrs := []slog.Attr{

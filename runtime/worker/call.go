@@ -168,6 +168,7 @@ func (r *run) respond(s *step, ir *policy.ImmediateResponse, took time.Duration)
 	}
 	s.metrics.Observe(r.phase, telemetry.Responded, took)
 	r.note(s, telemetry.Responded, took, "", reason)
+	r.noteCause(s, ir.Cause)
 	if r.shadows(s) {
 		s.metrics.Disagreements.Add(1)
 		return Outcome{}, nil
@@ -175,6 +176,6 @@ func (r *run) respond(s *step, ir *policy.ImmediateResponse, took time.Duration)
 	if r.rejection != nil {
 		return r.reshaped(ir), nil
 	}
-	r.blame = blame{step: s, phase: r.phase}
+	r.blame = blame{step: s, phase: r.phase, said: ir.Cause}
 	return Outcome{Kind: Respond, Response: ir, Details: s.detailsPrefix + reason}, nil
 }

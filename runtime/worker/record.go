@@ -28,13 +28,28 @@ func (r *run) note(s *step, outcome telemetry.StepOutcome, took time.Duration, c
 	d.Took += took
 }
 
+// noteCause adds what a policy says about its answer to its step, which was noted last
+// if there was room for it.
+func (r *run) noteCause(s *step, cause string) {
+	d := r.decision
+	if d == nil || cause == "" {
+		return
+	}
+	last := &d.Steps[len(d.Steps)-1]
+	if last.ID != s.id || last.Outcome != telemetry.Responded {
+		return
+	}
+	last.Cause = telemetry.Clip(cause, telemetry.MaxName)
+}
+
 // blame says what led to an answer in the upstream's place.
 type blame struct {
 	// step is nil where no policy is to blame. phase is the one in which it ran.
 	step  *step
 	phase policy.Phase
-	// cause is nil where a policy has decided so.
+	// cause is nil where a policy has decided so; said is what it says about that.
 	cause error
+	said  string
 
 	status          int
 	reason, details string
@@ -97,6 +112,9 @@ func (r *run) describe(d *telemetry.Decision) {
 	b := &r.blame
 	d.Denied, d.Status, d.Reason, d.Details = true, b.status, b.reason, b.details
 	d.Explain(b.cause)
+	if b.cause == nil {
+		d.Cause = telemetry.Clip(b.said, telemetry.MaxName)
+	}
 	if b.step != nil {
 		d.By = telemetry.DecidedBy{ID: b.step.id, Policy: b.step.instance.version.String(), Phase: b.phase.String()}
 	}

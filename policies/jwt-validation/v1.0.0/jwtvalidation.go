@@ -8,6 +8,8 @@ import (
 	"policyengine.dev/policies/jwt-validation/internal/claims"
 	"policyengine.dev/policies/jwt-validation/internal/jose"
 	"policyengine.dev/policies/jwt-validation/internal/keysource"
+	"policyengine.dev/policies/jwt-validation/internal/refusal"
+	"policyengine.dev/policies/jwt-validation/internal/settings"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -16,48 +18,42 @@ var Policy = policy.Define(New)
 
 // Validator verifies tokens of one issuer. Safe for concurrent use.
 type Validator struct {
-	sources    []bearer.Place
-	forward    bool
-	maxBytes   int
-	algorithms jose.Algorithms
-	types      []string
-	place      string // of keys
-	keys       *keysource.Source
-	rules      *claims.Rules
-	mappings   []claims.Mapping
-	now        func() time.Time
-	// refused has the answer to each error that is the client's.
-	refused map[error]*policy.ImmediateResponse
+	places   []bearer.Place
+	forward  bool
+	maxBytes int
+	trust    *settings.Trust
+	refused  *refusal.Answers
+	now      func() time.Time
 }
 
 // Start loads the issuer's keys and keeps them up to date from then on. Until that
 // has succeeded once, every request is an error. See [policy.Starter].
-func (v *Validator) Start(ctx context.Context) error { return v.keys.Start(ctx) }
+func (v *Validator) Start(ctx context.Context) error { return v.trust.Keys.Start(ctx) }
 
 // Adopt takes over the keys of the instance before, where they come from the same URL
 // or file. See [policy.Adopter].
 func (v *Validator) Adopt(old any) {
 	if before, ok := old.(keysource.Holder); ok {
-		v.keys.Adopt(before.KeySource(v.place))
+		v.trust.Keys.Adopt(before.KeySource(v.trust.Place))
 	}
 }
 
 // KeySource implements [keysource.Holder].
 func (v *Validator) KeySource(place string) *keysource.Source {
-	if place != v.place {
+	if place != v.trust.Place {
 		return nil
 	}
-	return v.keys
+	return v.trust.Keys
 }
 
 // Close ends what keeps the keys up to date.
 func (v *Validator) Close() error {
-	v.keys.Close()
+	v.trust.Keys.Close()
 	return nil
 }
 
 // OwnedRequestHeaders are those of claimsToHeaders. See [policy.HeaderOwner].
-func (v *Validator) OwnedRequestHeaders() []string { return claims.HeaderNames(v.mappings) }
+func (v *Validator) OwnedRequestHeaders() []string { return claims.HeaderNames(v.trust.Mappings) }
 
 // OnRequestHeaders lets the request pass, with the token's subject as its
 // principal, or answers 400, 401 or 403. An error means that there are no keys to
@@ -67,7 +63,7 @@ func (v *Validator) OnRequestHeaders(_ context.Context, req *policy.RequestConte
 	if err == nil {
 		return m, nil
 	}
-	if r, ok := v.refused[err]; ok {
+	if r := v.refused.For(err); r != nil {
 		return r, nil
 	}
 	return nil, err
@@ -75,7 +71,7 @@ func (v *Validator) OnRequestHeaders(_ context.Context, req *policy.RequestConte
 
 // admit returns what is done to a request with a good token.
 func (v *Validator) admit(req *policy.RequestContext) (*policy.RequestMutation, error) {
-	token, at, err := bearer.Find(req, v.sources)
+	token, at, err := bearer.Find(req, v.places)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +79,7 @@ func (v *Validator) admit(req *policy.RequestContext) (*policy.RequestMutation, 
 	if err != nil {
 		return nil, err
 	}
-	headers, err := claims.Headers(v.mappings, set.All())
+	headers, err := claims.Headers(v.trust.Mappings, set.All())
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +93,7 @@ func (v *Validator) admit(req *policy.RequestContext) (*policy.RequestMutation, 
 		},
 	}
 	if !v.forward {
-		v.sources[at].Strip(req, m)
+		v.places[at].Strip(req, m)
 	}
 	return m, nil
 }
@@ -105,22 +101,22 @@ func (v *Validator) admit(req *policy.RequestContext) (*policy.RequestMutation, 
 // verify returns the claims of a token that is the issuer's and good now.
 func (v *Validator) verify(token string) (*claims.Set, error) {
 	if len(token) > v.maxBytes {
-		return nil, errTooLarge
+		return nil, refusal.ErrTooLarge
 	}
-	t, err := jose.Parse(token, v.algorithms)
+	t, err := jose.Parse(token, v.trust.Algorithms)
 	if err != nil {
 		return nil, err
 	}
-	if len(v.types) > 0 && !jose.TypeIs(t.Type, v.types) {
-		return nil, errType
+	if err := v.trust.CheckHeader(&t); err != nil {
+		return nil, err
 	}
-	keys, err := v.keys.Keys(v.now())
+	keys, err := v.trust.Keys.Keys(v.now())
 	if err != nil {
 		return nil, err
 	}
 	key := keys.Find(t.KeyID, t.Algorithm)
 	if key == nil {
-		return nil, errKeyUnknown
+		return nil, refusal.ErrKeyUnknown
 	}
 	if err := t.Verify(key); err != nil {
 		return nil, err
@@ -133,5 +129,5 @@ func (v *Validator) verify(token string) (*claims.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return set, v.rules.Check(set)
+	return set, v.trust.Rules.Check(set)
 }

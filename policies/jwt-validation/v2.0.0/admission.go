@@ -31,14 +31,14 @@ type admission struct {
 // stands reports whether the keys that the token was verified with are still the
 // issuer's, and recent enough.
 func (a *admission) stands(now time.Time) bool {
-	keys, err := a.issuer.keys.Keys(now)
+	keys, err := a.issuer.Keys.Keys(now)
 	return err == nil && keys == a.keys
 }
 
 // prepare makes the answer to requests with the token in source at, where it is the
 // same for all of them.
 func (a *admission) prepare(v *Validator, at int) {
-	if v.forward || v.sources[at].Static() {
+	if v.forward || v.places[at].Static() {
 		a.write(&a.prepared, v, nil, at)
 		a.preparedFor, a.isPrepared = at, true
 	}
@@ -60,7 +60,7 @@ func (a *admission) write(m *policy.RequestMutation, v *Validator, req *policy.R
 	m.Headers.Set = slices.Clip(a.set)
 	m.Principal = &a.principal
 	if !v.forward {
-		v.sources[at].Strip(req, m)
+		v.places[at].Strip(req, m)
 	}
 }
 

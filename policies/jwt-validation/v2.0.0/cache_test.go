@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"policyengine.dev/policies/jwt-validation/internal/jwttest"
+	"policyengine.dev/policies/jwt-validation/internal/refusal"
 	jwtvalidation "policyengine.dev/policies/jwt-validation/v2.0.0"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
@@ -61,10 +62,10 @@ func TestCacheKeepsOnlyGoodTokens(t *testing.T) {
 	token := signed("RS256", jwttest.RSA(), good)
 	p.Send(t, bearing(token)).WantPassed(t)
 	for range 2 {
-		p.Send(t, bearing(token[:len(token)-1])).WantRejected(t, 401, jwtvalidation.ReasonMalformed)
-		p.Send(t, bearing(token[:strings.LastIndexByte(token, '.')+1])).WantRejected(t, 401, jwtvalidation.ReasonSignatureInvalid)
-		p.Send(t, bearing(token+"AAAA")).WantRejected(t, 401, jwtvalidation.ReasonSignatureInvalid)
-		p.Send(t, bearing(signed("RS256", jwttest.RSA2().WithID("rsa"), good))).WantRejected(t, 401, jwtvalidation.ReasonSignatureInvalid)
+		p.Send(t, bearing(token[:len(token)-1])).WantRejected(t, 401, refusal.ReasonMalformed)
+		p.Send(t, bearing(token[:strings.LastIndexByte(token, '.')+1])).WantRejected(t, 401, refusal.ReasonSignatureInvalid)
+		p.Send(t, bearing(token+"AAAA")).WantRejected(t, 401, refusal.ReasonSignatureInvalid)
+		p.Send(t, bearing(signed("RS256", jwttest.RSA2().WithID("rsa"), good))).WantRejected(t, 401, refusal.ReasonSignatureInvalid)
 	}
 	wantLookups(t, p, 0, 9)
 }
@@ -79,10 +80,10 @@ func TestCacheAndExpiry(t *testing.T) {
 		until, refused time.Duration
 		reason         string
 	}{
-		{"exp", nil, good, time.Minute, time.Minute, jwtvalidation.ReasonExpired},
-		{"exp, with leeway", map[string]any{"leeway": "10s"}, good, time.Minute, 70 * time.Second, jwtvalidation.ReasonExpired},
-		{"the cache's time", map[string]any{"cache": map[string]any{"ttl": "20s"}}, good, 20 * time.Second, time.Minute, jwtvalidation.ReasonExpired},
-		{"the token's age", map[string]any{"maxAge": "30s"}, good, 30 * time.Second, 30*time.Second + 1, jwtvalidation.ReasonTooOld},
+		{"exp", nil, good, time.Minute, time.Minute, refusal.ReasonExpired},
+		{"exp, with leeway", map[string]any{"leeway": "10s"}, good, time.Minute, 70 * time.Second, refusal.ReasonExpired},
+		{"the cache's time", map[string]any{"cache": map[string]any{"ttl": "20s"}}, good, 20 * time.Second, time.Minute, refusal.ReasonExpired},
+		{"the token's age", map[string]any{"maxAge": "30s"}, good, 30 * time.Second, 30*time.Second + 1, refusal.ReasonTooOld},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := build(t, base(c.params, jwttest.RSA()))
@@ -124,7 +125,7 @@ func TestCacheAndRotation(t *testing.T) {
 	before := loads()
 	h.Clock.Advance(1)
 	jwttest.Eventually(t, "the loads", func() bool { return loads() == before+2 && h.Clock.Timers() == 2 })
-	p.Send(t, rsa).WantRejected(t, 401, jwtvalidation.ReasonKeyUnknown)
+	p.Send(t, rsa).WantRejected(t, 401, refusal.ReasonKeyUnknown)
 	p.Send(t, ec).WantPassed(t)
 	p.Send(t, other).WantPassed(t)
 }
@@ -150,13 +151,13 @@ func TestCacheIsForgottenWithTheKey(t *testing.T) {
 	wantLookups(t, p, 1, 2)
 	server.Serve(jwttest.JWKS(jwttest.P256()))
 	refresh()
-	p.Send(t, rsa).WantRejected(t, 401, jwtvalidation.ReasonKeyUnknown)
+	p.Send(t, rsa).WantRejected(t, 401, refusal.ReasonKeyUnknown)
 	p.Send(t, ec).WantPassed(t)
 	p.Send(t, ec).WantPassed(t)
 	// A key with the same kid in its place is another key all the same.
 	server.Serve(jwttest.JWKS(jwttest.P256b().WithID("p256")))
 	refresh()
-	p.Send(t, ec).WantRejected(t, 401, jwtvalidation.ReasonSignatureInvalid)
+	p.Send(t, ec).WantRejected(t, 401, refusal.ReasonSignatureInvalid)
 }
 
 // While the issuer is down its tokens go on being let pass, from the cache and

@@ -85,26 +85,6 @@ func verifyBare(t testing.TB, token string) {
 	}
 }
 
-// BenchmarkRS256 compares the policy with the bare cryptography of the same token.
-func BenchmarkRS256(b *testing.B) {
-	token := signed("RS256", jwttest.RSA(), usual)
-	b.Run("bare", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			verifyBare(b, token)
-		}
-	})
-	b.Run("policy", func(b *testing.B) {
-		v, req := direct(b, build(b, uncached(nil, jwttest.RSA())), token)
-		b.ReportAllocs()
-		for b.Loop() {
-			if action, err := v.OnRequestHeaders(context.Background(), req); err != nil || action == nil {
-				b.Fatal(action, err)
-			}
-		}
-	})
-}
-
 // BenchmarkOverhead measures bare cryptography, the policy without a cache, and the
 // policy whose cache has not got the token, by turns, and compares the best of each,
 // which on a machine with other things to do tells more than averages.
@@ -165,48 +145,5 @@ func BenchmarkCached(b *testing.B) {
 				}
 			}
 		})
-	})
-}
-
-func BenchmarkAlgorithms(b *testing.B) {
-	for alg, k := range jwttest.Algorithms() {
-		b.Run(alg, func(b *testing.B) {
-			v, req := direct(b, build(b, uncached(nil, k)), signed(alg, k, usual))
-			b.ReportAllocs()
-			for b.Loop() {
-				if action, err := v.OnRequestHeaders(context.Background(), req); err != nil || action == nil {
-					b.Fatal(action, err)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkNoToken(b *testing.B) {
-	v, req := direct(b, build(b, base(nil, jwttest.RSA())), "")
-	b.ReportAllocs()
-	for b.Loop() {
-		_, _ = v.OnRequestHeaders(context.Background(), req)
-	}
-}
-
-// Whatever a client puts into a header, it is refused: no panic, no error, no pass.
-func FuzzHeader(f *testing.F) {
-	key := jwttest.P256()
-	p := build(f, base(map[string]any{"tokenFrom": []any{
-		map[string]any{"header": "authorization", "scheme": "Bearer"}, map[string]any{"cookie": "t"}, map[string]any{"query": "t"}}}, key, jwttest.RSA()))
-	token := signed("ES256", key, good)
-	for _, seed := range []string{"", "Bearer", "Bearer ", "Bearer " + token[:len(token)-2], "bearer " + jwttest.RFC7515RS256, "Bearer " + jwttest.RFC7519None,
-		"Bearer ....", "Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6InAyNTYifQ.e30.", "Basic YTpi"} {
-		f.Add(seed, "t="+seed, "/?t="+seed)
-	}
-	f.Fuzz(func(t *testing.T, authorization, cookie, target string) {
-		if strings.Contains(authorization+cookie+target, token) {
-			return
-		}
-		x := p.Send(t, policytest.Request{Target: target, Headers: policytest.Headers("authorization", authorization, "cookie", cookie)})
-		if x.Immediate == nil {
-			t.Errorf("%q, %q, %q is let pass", authorization, cookie, target)
-		}
 	})
 }

@@ -3,30 +3,23 @@ package jwtvalidation
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
 	"policyengine.dev/policies/jwt-validation/internal/claims"
 	"policyengine.dev/policies/jwt-validation/internal/jose"
-	"policyengine.dev/policies/jwt-validation/internal/keysource"
+	"policyengine.dev/policies/jwt-validation/internal/refusal"
+	"policyengine.dev/policies/jwt-validation/internal/settings"
 	"policyengine.dev/sdk/policy"
 )
 
 // issuer is one issuer, with the rules for its tokens. Safe for concurrent use.
 type issuer struct {
-	name       string
-	algorithms jose.Algorithms
-	types      []string
-	// place is where keys are loaded from, or empty where they are in the
-	// parameters.
-	place    string
-	keys     *keysource.Source
-	rules    *claims.Rules
-	scopes   ScopeParams
-	cel      *celRules
-	mappings []claims.Mapping
+	*settings.Trust
+	name   string
+	scopes ScopeParams
+	cel    *celRules
 	// errScope is the error of a token without the scopes; each issuer's has an
 	// answer of its own.
 	errScope error
@@ -38,36 +31,21 @@ type issuer struct {
 // newIssuer returns the issuer of p, or everything that is wrong with it, each
 // problem with the field in front.
 func newIssuer(p *IssuerParams, all *Params, taken []string, host policy.Host) (*issuer, []error) {
-	problems := p.check(taken)
-	algorithms, err := jose.ParseAlgorithms(p.Algorithms)
-	if err != nil {
-		problems = append(problems, fmt.Errorf("algorithms: %w", err))
-	}
-	keys, keyProblems := p.Keys.Open(host, p.Issuer, algorithms)
-	problems = append(problems, under("keys.", keyProblems)...)
-	rules, ruleProblems := compileRules(p.Rules, host.Logger.With(slog.String("issuer", p.Issuer)))
-	problems = append(problems, under("rules", ruleProblems)...)
+	trust, problems := p.Trust(host, all.Leeway, taken)
+	problems = append(problems, settings.Under("scopes", p.Scopes.check())...)
+	rules, ruleProblems := compileRules(p.Rules, host.Logger.With(slog.String("issuer", p.Issuer.Issuer)))
+	problems = append(problems, settings.Under("rules", ruleProblems)...)
 	if len(problems) > 0 {
 		return nil, problems
 	}
 	return &issuer{
-		name:       p.Issuer,
-		algorithms: algorithms,
-		types:      p.Types,
-		place:      p.Keys.Name(),
-		keys:       keys,
-		scopes:     p.Scopes,
-		cel:        rules,
-		mappings:   p.ClaimsToHeaders,
-		errScope:   errors.New("a required scope is missing"),
-		every:      all.UnknownKeys.Interval.Std(),
-		wait:       all.UnknownKeys.Wait.Std(),
-		rules: claims.NewRules(p.Issuer, p.Audiences, claims.Rules{
-			MaxAge:   p.MaxAge.Std(),
-			Leeway:   all.Leeway.Std(),
-			Required: p.RequiredClaims,
-			Now:      host.Clock.Now,
-		}),
+		Trust:    trust,
+		name:     p.Issuer.Issuer,
+		scopes:   p.Scopes,
+		cel:      rules,
+		errScope: errors.New("a required scope is missing"),
+		every:    all.UnknownKeys.Interval.Std(),
+		wait:     all.UnknownKeys.Wait.Std(),
 	}, nil
 }
 
@@ -76,23 +54,23 @@ func newIssuer(p *IssuerParams, all *Params, taken []string, host policy.Host) (
 // that does not come of it is the client's error and not the policy's, since a
 // client can make up as many as it likes.
 func (i *issuer) key(ctx context.Context, t *jose.Token, now time.Time) (*jose.Key, *jose.KeySet, error) {
-	set, err := i.keys.Keys(now)
+	set, err := i.Keys.Keys(now)
 	if err != nil {
 		return nil, nil, err
 	}
 	if key := set.Find(t.KeyID, t.Algorithm); key != nil {
 		return key, set, nil
 	}
-	if t.KeyID == "" || set.Knows(t.KeyID) || !i.keys.Renew(ctx, i.every, i.wait) {
-		return nil, nil, errKeyUnknown
+	if t.KeyID == "" || set.Knows(t.KeyID) || !i.Keys.Renew(ctx, i.every, i.wait) {
+		return nil, nil, refusal.ErrKeyUnknown
 	}
-	if set, err = i.keys.Keys(now); err != nil {
+	if set, err = i.Keys.Keys(now); err != nil {
 		return nil, nil, err
 	}
 	if key := set.Find(t.KeyID, t.Algorithm); key != nil {
 		return key, set, nil
 	}
-	return nil, nil, errKeyUnknown
+	return nil, nil, refusal.ErrKeyUnknown
 }
 
 // admit returns what becomes of a token with those claims, which take size bytes,
@@ -102,23 +80,23 @@ func (i *issuer) admit(ctx context.Context, all map[string]any, size int, keys *
 	if err != nil {
 		return nil, err
 	}
-	if err := i.rules.Check(set); err != nil {
+	if err := i.Rules.Check(set); err != nil {
 		return nil, err
 	}
 	a := &admission{
 		issuer:    i,
 		keys:      keys,
 		claims:    size,
-		until:     i.rules.Until(set),
+		until:     i.Rules.Until(set),
 		principal: policy.Principal{Subject: set.Subject(), Issuer: set.Issuer(), Scopes: set.Scopes(), Claims: all},
 	}
 	if !i.scopes.heldBy(a.principal.Scopes) {
 		return nil, i.errScope
 	}
-	if !i.cel.hold(ctx, &a.principal) {
-		return nil, errRuleFailed
+	if err := i.cel.check(ctx, &a.principal); err != nil {
+		return nil, err
 	}
-	if a.set, err = claims.Headers(i.mappings, all); err != nil {
+	if a.set, err = claims.Headers(i.Mappings, all); err != nil {
 		return nil, err
 	}
 	return a, nil

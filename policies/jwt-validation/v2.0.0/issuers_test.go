@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"policyengine.dev/policies/jwt-validation/internal/jwttest"
+	"policyengine.dev/policies/jwt-validation/internal/refusal"
 	jwtvalidation "policyengine.dev/policies/jwt-validation/v2.0.0"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/policytest"
@@ -37,18 +38,18 @@ func TestIssuersAreApart(t *testing.T) {
 		reason string
 	}{
 		{"each with its own key", nil, nil, signed("RS256", rsaB, from("b")), 0, ""},
-		{"the other's key under the same kid", nil, nil, signed("RS256", rsaA, from("b")), 401, jwtvalidation.ReasonSignatureInvalid},
-		{"the other's key under a kid of its own", nil, nil, signed("ES256", jwttest.P256(), from("b")), 401, jwtvalidation.ReasonKeyUnknown},
-		{"an algorithm that only the other may use", m{"algorithms": []string{"RS512", "ES256"}}, nil, signed("RS256", rsaA, from("a")), 401, jwtvalidation.ReasonAlgorithmNotAllowed},
-		{"the other's audience", m{"audiences": []string{"x"}}, m{"audiences": []string{"y"}}, signed("RS256", rsaB, from("b", "aud", "x")), 401, jwtvalidation.ReasonAudienceMismatch},
-		{"the other's type", m{"types": []string{"x"}}, m{"types": []string{"y"}}, jwttest.Token{Header: m{"typ": "x"}, Claims: from("b")}.Signed("RS256", rsaB), 401, jwtvalidation.ReasonTypeMismatch},
-		{"the other's scopes", m{"scopes": m{"all": []string{"read"}}}, m{"scopes": m{"all": []string{"admin"}}}, signed("RS256", rsaB, from("b")), 403, jwtvalidation.ReasonScopeInsufficient},
-		{"the other's rules", m{"rules": []m{{"expression": "true"}}}, m{"rules": []m{{"expression": "false"}}}, signed("RS256", rsaB, from("b")), 403, jwtvalidation.ReasonRuleFailed},
+		{"the other's key under the same kid", nil, nil, signed("RS256", rsaA, from("b")), 401, refusal.ReasonSignatureInvalid},
+		{"the other's key under a kid of its own", nil, nil, signed("ES256", jwttest.P256(), from("b")), 401, refusal.ReasonKeyUnknown},
+		{"an algorithm that only the other may use", m{"algorithms": []string{"RS512", "ES256"}}, nil, signed("RS256", rsaA, from("a")), 401, refusal.ReasonAlgorithmNotAllowed},
+		{"the other's audience", m{"audiences": []string{"x"}}, m{"audiences": []string{"y"}}, signed("RS256", rsaB, from("b", "aud", "x")), 401, refusal.ReasonAudienceMismatch},
+		{"the other's type", m{"types": []string{"x"}}, m{"types": []string{"y"}}, jwttest.Token{Header: m{"typ": "x"}, Claims: from("b")}.Signed("RS256", rsaB), 401, refusal.ReasonTypeMismatch},
+		{"the other's scopes", m{"scopes": m{"all": []string{"read"}}}, m{"scopes": m{"all": []string{"admin"}}}, signed("RS256", rsaB, from("b")), 403, refusal.ReasonScopeInsufficient},
+		{"the other's rules", m{"rules": []m{{"expression": "true"}}}, m{"rules": []m{{"expression": "false"}}}, signed("RS256", rsaB, from("b")), 403, refusal.ReasonRuleFailed},
 		{"the other's required claims", m{"requiredClaims": []m{{"claim": "x"}}}, nil, signed("RS256", rsaB, from("b")), 0, ""},
 		{"the other's age", m{"maxAge": "1s"}, nil, signed("RS256", rsaB, from("b", "iat", now-10)), 0, ""},
-		{"no issuer's", nil, nil, signed("RS256", rsaA, from("c")), 401, jwtvalidation.ReasonIssuerUnknown},
-		{"two issuers at once", nil, nil, jwttest.Sign("RS256", rsaA.Private, `{"alg":"RS256","kid":"k"}`, `{"iss":"a","exp":946684900,"aud":"`+audience+`","iss":"b"}`), 401, jwtvalidation.ReasonMalformed},
-		{"two issuers in a list", nil, nil, signed("RS256", rsaA, from("a", "iss", []string{"a", "b"})), 401, jwtvalidation.ReasonIssuerUnknown},
+		{"no issuer's", nil, nil, signed("RS256", rsaA, from("c")), 401, refusal.ReasonIssuerUnknown},
+		{"two issuers at once", nil, nil, jwttest.Sign("RS256", rsaA.Private, `{"alg":"RS256","kid":"k"}`, `{"iss":"a","exp":946684900,"aud":"`+audience+`","iss":"b"}`), 401, refusal.ReasonMalformed},
+		{"two issuers in a list", nil, nil, signed("RS256", rsaA, from("a", "iss", []string{"a", "b"})), 401, refusal.ReasonIssuerUnknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := build(t, two(c.a, c.b)).Send(t, bearing(c.token))

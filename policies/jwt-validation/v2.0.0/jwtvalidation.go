@@ -7,6 +7,7 @@ import (
 	"policyengine.dev/policies/jwt-validation/internal/bearer"
 	"policyengine.dev/policies/jwt-validation/internal/claims"
 	"policyengine.dev/policies/jwt-validation/internal/jose"
+	"policyengine.dev/policies/jwt-validation/internal/refusal"
 	"policyengine.dev/policies/jwt-validation/internal/tokencache"
 	"policyengine.dev/sdk/policy"
 )
@@ -16,7 +17,7 @@ var Policy = policy.Define(New)
 
 // Validator verifies tokens of several issuers. Safe for concurrent use.
 type Validator struct {
-	sources  []bearer.Place
+	places   []bearer.Place
 	forward  bool
 	maxBytes int
 	// algorithms are those that any issuer allows.
@@ -26,8 +27,7 @@ type Validator struct {
 	cache      *tokencache.Cache[*admission]
 	ttl        time.Duration
 	host       policy.Host
-	// refused has the answer to each error that is the client's.
-	refused map[error]*policy.ImmediateResponse
+	refused    *refusal.Answers
 
 	hits, misses policy.Counter
 }
@@ -36,7 +36,7 @@ type Validator struct {
 func (v *Validator) OwnedRequestHeaders() []string {
 	var names []string
 	for _, i := range v.issuers {
-		names = append(names, claims.HeaderNames(i.mappings)...)
+		names = append(names, claims.HeaderNames(i.Mappings)...)
 	}
 	return names
 }
@@ -50,7 +50,7 @@ func (v *Validator) OnRequestHeaders(ctx context.Context, req *policy.RequestCon
 	if err == nil {
 		return m, nil
 	}
-	if r, ok := v.refused[err]; ok {
+	if r := v.refused.For(err); r != nil {
 		return r, nil
 	}
 	return nil, err
@@ -58,12 +58,12 @@ func (v *Validator) OnRequestHeaders(ctx context.Context, req *policy.RequestCon
 
 // admit returns what is done to a request with a good token.
 func (v *Validator) admit(ctx context.Context, req *policy.RequestContext) (*policy.RequestMutation, error) {
-	token, at, err := bearer.Find(req, v.sources)
+	token, at, err := bearer.Find(req, v.places)
 	if err != nil {
 		return nil, err
 	}
 	if len(token) > v.maxBytes {
-		return nil, errTooLarge
+		return nil, refusal.ErrTooLarge
 	}
 	now := v.host.Clock.Now()
 	hash := v.cache.Hash(token)
@@ -91,13 +91,11 @@ func (v *Validator) verify(ctx context.Context, token string, now time.Time) (*a
 	// once they have been verified, have to prove it.
 	name, _ := t.Unverified("iss")
 	i, ok := v.byName[name]
-	switch {
-	case !ok:
+	if !ok {
 		return nil, claims.ErrIssuer
-	case !i.algorithms.Has(t.Algorithm):
-		return nil, jose.ErrAlgorithm
-	case len(i.types) > 0 && !jose.TypeIs(t.Type, i.types):
-		return nil, errType
+	}
+	if err := i.CheckHeader(&t); err != nil {
+		return nil, err
 	}
 	key, keys, err := i.key(ctx, &t, now)
 	if err != nil {

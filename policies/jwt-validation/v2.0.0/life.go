@@ -9,6 +9,8 @@ import (
 
 	"policyengine.dev/policies/jwt-validation/internal/bearer"
 	"policyengine.dev/policies/jwt-validation/internal/keysource"
+	"policyengine.dev/policies/jwt-validation/internal/refusal"
+	"policyengine.dev/policies/jwt-validation/internal/settings"
 	"policyengine.dev/policies/jwt-validation/internal/tokencache"
 	"policyengine.dev/sdk/policy"
 )
@@ -20,31 +22,32 @@ func New(p Params, host policy.Host) (*Validator, error) {
 	p.setDefaults()
 	problems := p.check()
 	v := &Validator{
-		sources:  bearer.Places(p.TokenFrom),
+		places:   bearer.Places(p.TokenFrom),
 		forward:  p.ForwardToken,
 		maxBytes: p.MaxTokenBytes,
 		byName:   make(map[string]*issuer, len(p.Issuers)),
 		ttl:      p.Cache.TTL.Std(),
 		host:     host,
-		refused:  prepareRefusals(p.Realm),
 		hits:     lookups(host.Metrics, "hit"),
 		misses:   lookups(host.Metrics, "miss"),
 	}
 	taken := bearer.HeaderNames(p.TokenFrom)
+	scopes := map[error][]string{}
 	for n := range p.Issuers {
 		i, wrong := newIssuer(&p.Issuers[n], &p, taken, host)
 		if len(wrong) > 0 {
-			problems = append(problems, under(fmt.Sprintf("issuers[%d].", n), wrong)...)
+			problems = append(problems, settings.Under(fmt.Sprintf("issuers[%d].", n), wrong)...)
 			continue
 		}
 		v.issuers = append(v.issuers, i)
 		v.byName[i.name] = i
-		v.algorithms |= i.algorithms
-		v.refused[i.errScope] = refuseScopes(p.Realm, i.scopes.wanted())
+		v.algorithms |= i.Algorithms
+		scopes[i.errScope] = i.scopes.wanted()
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
+	v.refused = refusal.Prepare(p.Realm, scopes)
 	// After the checks: it takes memory.
 	v.cache = tokencache.New[*admission](p.Cache.Entries, p.Cache.Bytes)
 	return v, nil
@@ -63,7 +66,7 @@ func (v *Validator) Start(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for n, i := range v.issuers {
 		wg.Go(func() {
-			if err := i.keys.Start(ctx); err != nil {
+			if err := i.Keys.Start(ctx); err != nil {
 				errs[n] = fmt.Errorf("issuer %s: %w", i.name, err)
 			}
 		})
@@ -86,15 +89,15 @@ func (v *Validator) Adopt(old any) {
 		return
 	}
 	for _, i := range v.issuers {
-		i.keys.Adopt(before.KeySource(i.place))
+		i.Keys.Adopt(before.KeySource(i.Place))
 	}
 }
 
 // KeySource implements [keysource.Holder].
 func (v *Validator) KeySource(place string) *keysource.Source {
 	for _, i := range v.issuers {
-		if i.place == place {
-			return i.keys
+		if i.Place == place {
+			return i.Keys
 		}
 	}
 	return nil
@@ -103,7 +106,7 @@ func (v *Validator) KeySource(place string) *keysource.Source {
 // Close ends what keeps the keys up to date.
 func (v *Validator) Close() error {
 	for _, i := range v.issuers {
-		i.keys.Close()
+		i.Keys.Close()
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"policyengine.dev/policies/jwt-validation/internal/refusal"
 	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/policy"
 )
@@ -18,6 +19,7 @@ type celRules struct {
 type celRule struct {
 	name    string
 	program *expr.Program
+	broken  brokenRule
 }
 
 // onlyAuth has rules read the token and nothing else, since their answer is
@@ -46,25 +48,31 @@ func compileRules(params []RuleParams, logger *slog.Logger) (*celRules, []error)
 		if name == "" {
 			name = fmt.Sprintf("rules[%d]", i)
 		}
-		all.rules = append(all.rules, celRule{name, program})
+		all.rules = append(all.rules, celRule{name, program, brokenRule{name}})
 	}
 	return all, problems
 }
 
-// hold reports whether every rule holds for the caller. A rule that has no value
-// for it does not hold; that is no error of the policy's: what a rule cannot decide
-// comes from the token, and no onError is to let it pass.
-func (c *celRules) hold(ctx context.Context, who *policy.Principal) bool {
+// check returns an error, [refusal.ErrRule], unless every rule holds for the caller. A
+// rule that has no value for it does not hold; that is no error of the policy's: what a
+// rule cannot decide comes from the token, and no onError is to let it pass.
+func (c *celRules) check(ctx context.Context, who *policy.Principal) error {
 	if len(c.rules) == 0 {
-		return true
+		return nil
 	}
 	in := &expr.Static{Principal: &expr.Principal{Subject: who.Subject, Issuer: who.Issuer, Scopes: who.Scopes, Claims: who.Claims}}
 	for i := range c.rules {
 		holds, err := c.rules[i].program.Eval(in)
 		if err != nil || !holds {
 			c.logger.LogAttrs(ctx, slog.LevelDebug, "A claim rule does not hold for a token.", slog.String("rule", c.rules[i].name), slog.Any("error", err))
-			return false
+			return &c.rules[i].broken
 		}
 	}
-	return true
+	return nil
 }
+
+// brokenRule says which rule does not hold.
+type brokenRule struct{ name string }
+
+func (e *brokenRule) Error() string { return "the rule " + e.name + " does not hold" }
+func (e *brokenRule) Unwrap() error { return refusal.ErrRule }

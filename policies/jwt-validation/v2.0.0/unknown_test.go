@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"policyengine.dev/policies/jwt-validation/internal/jwttest"
+	"policyengine.dev/policies/jwt-validation/internal/refusal"
 	jwtvalidation "policyengine.dev/policies/jwt-validation/v2.0.0"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/policytest"
@@ -21,7 +22,7 @@ func TestNewKey(t *testing.T) {
 	p := build(t, fetched(map[string]string{issuer: server.URL}, nil), policytest.WithHost(h))
 	server.Serve(jwttest.JWKS(jwttest.RSA(), jwttest.P256()))
 	token := bearing(signed("ES256", jwttest.P256(), good))
-	p.Send(t, token).WantRejected(t, 401, jwtvalidation.ReasonKeyUnknown) // too soon after the load before
+	p.Send(t, token).WantRejected(t, 401, refusal.ReasonKeyUnknown) // too soon after the load before
 	if server.Requests() != 1 {
 		t.Errorf("%d requests, want 1", server.Requests())
 	}
@@ -45,7 +46,7 @@ func TestUnknownKeysAreBounded(t *testing.T) {
 			wg.Go(func() {
 				for j := range 25 {
 					made := jwttest.P256().WithID(fmt.Sprint("made up ", minute, i, j))
-					p.Send(t, bearing(signed("ES256", made, jwttest.Claims(good, "exp", now+3600)))).WantRejected(t, 401, jwtvalidation.ReasonKeyUnknown)
+					p.Send(t, bearing(signed("ES256", made, jwttest.Claims(good, "exp", now+3600)))).WantRejected(t, 401, refusal.ReasonKeyUnknown)
 				}
 			})
 		}
@@ -91,7 +92,7 @@ func TestUnknownKeyAndSlowIssuer(t *testing.T) {
 	defer server.Block("")()
 	token := signed("ES256", jwttest.P256(), good)
 	var wg sync.WaitGroup
-	wg.Go(func() { p.Send(t, bearing(token)).WantRejected(t, 401, jwtvalidation.ReasonKeyUnknown) })
+	wg.Go(func() { p.Send(t, bearing(token)).WantRejected(t, 401, refusal.ReasonKeyUnknown) })
 	jwttest.Eventually(t, "the fetch, and the request that waits for it", func() bool { return server.Requests() == 2 && h.Clock.Timers() == 1 })
 	h.Clock.Advance(100 * time.Millisecond)
 	wg.Wait()
@@ -99,7 +100,7 @@ func TestUnknownKeyAndSlowIssuer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	action, err := p.Instance.(*jwtvalidation.Validator).OnRequestHeaders(ctx, request(token))
-	if ir, ok := action.(*policy.ImmediateResponse); err != nil || !ok || ir.Reason != jwtvalidation.ReasonKeyUnknown {
+	if ir, ok := action.(*policy.ImmediateResponse); err != nil || !ok || ir.Reason != refusal.ReasonKeyUnknown {
 		t.Errorf("%+v, %v", action, err)
 	}
 	// Known keys do not wait for it.
@@ -113,6 +114,6 @@ func TestUnknownKeyAndFailingIssuer(t *testing.T) {
 	p := build(t, fetched(map[string]string{issuer: server.URL}, nil), policytest.WithHost(h))
 	server.Fail(500)
 	h.Clock.Advance(30 * time.Second)
-	p.Send(t, bearing(signed("ES256", jwttest.P256(), good))).WantRejected(t, 401, jwtvalidation.ReasonKeyUnknown)
+	p.Send(t, bearing(signed("ES256", jwttest.P256(), good))).WantRejected(t, 401, refusal.ReasonKeyUnknown)
 	p.Send(t, bearing(signed("RS256", jwttest.RSA(), good))).WantPassed(t)
 }

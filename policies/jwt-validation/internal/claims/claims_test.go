@@ -2,6 +2,7 @@ package claims_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -92,7 +93,7 @@ func TestRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := c.rules.Check(set); err != c.want {
+			if err := c.rules.Check(set); !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 		})
@@ -120,7 +121,7 @@ func TestTypes(t *testing.T) {
 		"iat as a boolean":            `{"iat":true}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := claims.New(all(t, text)); err != claims.ErrType {
+			if _, err := claims.New(all(t, text)); !errors.Is(err, claims.ErrType) {
 				t.Errorf("%v, want ErrType", err)
 			}
 		})
@@ -201,7 +202,7 @@ func TestNumbersInRequirements(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := rules.Check(set); err != c.want {
+		if err := rules.Check(set); !errors.Is(err, c.want) {
 			t.Errorf("one of %s, %s: %v, want %v", c.oneOf, c.claim, err, c.want)
 		}
 	}
@@ -245,7 +246,7 @@ func TestHeaders(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			set, err := claims.Headers(mappings, all(t, c.claims))
-			if err != c.err {
+			if !errors.Is(err, c.err) {
 				t.Fatalf("%v, want %v", err, c.err)
 			}
 			if !slices.Equal(set, c.set) {

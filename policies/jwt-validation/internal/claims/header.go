@@ -13,7 +13,8 @@ import (
 )
 
 // ErrUnprintable is returned where a claim that is to go into a header cannot be
-// one unambiguously. It carries nothing of the token.
+// one unambiguously. Every error says which claim and why, and carries nothing of its
+// value.
 var ErrUnprintable = errors.New("a claim that cannot be a header's value")
 
 // Mapping says which header tells an upstream a claim.
@@ -71,7 +72,7 @@ func Headers(mappings []Mapping, all map[string]any) ([]policy.Header, error) {
 		v, _ := m.Claim.Lookup(all)
 		text, err := render(v)
 		if err != nil {
-			return nil, err
+			return nil, &problem{ErrUnprintable, m.Claim.String(), err.Error()}
 		}
 		if text != "" {
 			set = append(set, policy.Header{Name: string(m.Header), Value: text})
@@ -79,6 +80,14 @@ func Headers(mappings []Mapping, all map[string]any) ([]policy.Header, error) {
 	}
 	return set, nil
 }
+
+// Why a value cannot be a header's.
+var (
+	errNotScalar  = errors.New("it is an object, or has one or a list within a list")
+	errCharacters = errors.New("it has control characters, or white space at its ends")
+	errListed     = errors.New("an element of its list is empty or has a comma")
+	errLongNumber = errors.New("its number is too long")
+)
 
 // render writes a scalar as it is, and a list of scalars with commas between them.
 func render(v any) (string, error) {
@@ -95,7 +104,7 @@ func render(v any) (string, error) {
 		// A comma inside would make two elements of one, and an empty one
 		// would be lost.
 		if word == "" || strings.IndexByte(word, ',') >= 0 {
-			return "", ErrUnprintable
+			return "", errListed
 		}
 		words = append(words, word)
 	}
@@ -112,20 +121,20 @@ func scalar(v any) (string, error) {
 		return "", nil
 	case string:
 		if !plain(v) {
-			return "", ErrUnprintable
+			return "", errCharacters
 		}
 		return v, nil
 	case bool:
 		return strconv.FormatBool(v), nil
 	case float64:
 		if math.Abs(v) >= longest {
-			return "", ErrUnprintable
+			return "", errLongNumber
 		}
 		return strconv.FormatFloat(v, 'f', -1, 64), nil
 	case json.Number:
 		return v.String(), nil
 	}
-	return "", ErrUnprintable
+	return "", errNotScalar
 }
 
 // plain reports whether s arrives as it is: no control characters, and no white

@@ -64,7 +64,7 @@ func CheckRequirements(list []Requirement) []error {
 func (q *Requirement) check(all map[string]any) error {
 	v, ok := q.Claim.Lookup(all)
 	if !ok || v == nil {
-		return ErrMissing
+		return missing(q.Claim.String())
 	}
 	if len(q.OneOf) == 0 || q.accepts(v) {
 		return nil
@@ -72,7 +72,7 @@ func (q *Requirement) check(all map[string]any) error {
 	if list, ok := v.([]any); ok && slices.ContainsFunc(list, q.accepts) {
 		return nil
 	}
-	return ErrValue
+	return &problem{ErrValue, q.Claim.String(), "it has none of the accepted values"}
 }
 
 // accepts looks at scalars only: other types cannot be compared.

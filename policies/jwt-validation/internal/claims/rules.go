@@ -7,8 +7,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// What [Rules.Check] refuses claims for. The errors are these values themselves:
-// they carry nothing of the token.
+// What [Rules.Check] refuses claims for. The errors are these values themselves, or
+// wrap them with the claim's name: they carry nothing of the token's values.
 var (
 	ErrIssuer      = errors.New("another issuer")
 	ErrAudience    = errors.New("another audience")
@@ -18,6 +18,17 @@ var (
 	ErrMissing     = errors.New("a required claim is missing")
 	ErrValue       = errors.New("a required claim has none of the accepted values")
 )
+
+// problem says which claim is wrong, by a name that is known without the token, and in
+// what way. It is a category.
+type problem struct {
+	category error
+	claim    string
+	what     string
+}
+
+func (p *problem) Error() string { return "the claim " + p.claim + ": " + p.what }
+func (p *problem) Unwrap() error { return p.category }
 
 // Rules are what claims have to be. They are immutable once built.
 type Rules struct {
@@ -64,6 +75,8 @@ var causes = []struct{ theirs, ours error }{
 	{jwt.ErrTokenUsedBeforeIssued, ErrNotYetValid},
 }
 
+func missing(claim string) error { return &problem{ErrMissing, claim, "it is missing"} }
+
 // Check returns nil, or what the first of the rules that s breaks says.
 func (r *Rules) Check(s *Set) error {
 	// To the validator a claim that is not there is a missing one, whichever;
@@ -76,7 +89,11 @@ func (r *Rules) Check(s *Set) error {
 	}
 	if err := r.validator.Validate(s); err != nil {
 		for _, c := range causes {
-			if errors.Is(err, c.theirs) {
+			switch {
+			case !errors.Is(err, c.theirs):
+			case c.ours == ErrMissing:
+				return missing("exp")
+			default:
 				return c.ours
 			}
 		}
@@ -84,7 +101,7 @@ func (r *Rules) Check(s *Set) error {
 	}
 	if r.MaxAge > 0 {
 		if !s.iat.present {
-			return ErrMissing
+			return missing("iat")
 		}
 		if r.Now().After(s.iat.Add(r.MaxAge + r.Leeway)) {
 			return ErrTooOld

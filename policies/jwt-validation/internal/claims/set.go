@@ -11,7 +11,7 @@ import (
 )
 
 // ErrType is returned where a registered claim has a type or a value that RFC 7519
-// does not give it. It carries nothing of the token.
+// does not give it. Every error says which claim, and carries nothing of its value.
 var ErrType = errors.New("a registered claim of a wrong type")
 
 // Set is a token's claims. It is immutable and safe for concurrent use. It
@@ -36,18 +36,32 @@ type date struct {
 // afterwards.
 func New(all map[string]any) (*Set, error) {
 	s := &Set{all: all}
-	var ok [6]bool
-	s.issuer, ok[0] = text(all, "iss")
-	s.subject, ok[1] = text(all, "sub")
-	s.aud, ok[2] = audience(all)
-	ok[3] = s.exp.read(all, "exp")
-	ok[4] = s.nbf.read(all, "nbf")
-	ok[5] = s.iat.read(all, "iat")
-	if ok != [6]bool{true, true, true, true, true, true} {
-		return nil, ErrType
+	var ok bool
+	if s.issuer, ok = text(all, "iss"); !ok {
+		return nil, &problem{ErrType, "iss", notString}
+	}
+	if s.subject, ok = text(all, "sub"); !ok {
+		return nil, &problem{ErrType, "sub", notString}
+	}
+	if s.aud, ok = audience(all); !ok {
+		return nil, &problem{ErrType, "aud", "it is neither a string nor a list of strings"}
+	}
+	if !s.exp.read(all, "exp") {
+		return nil, &problem{ErrType, "exp", notDate}
+	}
+	if !s.nbf.read(all, "nbf") {
+		return nil, &problem{ErrType, "nbf", notDate}
+	}
+	if !s.iat.read(all, "iat") {
+		return nil, &problem{ErrType, "iat", notDate}
 	}
 	return s, nil
 }
+
+const (
+	notString = "it is not a string"
+	notDate   = "it is not a number of seconds between 1970 and 9999"
+)
 
 // All returns every claim by name. It must not be modified.
 func (s *Set) All() map[string]any { return s.all }

@@ -59,7 +59,7 @@ func TestPublishedVectors(t *testing.T) {
 				"payload":   strings.Replace(v.token, ".", ".AAAA", 1),
 				"none":      v.token[:dot+1],
 			} {
-				if err := parse(t, changed).Verify(k); err != jose.ErrSignature {
+				if err := parse(t, changed).Verify(k); !errors.Is(err, jose.ErrSignature) {
 					t.Errorf("with another %s: %v, want ErrSignature", what, err)
 				}
 			}
@@ -83,13 +83,13 @@ func TestAlgorithmIsBoundToKeyType(t *testing.T) {
 			err := parse(t, token).Verify(key(t, otherKey.JWK()))
 			if same := otherKey.ID == k.ID; same && err != nil {
 				t.Errorf("%s with its key: %v", alg, err)
-			} else if !same && err != jose.ErrAlgorithm {
+			} else if !same && !errors.Is(err, jose.ErrAlgorithm) {
 				t.Errorf("%s with the key for %s: %v, want ErrAlgorithm", alg, other, err)
 			}
 		}
 		// Another key of the same type is told apart from another type.
 		if k.ID == "rsa" {
-			if err := parse(t, token).Verify(key(t, jwttest.RSA2().JWK())); err != jose.ErrSignature {
+			if err := parse(t, token).Verify(key(t, jwttest.RSA2().JWK())); !errors.Is(err, jose.ErrSignature) {
 				t.Errorf("%s with another key: %v, want ErrSignature", alg, err)
 			}
 		}
@@ -103,7 +103,7 @@ func TestKeyAlgorithm(t *testing.T) {
 		t.Errorf("RS512: %v", err)
 	}
 	for _, alg := range []string{"RS256", "PS512"} {
-		if err := parse(t, jwttest.Token{}.Signed(alg, jwttest.RSA())).Verify(k); err != jose.ErrAlgorithm {
+		if err := parse(t, jwttest.Token{}.Signed(alg, jwttest.RSA())).Verify(k); !errors.Is(err, jose.ErrAlgorithm) {
 			t.Errorf("%s: %v, want ErrAlgorithm", alg, err)
 		}
 	}
@@ -155,7 +155,7 @@ func TestECDSASignatureFormat(t *testing.T) {
 		"nothing":             {"", jose.ErrSignature},
 		"the other way round": {fixed(32)[32:] + fixed(32)[:32], jose.ErrSignature},
 	} {
-		if err := parse(t, input+"."+encode(c.signature)).Verify(key(t, jwttest.P256().JWK())); err != c.want {
+		if err := parse(t, input+"."+encode(c.signature)).Verify(key(t, jwttest.P256().JWK())); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
@@ -209,7 +209,7 @@ func TestParse(t *testing.T) {
 		{"b64", encode(`{"alg":"RS256","b64":false}`) + "..", jose.ErrCritical},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := jose.Parse(c.compact, all); err != c.want {
+			if _, err := jose.Parse(c.compact, all); !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 		})
@@ -223,7 +223,7 @@ func TestCanonicalEncoding(t *testing.T) {
 	if !strings.ContainsRune("AQgw", rune(last)) {
 		t.Fatalf("the last character is %q", last)
 	}
-	if err := parse(t, token[:len(token)-1]+string(last+1)).Verify(key(t, jwttest.RSA().JWK())); err != jose.ErrMalformed {
+	if err := parse(t, token[:len(token)-1]+string(last+1)).Verify(key(t, jwttest.RSA().JWK())); !errors.Is(err, jose.ErrMalformed) {
 		t.Errorf("%v, want ErrMalformed", err)
 	}
 }
@@ -239,7 +239,7 @@ func TestAllowedAlgorithms(t *testing.T) {
 		if _, err := jose.Parse(token, jose.NewAlgorithms(a)); err != nil {
 			t.Errorf("%s where it is allowed: %v", alg, err)
 		}
-		if _, err := jose.Parse(token, all&^jose.NewAlgorithms(a)); err != jose.ErrAlgorithm {
+		if _, err := jose.Parse(token, all&^jose.NewAlgorithms(a)); !errors.Is(err, jose.ErrAlgorithm) {
 			t.Errorf("%s where it is not: %v", alg, err)
 		}
 	}
@@ -248,7 +248,7 @@ func TestAllowedAlgorithms(t *testing.T) {
 // The old trick: a token with the public key as its shared secret.
 func TestPublicKeyAsSharedSecret(t *testing.T) {
 	token := jwttest.Sign("HS256", []byte(jwttest.RSA().PEM()), `{"alg":"HS256"}`, `{}`)
-	if _, err := jose.Parse(token, all); err != jose.ErrAlgorithm {
+	if _, err := jose.Parse(token, all); !errors.Is(err, jose.ErrAlgorithm) {
 		t.Errorf("%v, want ErrAlgorithm", err)
 	}
 	if _, err := jose.ParseAlgorithm("HS256"); err == nil {
@@ -273,7 +273,7 @@ func TestClaims(t *testing.T) {
 		{"broken base64", "A", jose.ErrMalformed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, _, err := parse(t, encode(`{"alg":"RS256"}`)+"."+c.payload+".").Claims(); err != c.want {
+			if _, _, err := parse(t, encode(`{"alg":"RS256"}`)+"."+c.payload+".").Claims(); !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 		})

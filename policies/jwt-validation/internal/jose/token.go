@@ -10,10 +10,11 @@ import (
 )
 
 // What [Parse] and [Token.Verify] refuse a token for. The errors are these values
-// themselves: they carry nothing of the token.
+// themselves, or wrap them with what was wrong: they carry nothing of the token.
 var (
 	// ErrMalformed: not three parts of unpadded base64url, a header or payload
 	// that is not a strict JSON object, or a header parameter of a wrong type.
+	// Every error says which.
 	ErrMalformed = errors.New("not a JWS in compact form")
 	// ErrEncrypted: five parts, a JWE (RFC 7516), which this package cannot read.
 	ErrEncrypted = errors.New("an encrypted token (JWE)")
@@ -25,6 +26,32 @@ var (
 	ErrAlgorithm = errors.New("an algorithm that is not allowed")
 	// ErrSignature: the signature is not the key's.
 	ErrSignature = errors.New("a wrong signature")
+)
+
+// malformed says what of a token is wrong. It is an [ErrMalformed].
+type malformed struct {
+	part string
+	what error
+}
+
+func (e *malformed) Error() string        { return e.part + ": " + e.what.Error() }
+func (e *malformed) Is(target error) bool { return target == ErrMalformed }
+func (e *malformed) Unwrap() error        { return e.what }
+
+// The parts of a token, and what may be wrong with them beside their JSON.
+const (
+	wholeToken = "the token"
+	headerPart = "the header"
+	claimsPart = "the claims"
+	signedPart = "the signature"
+)
+
+var (
+	errParts    = errors.New("it does not have three parts between dots")
+	errEncoding = errors.New("it is not canonical base64url")
+	errAlg      = errors.New(`"alg" is missing, or not a string`)
+	errKid      = errors.New(`"kid" is not a string`)
+	errTyp      = errors.New(`"typ" is not a string`)
 )
 
 // Token is a JWS in compact form, taken apart and not verified. Not safe for
@@ -67,13 +94,13 @@ func notThreeParts(compact string) error {
 		if c := compact[i]; c == '.' {
 			dots++
 		} else if !segmentChar[c] {
-			return ErrMalformed
+			return &malformed{wholeToken, errEncoding}
 		}
 	}
 	if dots == 4 {
 		return ErrEncrypted
 	}
-	return ErrMalformed
+	return &malformed{wholeToken, errParts}
 }
 
 // usualHeader is the length of a decoded header beyond which memory is allocated
@@ -84,18 +111,22 @@ func (t *Token) readHeader(segment string, allowed Algorithms) error {
 	var buf [usualHeader]byte
 	raw, err := segments.AppendDecode(buf[:0], []byte(segment))
 	if err != nil {
-		return ErrMalformed
+		return &malformed{headerPart, errEncoding}
 	}
 	fields := [...]strictjson.Field{{Name: "alg"}, {Name: "kid"}, {Name: "typ"}, {Name: "crit"}, {Name: "b64"}}
-	if strictjson.Fields(string(raw), fields[:]) != nil {
-		return ErrMalformed
+	if err := strictjson.Fields(string(raw), fields[:]); err != nil {
+		return &malformed{headerPart, err}
 	}
 	alg, kid, typ, crit, b64 := &fields[0], &fields[1], &fields[2], &fields[3], &fields[4]
 	switch {
 	case crit.Kind != strictjson.Absent || b64.Kind != strictjson.Absent:
 		return ErrCritical
-	case alg.Kind != strictjson.Text || kid.Kind == strictjson.Other || typ.Kind == strictjson.Other:
-		return ErrMalformed
+	case alg.Kind != strictjson.Text:
+		return &malformed{headerPart, errAlg}
+	case kid.Kind == strictjson.Other:
+		return &malformed{headerPart, errKid}
+	case typ.Kind == strictjson.Other:
+		return &malformed{headerPart, errTyp}
 	}
 	t.KeyID, t.Type = kid.Text, typ.Text
 	if t.Algorithm = algorithmOf(alg.Text); !allowed.Has(t.Algorithm) {
@@ -112,7 +143,7 @@ func (t *Token) Verify(key *Key) error {
 	}
 	signature, err := segments.DecodeString(t.signature)
 	if err != nil {
-		return ErrMalformed
+		return &malformed{signedPart, errEncoding}
 	}
 	// Read only: a copy of what is signed would cost as much as hashing it.
 	input := unsafe.Slice(unsafe.StringData(t.input), len(t.input))
@@ -136,11 +167,11 @@ func (t *Token) Unverified(claim string) (string, bool) {
 // stranger has written. Strings in it share no memory with the token.
 func (t *Token) Claims() (claims map[string]any, size int, err error) {
 	if !t.decode() {
-		return nil, 0, ErrMalformed
+		return nil, 0, &malformed{claimsPart, errEncoding}
 	}
 	claims, size, err = strictjson.Object(t.decoded)
 	if err != nil {
-		return nil, 0, ErrMalformed
+		return nil, 0, &malformed{claimsPart, err}
 	}
 	return claims, size, nil
 }

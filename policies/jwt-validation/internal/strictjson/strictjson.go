@@ -19,13 +19,24 @@ import (
 // included.
 const MaxDepth = 16
 
-// ErrSyntax is returned for anything that is not one JSON object within this
-// package's limits. It says no more on purpose: the text is an attacker's.
-var ErrSyntax = errors.New("not a single strict JSON object")
+// Why a text is refused. The errors are these values themselves: they say nothing of
+// the text, which is an attacker's.
+var (
+	// ErrSyntax: it is not one JSON object.
+	ErrSyntax = errors.New("it is not one JSON object")
+	// ErrTwice: an object has a member name twice.
+	ErrTwice = errors.New("an object has a member twice")
+	// ErrUTF8: a string is not UTF-8, or has half a surrogate pair.
+	ErrUTF8 = errors.New("a string is not valid UTF-8")
+	// ErrDepth: arrays and objects are nested deeper than [MaxDepth].
+	ErrDepth = errors.New("it is nested too deeply")
+	// ErrNumber: a number is too large for a float64.
+	ErrNumber = errors.New("a number is too large")
+)
 
 // Object reads the JSON object (RFC 8259) that text consists of. Values are
 // string, bool, nil, []any, map[string]any, and float64 or json.Number: see [Number].
-// Strings without escapes share text's memory. The only error is [ErrSyntax].
+// Strings without escapes share text's memory. The errors are those above.
 //
 // size is about how many bytes of memory the object takes, text included, for
 // whoever keeps it: rather too many than too few.
@@ -36,7 +47,7 @@ func Object(text string) (object map[string]any, size int, err error) {
 	}
 	m, ok := r.object(1)
 	if !ok || r.next() != 0 || r.at != len(text) {
-		return nil, 0, ErrSyntax
+		return nil, 0, r.reason()
 	}
 	return m, r.size, nil
 }
@@ -107,7 +118,7 @@ const (
 func Fields(text string, fields []Field) error {
 	r := reader{text: text}
 	if !r.fields(fields) || r.next() != 0 || r.at != len(text) {
-		return ErrSyntax
+		return r.reason()
 	}
 	return nil
 }
@@ -147,7 +158,7 @@ func (r *reader) field(name string, fields []Field) bool {
 			continue
 		}
 		if f.Kind != Absent {
-			return false
+			return r.refuse(ErrTwice)
 		}
 		if r.next() != '"' {
 			f.Kind = Other
@@ -178,10 +189,10 @@ func (r *reader) skip(depth int) bool {
 			return false
 		}
 		_, ok = Number(text)
-		return ok
+		return ok || r.refuse(ErrNumber)
 	}
 	if depth == MaxDepth {
-		return false
+		return r.refuse(ErrDepth)
 	}
 	r.at++
 	if r.take(open + 2) { // "}" and "]" are two after "{" and "["
@@ -212,6 +223,21 @@ type reader struct {
 	text string
 	at   int
 	size int
+	// why is the reason for which the text is refused, where it is not its syntax.
+	why error
+}
+
+// refuse notes why the text is refused, and returns false.
+func (r *reader) refuse(why error) bool {
+	r.why = why
+	return false
+}
+
+func (r *reader) reason() error {
+	if r.why != nil {
+		return r.why
+	}
+	return ErrSyntax
 }
 
 // next skips white space and returns the byte that follows, which it does not
@@ -263,7 +289,7 @@ func (r *reader) object(depth int) (map[string]any, bool) {
 			r.size += memberBytes
 		}
 		if m[name] = v; len(m) == n {
-			return nil, false // the name was there already
+			return nil, r.refuse(ErrTwice)
 		}
 		if r.take('}') {
 			return m, true
@@ -315,13 +341,13 @@ func (r *reader) value(depth int) (any, bool) {
 		return s, ok
 	case '{':
 		if depth == MaxDepth {
-			return nil, false
+			return nil, r.refuse(ErrDepth)
 		}
 		m, ok := r.object(depth + 1)
 		return m, ok
 	case '[':
 		if depth == MaxDepth {
-			return nil, false
+			return nil, r.refuse(ErrDepth)
 		}
 		l, ok := r.array(depth + 1)
 		return l, ok
@@ -337,7 +363,10 @@ func (r *reader) value(depth int) (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		return Number(text)
+		if v, ok := Number(text); ok {
+			return v, true
+		}
+		return nil, r.refuse(ErrNumber)
 	}
 }
 
@@ -405,7 +434,7 @@ func (r *reader) str() (string, bool) {
 		switch {
 		case c == '"':
 			r.at += i + 2
-			return rest[:i], ascii || utf8.ValidString(rest[:i])
+			return rest[:i], ascii || utf8.ValidString(rest[:i]) || r.refuse(ErrUTF8)
 		case c == '\\':
 			start := r.at + 1
 			r.at += i + 1
@@ -428,7 +457,7 @@ func (r *reader) escaped(start int) (string, bool) {
 		r.at++
 		switch {
 		case c == '"':
-			return string(b), utf8.Valid(b)
+			return string(b), utf8.Valid(b) || r.refuse(ErrUTF8)
 		case c < ' ':
 			return "", false
 		case c != '\\':
@@ -473,11 +502,14 @@ func (r *reader) unicode() (rune, bool) {
 		return c, ok
 	}
 	if !r.word(`\u`) {
-		return 0, false
+		return 0, r.refuse(ErrUTF8)
 	}
 	low, ok := r.hex()
+	if !ok {
+		return 0, false
+	}
 	full := utf16.DecodeRune(c, low)
-	return full, ok && full != utf8.RuneError
+	return full, full != utf8.RuneError || r.refuse(ErrUTF8)
 }
 
 func (r *reader) hex() (rune, bool) {

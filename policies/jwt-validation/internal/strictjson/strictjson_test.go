@@ -88,8 +88,19 @@ func TestObjectRefuses(t *testing.T) {
 		"too deep":                    deep(strictjson.MaxDepth + 1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, _, err := strictjson.Object(text); err != strictjson.ErrSyntax {
-				t.Errorf("Object(%q) = %v, %v; want ErrSyntax", text, got, err)
+			want := strictjson.ErrSyntax
+			switch {
+			case strings.Contains(name, "twice"):
+				want = strictjson.ErrTwice
+			case strings.Contains(name, "UTF-8"), strings.Contains(name, "pair"):
+				want = strictjson.ErrUTF8
+			case name == "too deep":
+				want = strictjson.ErrDepth
+			case name == "too large a number":
+				want = strictjson.ErrNumber
+			}
+			if got, _, err := strictjson.Object(text); err != want {
+				t.Errorf("Object(%q) = %v, %v; want %v", text, got, err, want)
 			}
 		})
 	}

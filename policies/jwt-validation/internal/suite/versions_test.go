@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"policyengine.dev/policies/jwt-validation/internal/jwttest"
+	"policyengine.dev/policies/jwt-validation/internal/refusal"
 	v1 "policyengine.dev/policies/jwt-validation/v1.0.0"
 	v2 "policyengine.dev/policies/jwt-validation/v2.0.0"
 	"policyengine.dev/sdk/policy"
@@ -22,11 +24,13 @@ type version struct {
 	file    string
 	// issuers says that the parameters of an issuer are an element of a list.
 	issuers bool
+	// noIssuer is the reason for a payload in which no issuer can be read.
+	noIssuer string
 }
 
 var versions = []version{
-	{name: "v1", builder: v1.Policy, file: "../../v1.0.0/policy.yaml"},
-	{name: "v2", builder: v2.Policy, file: "../../v2.0.0/policy.yaml", issuers: true},
+	{name: "v1", builder: v1.Policy, file: "../../v1.0.0/policy.yaml", noIssuer: refusal.ReasonMalformed},
+	{name: "v2", builder: v2.Policy, file: "../../v2.0.0/policy.yaml", issuers: true, noIssuer: refusal.ReasonIssuerUnknown},
 }
 
 // each runs a test for each version.
@@ -79,12 +83,13 @@ func (v version) shape(p map[string]any) map[string]any {
 	return all
 }
 
-// at is the place of an issuer's parameter in errors.
-func (v version) at(field string) string {
-	if v.issuers {
-		return "issuers[0]." + field
+// at is an error about parameters as it begins for the version.
+func (v version) at(problem string) string {
+	field := problem[:strings.IndexAny(problem+":", ":[. ")]
+	if !v.issuers || field == "unknown" || slices.Contains(ofTheRequest, field) {
+		return problem
 	}
-	return field
+	return "issuers[0]." + problem
 }
 
 func (v version) build(t testing.TB, p map[string]any, opts ...policytest.Option) *policytest.Policy {

@@ -1,9 +1,12 @@
-package jwtvalidation
+// Package refusal says what clients are answered whose requests do not pass: the
+// reasons, their statuses and their challenges (RFC 6750, section 3).
+package refusal
 
 import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"policyengine.dev/policies/jwt-validation/internal/bearer"
 	"policyengine.dev/policies/jwt-validation/internal/claims"
@@ -31,12 +34,13 @@ const (
 	ReasonTypeMismatch = "JWT_TYPE_MISMATCH"
 	// ReasonAlgorithmNotAllowed (401): its "alg" is not allowed.
 	ReasonAlgorithmNotAllowed = "JWT_ALGORITHM_NOT_ALLOWED"
-	// ReasonKeyUnknown (401): no key, or no single key, is the one that its
-	// header names.
+	// ReasonKeyUnknown (401): no key of the issuer's, or no single key, is the
+	// one that its header names.
 	ReasonKeyUnknown = "JWT_KEY_UNKNOWN"
 	// ReasonSignatureInvalid (401): the signature is wrong.
 	ReasonSignatureInvalid = "JWT_SIGNATURE_INVALID"
-	// ReasonIssuerUnknown (401): "iss" is not the issuer.
+	// ReasonIssuerUnknown (401): "iss" is none of the issuers. Unlike other
+	// claims it has to be looked at before the signature can be verified.
 	ReasonIssuerUnknown = "JWT_ISSUER_UNKNOWN"
 	// ReasonAudienceMismatch (401): "aud" has none of the audiences.
 	ReasonAudienceMismatch = "JWT_AUDIENCE_MISMATCH"
@@ -51,15 +55,22 @@ const (
 	ReasonClaimMissing = "JWT_CLAIM_MISSING"
 	// ReasonClaimMismatch (403): a required claim has none of its values.
 	ReasonClaimMismatch = "JWT_CLAIM_MISMATCH"
+	// ReasonScopeInsufficient (403): a required scope is missing.
+	ReasonScopeInsufficient = "JWT_SCOPE_INSUFFICIENT"
+	// ReasonRuleFailed (403): a claim rule does not hold, or has no value for
+	// the token's claims.
+	ReasonRuleFailed = "JWT_RULE_FAILED"
 	// ReasonClaimUnprintable (401): a claim that a header is to tell is an
 	// object, or has characters that a header cannot carry unambiguously.
 	ReasonClaimUnprintable = "JWT_CLAIM_UNPRINTABLE"
 )
 
+// What a policy refuses a token for by itself.
 var (
-	errTooLarge   = errors.New("the token is too long")
-	errType       = errors.New("the token is of another type")
-	errKeyUnknown = errors.New("the token's key is not known")
+	ErrTooLarge   = errors.New("the token is longer than maxTokenBytes")
+	ErrType       = errors.New("the token is of another type")
+	ErrKeyUnknown = errors.New("no key, or no single key, is the token's")
+	ErrRule       = errors.New("a rule does not hold")
 )
 
 // Error codes of RFC 6750, section 3.1, in challenges. Without one the client has
@@ -72,7 +83,7 @@ const (
 	insufficientScope = "insufficient_scope"
 )
 
-var refusals = []struct {
+var table = []struct {
 	err    error
 	status int
 	reason string
@@ -81,14 +92,14 @@ var refusals = []struct {
 }{
 	{bearer.ErrNone, http.StatusUnauthorized, ReasonMissing, noCode, "A bearer token is required."},
 	{bearer.ErrSeveral, http.StatusBadRequest, ReasonSeveral, invalidRequest, "More than one bearer token is given."},
-	{errTooLarge, http.StatusUnauthorized, ReasonTooLarge, invalidToken, ""},
+	{ErrTooLarge, http.StatusUnauthorized, ReasonTooLarge, invalidToken, ""},
 	{jose.ErrMalformed, http.StatusUnauthorized, ReasonMalformed, invalidToken, ""},
 	{claims.ErrType, http.StatusUnauthorized, ReasonMalformed, invalidToken, ""},
 	{jose.ErrEncrypted, http.StatusUnauthorized, ReasonEncrypted, invalidToken, "Encrypted tokens (JWE) are not accepted."},
 	{jose.ErrCritical, http.StatusUnauthorized, ReasonCriticalHeader, invalidToken, ""},
-	{errType, http.StatusUnauthorized, ReasonTypeMismatch, invalidToken, ""},
+	{ErrType, http.StatusUnauthorized, ReasonTypeMismatch, invalidToken, ""},
 	{jose.ErrAlgorithm, http.StatusUnauthorized, ReasonAlgorithmNotAllowed, invalidToken, ""},
-	{errKeyUnknown, http.StatusUnauthorized, ReasonKeyUnknown, invalidToken, ""},
+	{ErrKeyUnknown, http.StatusUnauthorized, ReasonKeyUnknown, invalidToken, ""},
 	{jose.ErrSignature, http.StatusUnauthorized, ReasonSignatureInvalid, invalidToken, ""},
 	{claims.ErrIssuer, http.StatusUnauthorized, ReasonIssuerUnknown, invalidToken, ""},
 	{claims.ErrAudience, http.StatusUnauthorized, ReasonAudienceMismatch, invalidToken, ""},
@@ -97,18 +108,58 @@ var refusals = []struct {
 	{claims.ErrTooOld, http.StatusUnauthorized, ReasonTooOld, invalidToken, ""},
 	{claims.ErrMissing, http.StatusUnauthorized, ReasonClaimMissing, invalidToken, ""},
 	{claims.ErrValue, http.StatusForbidden, ReasonClaimMismatch, insufficientScope, ""},
+	{ErrRule, http.StatusForbidden, ReasonRuleFailed, insufficientScope, ""},
 	{claims.ErrUnprintable, http.StatusUnauthorized, ReasonClaimUnprintable, invalidToken, ""},
 }
 
-// prepareRefusals makes the answer to each error of refusals.
-func prepareRefusals(realm string) map[error]*policy.ImmediateResponse {
-	byError := make(map[error]*policy.ImmediateResponse, len(refusals))
-	for _, r := range refusals {
-		challenge := fmt.Sprintf("Bearer realm=%q", realm)
-		if r.code != noCode {
-			challenge += fmt.Sprintf(", error=%q", r.code)
-		}
-		byError[r.err] = policy.Reject(r.status, r.reason, r.detail, policy.Header{Name: "www-authenticate", Value: challenge})
+// Answers are the answers to errors, prepared. Immutable.
+type Answers struct {
+	prepared map[error]*policy.ImmediateResponse
+	// categories are the errors that others may wrap.
+	categories []error
+}
+
+// Prepare makes the answers with challenges of that realm. scopes has, for an error of
+// the policy's own, the scopes that a token lacks.
+func Prepare(realm string, scopes map[error][]string) *Answers {
+	a := &Answers{prepared: make(map[error]*policy.ImmediateResponse, len(table)+len(scopes))}
+	add := func(err error, answer *policy.ImmediateResponse) {
+		a.prepared[err] = answer
+		a.categories = append(a.categories, err)
 	}
-	return byError
+	for _, r := range table {
+		add(r.err, policy.Reject(r.status, r.reason, r.detail, challenge(realm, r.code, "")))
+	}
+	for err, wanted := range scopes {
+		// RFC 6750, section 3, has the challenge name them.
+		add(err, policy.Reject(http.StatusForbidden, ReasonScopeInsufficient, "", challenge(realm, insufficientScope, strings.Join(wanted, " "))))
+	}
+	return a
+}
+
+// For returns the answer to err, or nil where err is not the client's. An error that
+// says more than its category is the answer's cause.
+func (a *Answers) For(err error) *policy.ImmediateResponse {
+	if answer, ok := a.prepared[err]; ok {
+		return answer
+	}
+	for _, category := range a.categories {
+		if errors.Is(err, category) {
+			answer := *a.prepared[category]
+			answer.Cause = err.Error()
+			return &answer
+		}
+	}
+	return nil
+}
+
+func challenge(realm, code, scope string) policy.Header {
+	value := fmt.Sprintf("Bearer realm=%q", realm)
+	if code != noCode {
+		value += fmt.Sprintf(", error=%q", code)
+	}
+	if scope != "" {
+		value += fmt.Sprintf(", scope=%q", scope)
+	}
+	return policy.Header{Name: "www-authenticate", Value: value}
 }

@@ -1,0 +1,150 @@
+package suite_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"policyengine.dev/policies/jwt-validation/internal/jwttest"
+	"policyengine.dev/sdk/exchange"
+	"policyengine.dev/sdk/policy"
+	"policyengine.dev/sdk/policytest"
+)
+
+// usual are claims as issuers give them.
+var usual = jwttest.Claims(good, "sub", "auth0|5f7c8ec7c33c6c004bbafe82", "aud", []string{audience, "https://example.com/userinfo"},
+	"azp", "my_client_id", "scope", "openid profile email payments:write", "jti", "a1b2c3d4e5f6", "roles", []string{"admin", "user"})
+
+// uncached are parameters with which every token is verified.
+func (v version) uncached(keys ...jwttest.Key) map[string]any {
+	p := v.params(nil, keys...)
+	if v.issuers {
+		p["cache"] = map[string]any{"entries": 0}
+	}
+	return p
+}
+
+// direct returns what shows a request with the token to the policy again and again.
+func direct(p *policytest.Policy, token string) func() (policy.RequestAction, error) {
+	x := &exchange.Exchange{}
+	x.Request.Method, x.Request.Path = "GET", "/v1/payments?page=2"
+	x.Request.Headers.Reset([]exchange.Field{
+		{Name: "accept", Value: "*/*"}, {Name: "user-agent", Value: "curl"}, {Name: "x-request-id", Value: "1"},
+		{Name: "authorization", Value: "Bearer " + token}, {Name: "accept-encoding", Value: "gzip"},
+	})
+	req := policy.NewRequestContext(x, false)
+	instance, ctx := p.Instance.(policy.RequestHeadersPolicy), context.Background()
+	return func() (policy.RequestAction, error) { return instance.OnRequestHeaders(ctx, &req) }
+}
+
+// maxVerifyAllocs are the allocations of letting a token pass beyond those of its
+// signature's verification.
+const maxVerifyAllocs = 32
+
+func TestAllocations(t *testing.T) {
+	each(t, func(t *testing.T, v version) {
+		token := signed("RS256", jwttest.RSA(), usual)
+		bare := testing.AllocsPerRun(100, func() { verifyBare(t, token) })
+		show := direct(v.build(t, v.uncached(jwttest.RSA())), token)
+		got := testing.AllocsPerRun(100, func() {
+			if action, err := show(); err != nil || action == nil {
+				t.Fatal(action, err)
+			}
+		})
+		t.Logf("%.0f allocations, of which the signature's verification %.0f", got, bare)
+		if got-bare > maxVerifyAllocs {
+			t.Errorf("%.0f allocations beyond the signature's verification, want at most %d", got-bare, maxVerifyAllocs)
+		}
+		show = direct(v.build(t, v.uncached(jwttest.RSA())), "")
+		if n := testing.AllocsPerRun(100, func() { _, _ = show() }); n > 0 {
+			t.Errorf("%.0f allocations to refuse a request without a token, want none", n)
+		}
+	})
+}
+
+// verifyBare does what no verifier of RS256 can do without: hash and verify.
+func verifyBare(t testing.TB, token string) {
+	dot := strings.LastIndexByte(token, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(token[dot+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256([]byte(token[:dot]))
+	if err := rsa.VerifyPKCS1v15(jwttest.RSA().Public().(*rsa.PublicKey), crypto.SHA256, digest[:], signature); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BenchmarkRS256 compares the policy with the bare cryptography of the same token.
+func BenchmarkRS256(b *testing.B) {
+	token := signed("RS256", jwttest.RSA(), usual)
+	b.Run("bare", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			verifyBare(b, token)
+		}
+	})
+	for _, v := range versions {
+		b.Run(v.name, func(b *testing.B) { v.benchmark(b, "RS256", jwttest.RSA()) })
+	}
+}
+
+func BenchmarkAlgorithms(b *testing.B) {
+	for _, v := range versions {
+		for alg, k := range jwttest.Algorithms() {
+			b.Run(v.name+"/"+alg, func(b *testing.B) { v.benchmark(b, alg, k) })
+		}
+	}
+}
+
+func (v version) benchmark(b *testing.B, alg string, k jwttest.Key) {
+	show := direct(v.build(b, v.uncached(k)), signed(alg, k, usual))
+	b.ReportAllocs()
+	for b.Loop() {
+		if action, err := show(); err != nil || action == nil {
+			b.Fatal(action, err)
+		}
+	}
+}
+
+func BenchmarkNoToken(b *testing.B) {
+	for _, v := range versions {
+		b.Run(v.name, func(b *testing.B) {
+			show := direct(v.build(b, v.uncached(jwttest.RSA())), "")
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = show()
+			}
+		})
+	}
+}
+
+// Whatever a client puts into a header, it is refused: no panic, no error, no pass.
+func FuzzHeader(f *testing.F) {
+	key := jwttest.P256()
+	var built []*policytest.Policy
+	for _, v := range versions {
+		built = append(built, v.build(f, v.params(map[string]any{"tokenFrom": []any{
+			map[string]any{"header": "authorization", "scheme": "Bearer"}, map[string]any{"cookie": "t"}, map[string]any{"query": "t"}}}, key, jwttest.RSA())))
+	}
+	token := signed("ES256", key, good)
+	for _, seed := range []string{"", "Bearer", "Bearer ", "Bearer " + token[:len(token)-2], "bearer " + jwttest.RFC7515RS256, "Bearer " + jwttest.RFC7519None,
+		"Bearer ....", "Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6InAyNTYifQ.e30.", "Basic YTpi"} {
+		f.Add(seed, "t="+seed, "/?t="+seed)
+	}
+	f.Fuzz(func(t *testing.T, authorization, cookie, target string) {
+		if strings.Contains(authorization+cookie+target, token) {
+			return
+		}
+		for _, p := range built {
+			x := p.Send(t, policytest.Request{Target: target, Headers: policytest.Headers("authorization", authorization, "cookie", cookie)})
+			if x.Immediate == nil {
+				t.Errorf("%q, %q, %q is let pass", authorization, cookie, target)
+			}
+		}
+	})
+}
