@@ -144,8 +144,8 @@ type ImmediateResponse struct {
 	// details, metrics, logs and decision records. Empty counts as "REJECTED".
 	Reason string
 	// Cause tells the operator what was wrong where Reason does not say all, such
-	// as which claim of a token. It is in decision records, cut to 256 bytes, and
-	// the client does not get it. It must not hold a secret, or anything that is
+	// as which claim of a token. It is in decision records and in the log of
+	// refusals, cut to 256 bytes; the client does not get it. It must not hold a secret, or anything that is
 	// the client's to choose.
 	Cause string
 }
