@@ -136,6 +136,9 @@ func contains(container, element ref.Val) ref.Val {
 		}
 		return types.False
 	case traits.Mapper:
+		if _, ok := element.(types.Bytes); ok {
+			return types.False // no map has such a key, and cel-go's lookup would panic
+		}
 		return c.Contains(element)
 	}
 	return newFailure(reasonNoSuchOverload)

@@ -31,6 +31,7 @@ func TestComparisons(t *testing.T) {
 		{"a map is in no list of constants", `auth.claims.map in ["admin", "user"]`, false, ""},
 		{"a list is in no list of constants", `auth.claims.list in ["admin", "user"]`, false, ""},
 		{"bytes are in no list of strings", `auth.claims.bytes in ["admin", "user"]`, false, ""},
+		{"bytes are in no map", `!(auth.claims.bytes in {"admin": 1}) && !(auth.claims.bytes in {1: 1})`, true, ""},
 		{"null is in no list of strings", `auth.claims.none in ["admin", "user"]`, false, ""},
 		{"a number is in a list of whole numbers", `auth.claims.number in [1, 2]`, true, ""},
 		{"a string is in the list", `auth.claims.text in ["admin", "user"]`, true, ""},
