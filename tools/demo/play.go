@@ -82,6 +82,11 @@ func play(ctx context.Context, stack *harness.Stack, s *scene) ([]result, error)
 func (p *player) row(ctx context.Context, r row) (result, error) {
 	res := result{row: r}
 	var times []time.Duration
+	for range r.before {
+		if _, err := p.send(ctx, &result{row: r}); err != nil {
+			return res, fmt.Errorf("%s %s: %w", r.method, r.path, err)
+		}
+	}
 	for i := range repeats + 1 {
 		took, err := p.send(ctx, &res)
 		if err != nil {
@@ -100,9 +105,15 @@ func (p *player) row(ctx context.Context, r row) (result, error) {
 // returns how long Envoy took besides waiting for the upstream.
 func (p *player) send(ctx context.Context, res *result) (time.Duration, error) {
 	p.stack.Upstream.Forget()
-	request, err := http.NewRequestWithContext(ctx, res.row.method, "http://"+p.stack.Address()+res.row.path, nil)
+	request, err := http.NewRequestWithContext(ctx, res.row.method, "http://"+p.stack.Address()+res.row.path, strings.NewReader(res.row.body))
 	if err != nil {
 		return 0, err
+	}
+	if res.row.body != "" {
+		request.Header.Set("content-type", "application/json")
+	}
+	for name, value := range res.row.headers {
+		request.Header.Set(name, value)
 	}
 	if res.row.header != "" {
 		request.Header.Set(res.row.header, res.row.value)
@@ -153,6 +164,9 @@ func (res *result) client(response *http.Response, body []byte) {
 		if got := response.Header.Get(name); got != want {
 			res.problem("the client got %s: %q, want %q", name, got, want)
 		}
+	}
+	if !strings.Contains(string(body), res.row.contains) {
+		res.problem("there is no %q in the body", res.row.contains)
 	}
 	if secret := res.row.secret(); secret != "" && strings.Contains(string(body)+fmt.Sprint(response.Header), secret) {
 		res.problem("the answer tells the client's credential")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -12,7 +13,13 @@ type row struct {
 	method, path string
 	// header and value are sent, where there is a header.
 	header, value string
-	status        int
+	// headers are sent besides.
+	headers map[string]string
+	// body is sent as JSON, where there is one.
+	body string
+	// before is how often the request is sent before it counts.
+	before int
+	status int
 	// decided is what Envoy's response code details have to be.
 	decided string
 	// saw are headers that the upstream has to have seen, with "" for none.
@@ -20,6 +27,8 @@ type row struct {
 	saw map[string]string
 	// got are headers that the client has to have got.
 	got map[string]string
+	// contains is what the client's body has to contain.
+	contains string
 	// killed runs it while the engine is dead.
 	killed bool
 }
@@ -87,6 +96,49 @@ func (s *scene) rows() ([]row, error) {
 		{
 			shows: "no API key, but the policy is on trial (shadow)", path: "/trial",
 			status: 200, decided: passed, saw: map[string]string{},
+		},
+		{
+			shows: "headers that protect browsers, an ID, a value from a template", path: "/shop", headers: map[string]string{"x-request-id": "demo-1"},
+			status: 200, decided: passed, saw: map[string]string{"x-call": "GET /shop", "x-request-id": "demo-1"},
+			got: map[string]string{"content-security-policy": "default-src 'none'; frame-ancestors 'none'", "x-request-id": "demo-1"},
+		},
+		{
+			shows: "a page of another origin asks (CORS)", method: "OPTIONS", path: "/shop",
+			headers: map[string]string{"origin": "https://evil.test", "access-control-request-method": "PUT"},
+			status:  403, decided: "policy_engine.cors@v1.0.0.CORS_ORIGIN_DENIED",
+		},
+		{
+			shows: "a page of an allowed one", method: "OPTIONS", path: "/shop",
+			headers: map[string]string{"origin": "https://shop.example.com", "access-control-request-method": "PUT"},
+			status:  204, decided: "policy_engine.cors@v1.0.0.CORS_PREFLIGHT", got: map[string]string{"access-control-allow-methods": "PUT"},
+		},
+		{
+			shows: "a card number in the response is masked", path: "/shop", header: "x-card", value: "4111 1111 1111 1111",
+			status: 200, decided: passed, saw: map[string]string{"x-card": "4111 1111 1111 1111"}, contains: "**** **** **** 1111",
+		},
+		{
+			shows: "JSON that fits its schema", method: "POST", path: "/transfers", body: `{"amount": 100, "currency": "EUR"}`,
+			status: 200, decided: passed, saw: map[string]string{},
+		},
+		{
+			shows: "JSON that does not", method: "POST", path: "/transfers", body: `{"amount": -1, "currency": "EUR"}`,
+			status: 400, decided: "policy_engine.json-schema-validation@v1.0.0.BODY_INVALID", contains: `"at":"/amount"`,
+		},
+		{
+			shows: "a body over its limit", method: "POST", path: "/uploads", body: strings.Repeat(" ", 1025),
+			status: 413, decided: "policy_engine.body-limit@v1.0.0.REQUEST_BODY_TOO_LARGE",
+		},
+		{
+			shows: "one request more than its limit allows", path: "/limited", headers: map[string]string{"x-client": "7"}, before: 3,
+			status: 429, decided: "policy_engine.rate-limit@v1.0.0.RATE_LIMITED", got: map[string]string{"ratelimit-policy": `"client";q=3;w=3600`},
+		},
+		{
+			shows: "an address that is denied", path: "/inside", headers: map[string]string{"x-forwarded-for": "203.0.113.9"},
+			status: 403, decided: "policy_engine.ip-allow-deny@v1.0.0.ADDRESS_DENIED",
+		},
+		{
+			shows: "no client certificate", path: "/inside", headers: map[string]string{"x-forwarded-for": "192.0.2.9"},
+			status: 403, decided: "policy_engine.mtls-identity@v1.0.0.MTLS_CERTIFICATE_MISSING",
 		},
 		{shows: "a route that nobody gave a chain", path: "/forgotten", status: 500, decided: "policy_engine.ROUTE_UNKNOWN"},
 		{shows: "the engine killed: no answer, no bypass", path: "/status", status: 500, decided: noEngine, killed: true},

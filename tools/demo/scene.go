@@ -18,7 +18,7 @@ import (
 
 // The names of the routes, each for the paths that begin with it. All but the last
 // have a chain.
-var routeNames = []string{"status", "charge", "accounts", "partners", "trial", "forgotten"}
+var routeNames = []string{"status", "charge", "accounts", "partners", "trial", "shop", "transfers", "uploads", "limited", "inside", "forgotten"}
 
 // baselineRoute is one on which Envoy does not ask the engine.
 const baselineRoute = "baseline"
@@ -142,12 +142,68 @@ chains:
       header: x-api-key
       keys: [{id: billing, sha256: %[1]s}]
 
+- name: shop
+  policies:
+  - {name: request-id, version: v1.0.0, params: {}}
+  - name: audit-log
+    version: v1.0.0
+    params: {output: {stdout: true}}
+  - name: cors
+    version: v1.0.0
+    params: {allowOrigins: ["https://shop.example.com"], allowMethods: [PUT]}
+  - {name: security-headers, version: v1.0.0, params: {}}
+  - name: set-header
+    version: v1.1.0
+    params: {request: {set: [{name: x-call, template: "${request.method} ${request.path}"}]}}
+  - {name: response-masking, version: v1.0.0, params: {}}
+
+- name: uploads
+  policies:
+  - name: body-limit
+    version: v1.0.0
+    params: {request: {maxBytes: 1024}}
+
+- name: transfers
+  policies:
+  - name: json-schema-validation
+    version: v1.0.0
+    params:
+      request:
+        schema:
+          type: object
+          additionalProperties: false
+          required: [amount, currency]
+          properties:
+            amount: {type: integer, minimum: 1}
+            currency: {enum: [EUR, USD]}
+
+- name: limited
+  policies:
+  - name: rate-limit
+    version: v1.0.0
+    params:
+      limits: [{name: client, rate: 3, window: 1h, key: [{header: x-client}]}]
+
+- name: inside
+  policies:
+  - name: ip-allow-deny
+    version: v1.0.0
+    params: {allow: [192.0.2.0/24], client: {trustedHops: 0}}
+  - name: mtls-identity
+    version: v1.0.0
+    params: {anyIdentity: true}
+
 routes:
 - {name: status, chain: public}
 - {name: charge, chain: keyed}
 - {name: accounts, chain: people}
 - {name: partners, chain: people-and-shops}
 - {name: trial, chain: trial}
+- {name: shop, chain: shop}
+- {name: transfers, chain: transfers}
+- {name: uploads, chain: uploads}
+- {name: limited, chain: limited}
+- {name: inside, chain: inside}
 onUnknownRoute: deny
 `
 
