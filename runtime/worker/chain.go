@@ -166,7 +166,7 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 	scrub := newScrubber(v, params)
 	host := b.worker.hostFor(key.chain, key.id, v)
 	host.Logger = scrub.logger(host.Logger)
-	scope := b.worker.shared.Scope(func() policy.Host {
+	scope := b.worker.shared.Scope(v, func() policy.Host {
 		h := b.worker.hostFor("", "", v)
 		h.Logger = scrub.logger(h.Logger)
 		return h

@@ -18,13 +18,15 @@ type keySet struct{ closed *atomic.Int64 }
 
 func (k *keySet) Close() error { k.closed.Add(1); return nil }
 
-// sharingScript is a policy whose instances share a key set by their parameter other.
+// sharingScript is a policy whose instances share a key set by the first word of their
+// parameter other.
 func sharingScript(made, closed *atomic.Int64) *script {
 	s := setHeader("x", "1")
 	s.made = func(host policy.Host, p scriptParams) error {
-		_, err := policy.Share(host, p.Other, func(h policy.Host) (*keySet, error) {
+		key, _, _ := strings.Cut(p.Other, " ")
+		_, err := policy.Share(host, key, func(h policy.Host) (*keySet, error) {
 			made.Add(1)
-			h.Logger.Warn("made", "key", p.Other)
+			h.Logger.Warn("made", "key", key)
 			return &keySet{closed}, nil
 		})
 		return err
@@ -67,20 +69,20 @@ func TestChainsShareResources(t *testing.T) {
 	if log := h.log.String(); strings.Contains(log, "chain=") || !strings.Contains(log, "policy=script@v1.0.0") {
 		t.Errorf("the resource's logger is one chain's: %s", log)
 	}
-	newVersion := ps
-	newVersion.Version = "v1.2.0"
-	update(chainsOf(newVersion, 50, "issuer", "")) // new instances
-	update(chainsOf(newVersion, 20, "issuer", `request.method == "GET"`))
+	update(chainsOf(ps, 50, "issuer with other parameters", "")) // new instances
+	update(chainsOf(ps, 20, "issuer with other parameters", `request.method == "GET"`))
 	if made.Load() != 1 || closed.Load() != 0 {
 		t.Errorf("after reloads %d key sets were made and %d closed", made.Load(), closed.Load())
 	}
 	if _, err := h.Check(chainsOf(ps, 3, "issuer", "")); err != nil || made.Load() != 1 || closed.Load() != 0 {
 		t.Errorf("a check: %v; %d key sets were made and %d closed", err, made.Load(), closed.Load())
 	}
-	update(chainsOf(ps, 20, "another", ""))
+	newVersion := ps
+	newVersion.Version = "v1.2.0"
+	update(chainsOf(newVersion, 20, "issuer", ""))
 	waitFor(t, "the first key set to be closed", func() bool { return closed.Load() == 1 })
 	if made.Load() != 2 {
-		t.Errorf("another key: %d key sets were made", made.Load())
+		t.Errorf("another version: %d key sets were made", made.Load())
 	}
 	update(worker.Spec{Version: "none"})
 	waitFor(t, "the second key set to be closed", func() bool { return closed.Load() == 2 })

@@ -12,15 +12,15 @@ type Shared interface {
 
 var errNotShared = errors.New("the host has no Shared")
 
-// Share returns the resource of type T that all instances share which ask for the same
-// key: a key set, a cache, a pool of connections, a limiter. Call it in New. The
+// Share returns the resource of type T that all instances of a policy version share which
+// ask for the same key: a key set, a cache, a pool of connections, a limiter. Call it in New. The
 // resource lives until the last instance that has asked for it is closed, and so it
 // survives reloads. Where it is an io.Closer it is closed then, after those instances.
 //
 // The key has to hold everything that create depends on, and nothing else: two
 // instances with different parameters must not get the same resource by accident. It is
 // kept in memory only, so that it may hold a secret. Keys of different types T are
-// different.
+// different, and those of different policy versions.
 //
 // create is called where there is no such resource, at most once at a time for a key. As
 // New does, it prepares and does no I/O: let Start of the policy start the resource, and

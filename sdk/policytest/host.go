@@ -51,16 +51,17 @@ func NewHost() *Host {
 // Policy returns the host as a policy's constructor gets it. What the policy shares is
 // kept: [New] gives it back when the test ends.
 func (h *Host) Policy() policy.Host {
-	host, _ := h.instance()
+	host, _ := h.instance(nil)
 	return host
 }
 
-// instance returns the host of one instance, and what the instance uses of Shared.
-func (h *Host) instance() (policy.Host, *sharing.Scope) {
+// instance returns the host of one instance, and what the instance uses of Shared. It
+// shares with instances of the same policy version.
+func (h *Host) instance(of any) (policy.Host, *sharing.Scope) {
 	if h.Shared == nil {
 		h.Shared = &sharing.Registry{}
 	}
-	scope := h.Shared.Scope(h.own)
+	scope := h.Shared.Scope(of, h.own)
 	host := h.own()
 	host.Shared = scope
 	return host, scope

@@ -155,7 +155,7 @@ func (c config) build(b policy.Builder, def *definition.Definition, params json.
 	if err != nil {
 		return nil, err
 	}
-	host, scope := c.host.instance()
+	host, scope := c.host.instance(def.Name + "@" + def.Version)
 	instance, err := b.Build(filled, host)
 	if err != nil {
 		if also := scope.Close(); also != nil {

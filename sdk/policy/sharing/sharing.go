@@ -42,6 +42,7 @@ func (r *Registry) Len() int {
 // after the instance. Safe for concurrent use.
 type Scope struct {
 	registry *Registry
+	of       any
 	host     func() policy.Host
 
 	mu     sync.Mutex
@@ -49,9 +50,15 @@ type Scope struct {
 	closed bool
 }
 
-// Scope returns a scope without any resource. Resources that are made in it get what
-// host returns, with a Shared of their own.
-func (r *Registry) Scope(host func() policy.Host) *Scope { return &Scope{registry: r, host: host} }
+// Scope returns a scope without any resource. It shares with scopes of the same policy
+// version, which of stands for; of has to be comparable. Resources that are made in it
+// get what host returns, with a Shared of their own.
+func (r *Registry) Scope(of any, host func() policy.Host) *Scope {
+	return &Scope{registry: r, of: of, host: host}
+}
+
+// versionKey is a key of one policy version.
+type versionKey struct{ of, key any }
 
 var (
 	errClosed  = errors.New("asking for a shared resource: the instance is closed")
@@ -61,9 +68,9 @@ var (
 
 // Acquire implements policy.Shared. An instance that asks for a key twice uses it once.
 func (s *Scope) Acquire(key any, create func(policy.Host) (any, error)) (any, error) {
-	res, mine := s.registry.join(key)
+	res, mine := s.registry.join(versionKey{s.of, key})
 	if mine {
-		s.registry.make(res, s.host, create)
+		s.make(res, create)
 	} else {
 		<-res.made
 	}
@@ -117,8 +124,9 @@ func (r *Registry) join(key any) (res *resource, mine bool) {
 
 // make makes a resource. Where that fails it is taken out, so that the next one who asks
 // tries anew; whoever waits meanwhile gets the error.
-func (r *Registry) make(res *resource, host func() policy.Host, create func(policy.Host) (any, error)) {
-	res.own = r.Scope(host)
+func (s *Scope) make(res *resource, create func(policy.Host) (any, error)) {
+	r := s.registry
+	res.own = r.Scope(s.of, s.host)
 	res.err = errGoexit
 	defer func() {
 		if v := recover(); v != nil {
@@ -134,7 +142,7 @@ func (r *Registry) make(res *resource, host func() policy.Host, create func(poli
 		}
 		close(res.made)
 	}()
-	own := host()
+	own := s.host()
 	own.Shared = res.own
 	res.value, res.err = create(own)
 }

@@ -38,8 +38,10 @@ type instance struct {
 	*sharing.Scope
 }
 
-func use(r *sharing.Registry) instance {
-	scope := r.Scope(func() policy.Host { return policy.Host{} })
+func use(r *sharing.Registry) instance { return useOf(r, "v1") }
+
+func useOf(r *sharing.Registry, version string) instance {
+	scope := r.Scope(version, func() policy.Host { return policy.Host{} })
 	return instance{policy.Host{Shared: scope}, scope}
 }
 
@@ -66,6 +68,13 @@ func TestOneResourceForAKey(t *testing.T) {
 	other := share(t, b, "other")
 	if other == first {
 		t.Error("two keys have one resource")
+	}
+	v2 := useOf(&r, "v2")
+	if share(t, v2, "k") == first {
+		t.Error("two versions of a policy share")
+	}
+	if err := v2.Close(); err != nil || first.closed.Load() != 0 {
+		t.Errorf("the other version has gone: %v, closed %d times", err, first.closed.Load())
 	}
 	if n, err := policy.Share(a.Host, "k", func(policy.Host) (int, error) { return 7, nil }); err != nil || n != 7 {
 		t.Errorf("a resource of another type with the same key: %v, %v", n, err)
