@@ -21,10 +21,12 @@ func checkCommand() *command.Command {
 		Args:  "FILE...",
 		Short: "Says what in an Envoy configuration breaks the chains, or lets requests past them.",
 		Long: `
-Looks at a bootstrap configuration, at resources of LDS, RDS, SRDS, VHDS, ECDS and
-CDS, or at what Envoy's admin interface gives as /config_dump, in YAML or JSON; several
-files are taken for parts of one configuration. "-" is standard input. Which parts were
-not there to be looked at is said.
+Reads what Envoy reads, as Envoy reads it: a bootstrap configuration, resources of LDS,
+RDS, SRDS, VHDS, ECDS and CDS, or what Envoy's admin interface gives as /config_dump, in
+YAML or JSON. It finds these in ConfigMaps, too, and reads EnvoyFilter (Istio) and
+EnvoyExtensionPolicy, EnvoyPatchPolicy and EnvoyProxy (Envoy Gateway). Several files are
+parts of one configuration. "-" is standard input. Parts that were not there, or could
+not be examined, are reported.
 
 What is found is an error (requests pass chains that should decide on them, or fail
 that should not), a warning, or a note.

@@ -81,6 +81,12 @@ func (c *checker) run() {
 	for _, name := range sortedKeys(c.resources.clusters) {
 		c.upstreamFilters(c.resources.clusters[name])
 	}
+	for _, f := range c.resources.fragments {
+		c.fragment(f)
+	}
+	for _, t := range c.resources.told {
+		c.found(t.rule, t.severity, t.at, t.in, t.problem, t.remedy)
+	}
 	for i, l := range c.resources.listeners {
 		c.looked.Listeners++
 		c.listener(l, scope{}.within("listener", named(l, "name", i)), slices.Contains(c.options.ExceptListeners, at(l, "name").Text()))

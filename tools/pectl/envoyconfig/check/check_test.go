@@ -3,6 +3,8 @@ package check_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -450,6 +452,17 @@ func FuzzCheck(f *testing.F) {
 	f.Add([]byte("- {'@type': envoy.config.core.v3.TypedExtensionConfig, name: a, typed_config: 1}\n- {filter_chains: [{filters: [{typed_config: {'@type': " +
 		"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, http_filters: [{name: a, disabled: 1, config_discovery: {}}, {typed_config: {'@type': " +
 		"envoy.extensions.common.matching.v3.ExtensionWithMatcher, extension_config: {typed_config: {'@type': envoy.extensions.filters.http.composite.v3.Composite}}, xds_matcher: {}}}], scoped_routes: {}, upgrade_configs: [{filters: [1]}]}}]}]}\n"))
+	files, err := filepath.Glob("testdata/kubernetes/*.yaml")
+	if err != nil || files == nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(src)
+	}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		r, err := check.Check([]check.File{{Name: "a", Src: src}}, n, check.Options{})
 		if (r == nil) == (err == nil) {

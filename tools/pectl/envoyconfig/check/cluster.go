@@ -23,6 +23,9 @@ func (c *checker) service(s *setup) {
 		c.cluster(n)
 		return
 	}
+	if s.fragment {
+		return // nor is anything else there
+	}
 	severity, problem := Error, fmt.Sprintf("there is no cluster %q: every request is answered 500", name)
 	if c.resources.dynamic[clusters] {
 		severity, problem = Warning, fmt.Sprintf("the cluster %q comes from elsewhere, and was not looked at", name)

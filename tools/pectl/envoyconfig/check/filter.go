@@ -53,6 +53,26 @@ func (c *checker) filter(m *manager) {
 			"use grpc_service")
 		return
 	}
+	c.openings(u)
+	c.rules(u, m)
+	c.namespaces(u)
+	c.paths(m)
+	c.clientCerts(m)
+	c.attributes(u, m)
+	c.modifiers(u)
+	s := c.setupOf(u, nil)
+	c.setup(s)
+	for _, chain := range c.chainsOf(m) {
+		c.decompressed(m, chain)
+		if m.plain[chain.Name] || m.unseen && !chain.Early() {
+			c.serve(s, chain)
+		}
+	}
+}
+
+// openings looks at single fields that let requests pass the chains.
+func (c *checker) openings(u *use) {
+	f := u.msg
 	if f.GetFailureModeAllow() {
 		c.found(FailureModeAllow, Error, at(u.fields, "failure_mode_allow"), u.in,
 			"requests pass without any chain when the engine cannot be reached, fails or takes too long", "take it out, or set it to false")
@@ -68,19 +88,6 @@ func (c *checker) filter(m *manager) {
 	if f.GetForwardRules() != nil {
 		c.found(HeadersWithheld, Warning, at(u.fields, "forward_rules"), u.in,
 			"policies do not see every header that the upstream gets, and cannot refuse a request for one that they do not see", "take forward_rules out")
-	}
-	c.rules(u, m)
-	c.paths(m)
-	c.clientCerts(m)
-	c.attributes(u, m)
-	c.modifiers(u)
-	s := c.setupOf(u, nil)
-	c.setup(s)
-	for _, chain := range c.chainsOf(m) {
-		c.decompressed(m, chain)
-		if m.plain[chain.Name] || m.unseen && !chain.Early() {
-			c.serve(s, chain)
-		}
 	}
 }
 
@@ -152,6 +159,10 @@ func (c *checker) rules(u *use, m *manager) {
 			fmt.Sprintf("chain %s has reroute: true, and may change the path only: the engine refuses requests whose method or authority a policy changes", several(rerouting, "and")),
 			"set mutation_rules.allow_all_routing, or see to it that no policy changes them")
 	}
+}
+
+// namespaces looks whether the filter lets in what policies tell other filters.
+func (c *checker) namespaces(u *use) {
 	untyped := u.msg.GetMetadataOptions().GetReceivingNamespaces().GetUntyped()
 	if !slices.Contains(untyped, needs.Namespace) {
 		c.found(DynamicMetadata, Warning, at(u.fields, "metadata_options"), u.in,
@@ -314,7 +325,7 @@ func (c *checker) headerLimit(s *setup) {
 		{"%d headers", s.claimed.HeaderLimit(), s.actual.HeaderLimit()},
 		{"%d KiB of headers", s.claimed.HeaderBytes() >> 10, s.actual.HeaderBytes() >> 10},
 	} {
-		if l.claimed == l.real {
+		if l.claimed == l.real || s.fragment {
 			continue
 		}
 		then := "the engine refuses requests to which policies add headers beyond that"

@@ -30,6 +30,10 @@ func TestHostile(t *testing.T) {
 		{"nested lists, one item a line", strings.Repeat("- ", 20_000) + "x", "a.yaml:1:"},
 		{"nested matchers", "virtual_hosts: [{name: v, matcher: " + strings.Repeat("{on_no_match: {matcher: ", 95) + "{}" + strings.Repeat("}}", 95) + "}]", ""},
 		{"aliases of aliases", bomb.String() + "listeners: []\n", "a.yaml:"},
+		{"aliases of aliases in files of a ConfigMap", "apiVersion: v1\nkind: ConfigMap\ndata:\n" + inConfigMap(bomb.String()+"listeners: []\n", 3), "a.yaml:"},
+		{"a patch with a very long path", "{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: EnvoyPatchPolicy, spec: {jsonPatches: [{type: a/envoy.config.listener.v3.Listener, operation: {op: add, path: " + strings.Repeat("/filter_chains/0", 50_000) + ", value: 1}}]}}", ""},
+		{"a patch that goes round in circles", "{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: EnvoyPatchPolicy, spec: {jsonPatches: [{type: a/google.protobuf.Struct, operation: {op: add, path: " + strings.Repeat("/fields/a/struct_value", 15) + ", value: {}}}]}}", ""},
+		{"lists in lists of Kubernetes resources", strings.Repeat("{apiVersion: v1, kind: List, items: [", 60) + strings.Repeat("]}", 60), "a.yaml:"},
 		{"routes that very many listeners share", shared, "more than 2000000 routes"},
 		{"no text at all", string(bytes.Repeat([]byte{0}, 1000)), "a.yaml:1:"},
 		{"a file that is too large", strings.Repeat("#", check.MaxFile+1), "a.yaml:1:1"},
@@ -48,4 +52,13 @@ func TestHostile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// inConfigMap has a text in n files of a ConfigMap.
+func inConfigMap(text string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "  f%d.yaml: |\n    %s\n", i, strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    "))
+	}
+	return b.String()
 }

@@ -139,8 +139,6 @@ type manager struct {
 	// the routes on which this one runs then.
 	others bool
 	on     map[string]string
-	// fragment says that only the filter is there, and not what is around it.
-	fragment bool
 	// decompressors are those behind the filter, buffers the filters in front of
 	// it that hold bodies.
 	decompressors []*message.Node

@@ -38,8 +38,22 @@ type resources struct {
 	// dynamic are the kinds of resources of which others may come from
 	// elsewhere. A file without a bootstrap may be any part of the whole.
 	dynamic map[string]bool
-	// problems are what could not be read.
+	// fragments are parts of listeners and routes that are put into configurations
+	// which are not there.
+	fragments []fragment
+	// problems are what could not be read, told what is found on the way.
 	problems []message.Problem
+	told     []tale
+	reader   *envoyyaml.Reader
+}
+
+// tale is a finding about a resource that is found when it is read.
+type tale struct {
+	rule            string
+	severity        Severity
+	at              *message.Node
+	in              scope
+	problem, remedy string
 }
 
 const (
@@ -65,13 +79,14 @@ const (
 // gather reads the files' resources. All that is wrong is in the error.
 func gather(files []File) (*resources, error) {
 	r := &resources{
+		reader: envoyyaml.NewReader(limits),
 		routes: map[string]*message.Node{}, clusters: map[string]*message.Node{}, dynamic: map[string]bool{},
 		scopes: map[string]*message.Node{}, hosts: map[string][]*message.Node{}, extensions: map[string]*message.Node{},
 	}
 	var found strictyaml.Diagnostics
 	whole := false
 	for _, f := range files {
-		documents, err := envoyyaml.Parse(limits, f.Name, f.Src)
+		documents, err := r.reader.File(f.Name, f.Src)
 		if err != nil {
 			found.AddError(strictyaml.Node{}, err)
 			continue
@@ -82,7 +97,7 @@ func gather(files []File) (*resources, error) {
 		}
 		if r.count() == before {
 			found.Add(documents[0].Problem("no listener, no route configuration and no cluster in it",
-				"give a bootstrap configuration, the resources of LDS, RDS or CDS, or what Envoy's admin interface gives as /config_dump"))
+				"give a bootstrap configuration, the resources of LDS, RDS or CDS, what Envoy's admin interface gives as /config_dump, or one of these in a ConfigMap; an EnvoyFilter of Istio's; or an EnvoyExtensionPolicy, EnvoyPatchPolicy or EnvoyProxy of Envoy Gateway"))
 		}
 	}
 	if !whole {
@@ -94,7 +109,7 @@ func gather(files []File) (*resources, error) {
 }
 
 func (r *resources) count() int {
-	return len(r.listeners) + len(r.routes) + len(r.clusters) + len(r.scopes) + len(r.hosts) + len(r.extensions)
+	return len(r.listeners) + len(r.routes) + len(r.clusters) + len(r.scopes) + len(r.hosts) + len(r.extensions) + len(r.fragments) + len(r.told)
 }
 
 // has reports whether a mapping has one of these fields, in either way to write it.
@@ -139,6 +154,8 @@ func (r *resources) document(v *envoyyaml.Value) (whole bool) {
 		for _, item := range v.Items {
 			r.resource(item)
 		}
+	case v.Get("apiVersion") != nil && v.Get("kind") != nil:
+		return r.kubernetes(v)
 	case has(v, "configs"):
 		r.dump(v.Get("configs"))
 		return true

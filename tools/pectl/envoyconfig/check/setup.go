@@ -23,6 +23,8 @@ type use struct {
 	msg          *extproc.ExternalProcessor
 	// matched says that a matcher stands around the filter.
 	matched bool
+	// fragment says that only the filter is there, and not what is around it.
+	fragment bool
 	// maxHeaders and maxHeadersKB are the connection manager's max_headers_count
 	// and max_request_headers_kb; 0 is Envoy's default.
 	maxHeaders, maxHeadersKB int
@@ -47,6 +49,7 @@ type setup struct {
 
 	// actual is what Envoy does, claimed what the engine takes it to do.
 	actual, claimed filter.Settings
+	fragment        bool
 	// stamped says that claimed comes from a stamp, unreadable that there is
 	// one that cannot be read.
 	stamped    bool
@@ -56,7 +59,7 @@ type setup struct {
 // setupOf is the setup where the levels' blocks, least specific first, are laid over
 // the filter's own settings.
 func (c *checker) setupOf(u *use, levels []*block) *setup {
-	s := &setup{at: u.fields, fields: u.fields, in: u.in, filter: u.msg, mode: u.msg.GetProcessingMode(), service: u.msg.GetGrpcService()}
+	s := &setup{at: u.fields, fields: u.fields, in: u.in, filter: u.msg, fragment: u.fragment, mode: u.msg.GetProcessingMode(), service: u.msg.GetGrpcService()}
 	var metadata []*core.HeaderValue
 	for _, b := range levels {
 		s.at, s.in, s.perRoute = at(b.node, "overrides"), b.in, true

@@ -20,7 +20,7 @@ import (
 
 // paths looks whether Envoy makes one path of those that mean the same.
 func (c *checker) paths(m *manager) {
-	if m.fragment {
+	if m.filter.fragment {
 		return
 	}
 	var lacks []string

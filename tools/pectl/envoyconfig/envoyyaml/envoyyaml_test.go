@@ -11,7 +11,7 @@ var limits = envoyyaml.Limits{Bytes: 1 << 16, Depth: 20, Nodes: 1000}
 
 // TestPlaces proves that values know where they are written, an alias where it stands.
 func TestPlaces(t *testing.T) {
-	docs, err := envoyyaml.Parse(limits, "a.yaml", []byte("a: &x\n- b: yes\nc: *x\n---\nd: 0x10\n"))
+	docs, err := envoyyaml.NewReader(limits).File("a.yaml", []byte("a: &x\n- b: yes\nc: *x\n---\nd: 0x10\n"))
 	if err != nil || len(docs) != 2 {
 		t.Fatalf("%d documents, %v", len(docs), err)
 	}
@@ -50,7 +50,7 @@ func TestRefused(t *testing.T) {
 		"aliases of aliases":   {"a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n", "at most 1000 values"},
 		"an alias in itself":   {"a: &a [*a]\n", "nested too deeply"},
 	} {
-		if _, err := envoyyaml.Parse(limits, "a.yaml", []byte(tt.src)); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := envoyyaml.NewReader(limits).File("a.yaml", []byte(tt.src)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 	}
@@ -62,7 +62,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("a.json", []byte(`{"a": [1, True, null, "\u0041"]}`))
 	f.Add("-", []byte(`{"a": {}}`))
 	f.Fuzz(func(t *testing.T, name string, src []byte) {
-		docs, err := envoyyaml.Parse(limits, name, src)
+		docs, err := envoyyaml.NewReader(limits).File(name, src)
 		if (len(docs) == 0) == (err == nil) {
 			t.Errorf("%d documents, %v", len(docs), err)
 		}

@@ -14,69 +14,107 @@ import (
 	"policyengine.dev/sdk/strictyaml"
 )
 
-// Limits bound what a file may cost to read.
+// Limits bound what files may cost to read.
 type Limits struct {
-	Bytes int // size of the file
+	Bytes int // size of a file
 	Depth int // mappings and lists inside one another
-	Nodes int // values, aliases counted as what they stand for
+	Nodes int // values of all files of a Reader, aliases counted as what they stand for
 }
 
-// Parse reads the documents of a file, of which there is at least one. name is used
-// in messages, and its end tells JSON from YAML.
+// Reader reads files. It is not safe for concurrent use.
+type Reader struct {
+	limits Limits
+	nodes  int
+}
+
+// NewReader returns a reader of files that are together within the limits.
+func NewReader(limits Limits) *Reader { return &Reader{limits: limits} }
+
+// File reads the documents of a file, of which there is at least one. name is used in
+// messages, and its end tells JSON from YAML.
 //
 // The error is strictyaml.Diagnostics: what is neither YAML nor JSON, what Envoy's
 // reader refuses, and limits that are exceeded.
-func Parse(limits Limits, name string, src []byte) ([]*Value, error) {
-	start := strictyaml.Diagnostic{File: name, Line: 1, Column: 1}
-	fail := func(d strictyaml.Diagnostic, problem, remedy string) ([]*Value, error) {
-		d.Problem, d.Remedy = problem, remedy
-		return nil, strictyaml.Diagnostics{d}
+func (r *Reader) File(name string, src []byte) ([]*Value, error) {
+	return r.read(&document{Reader: r, file: name, json: isJSON(name, json.Valid(src)), src: src})
+}
+
+// Text reads the documents in a string, such as a file in a ConfigMap. name's end tells
+// JSON from YAML. Places are those in the file around it, as far as they can be told.
+func (r *Reader) Text(name string, v *Value) ([]*Value, error) {
+	src := []byte(v.Text)
+	return r.read(&document{Reader: r, file: v.File, json: isJSON(name, json.Valid(src)), src: src, around: v, base: v.Path})
+}
+
+func (r *Reader) read(d *document) ([]*Value, error) {
+	limits, src := r.limits, d.src
+	fail := func(line, column int, problem, remedy string) ([]*Value, error) {
+		at := Value{File: d.file, Line: line, Column: column, Path: d.base}
+		d.place(&at)
+		return nil, strictyaml.Diagnostics{at.Problem(problem, remedy)}
 	}
 	if len(src) > limits.Bytes {
-		return fail(start, fmt.Sprintf("the file has %d bytes", len(src)), fmt.Sprintf("at most %d are read", limits.Bytes))
+		return fail(1, 1, fmt.Sprintf("the file has %d bytes", len(src)), fmt.Sprintf("at most %d are read", limits.Bytes))
 	}
 	if line, column, deep := tooDeep(src, limits.Depth); deep {
-		start.Line, start.Column = line, column
-		return fail(start, "brackets are nested too deeply", fmt.Sprintf("at most %d levels are read", limits.Depth))
+		return fail(line, column, "brackets are nested too deeply", fmt.Sprintf("at most %d levels are read", limits.Depth))
 	}
-	r := reader{file: name, limits: limits, json: isJSON(name, json.Valid(src))}
 	decoder := yaml.NewDecoder(bytes.NewReader(src))
 	var documents []*Value
 	for {
-		var document yaml.Node
-		err := decoder.Decode(&document)
+		var root yaml.Node
+		err := decoder.Decode(&root)
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, strictyaml.Diagnostics{syntaxError(name, src, err)}
+			line, column, problem := syntaxError(src, err)
+			return fail(line, column, problem, "write valid YAML or JSON")
 		}
-		if len(document.Content) == 1 {
-			v := r.value(document.Content[0], Path{}, 1)
+		if len(root.Content) == 1 {
+			v := d.value(root.Content[0], d.base, 1)
 			if v.Kind != Null {
 				documents = append(documents, v)
 			}
 		}
-		if err := r.found.Err(); err != nil {
+		if err := d.found.Err(); err != nil {
 			return nil, err
 		}
 	}
 	if len(documents) == 0 {
-		return fail(start, "the file is empty", "give a file with a configuration in it")
+		return fail(1, 1, "the file is empty", "give a file with a configuration in it")
 	}
 	return documents, nil
 }
 
-type reader struct {
-	file   string
-	limits Limits
-	json   bool
-	nodes  int
+// document is a file, or a text in one, that is being read.
+type document struct {
+	*Reader
+	file  string
+	json  bool
+	src   []byte
+	lines [][]byte
+	// around is the value that a text stands in, base its path.
+	around *Value
+	base   Path
 	found  strictyaml.Diagnostics
 }
 
-func (r *reader) value(n *yaml.Node, path Path, depth int) *Value {
+// place moves a value's place from the text to the file around it.
+func (r *document) place(v *Value) {
+	switch {
+	case r.around == nil:
+	case r.around.Indent > 0:
+		v.Line += r.around.Line
+		v.Column += r.around.Indent
+	default:
+		v.Line, v.Column = r.around.Line, r.around.Column
+	}
+}
+
+func (r *document) value(n *yaml.Node, path Path, depth int) *Value {
 	v := &Value{File: r.file, Line: n.Line, Column: n.Column, Path: path}
+	r.place(v)
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
@@ -106,7 +144,7 @@ func (r *reader) value(n *yaml.Node, path Path, depth int) *Value {
 	return v
 }
 
-func (r *reader) mapping(v *Value, n *yaml.Node, depth int) {
+func (r *document) mapping(v *Value, n *yaml.Node, depth int) {
 	places := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
@@ -115,6 +153,7 @@ func (r *reader) mapping(v *Value, n *yaml.Node, depth int) {
 		}
 		if key.Kind != yaml.ScalarNode {
 			at := Value{File: r.file, Line: key.Line, Column: key.Column, Path: v.Path}
+			r.place(&at)
 			r.found.Add(at.Problem("a key is no string", "write it out as one"))
 			return
 		}
@@ -151,19 +190,32 @@ func tooDeep(src []byte, depth int) (line, column int, deep bool) {
 // syntaxError reads the line out of the parser's text ("yaml: line 3: ..."), the only
 // place where it says it. The column is that of the line's first character that is
 // not a space.
-func syntaxError(file string, src []byte, err error) strictyaml.Diagnostic {
-	d := strictyaml.Diagnostic{File: file, Line: 1, Column: 1, Remedy: "write valid YAML or JSON"}
-	d.Problem = strings.TrimPrefix(err.Error(), "yaml: ")
-	if rest, ok := strings.CutPrefix(d.Problem, "line "); ok {
-		if number, problem, ok := strings.Cut(rest, ": "); ok {
-			if line, err := strconv.Atoi(number); err == nil {
-				d.Line, d.Problem = line, problem
+func syntaxError(src []byte, err error) (line, column int, problem string) {
+	line, problem = 1, strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, ok := strings.CutPrefix(problem, "line "); ok {
+		if number, text, ok := strings.Cut(rest, ": "); ok {
+			if i, err := strconv.Atoi(number); err == nil {
+				line, problem = i, text
 			}
 		}
 	}
 	lines := bytes.Split(src, []byte("\n"))
-	d.Line = min(max(d.Line, 1), len(lines))
-	line := lines[d.Line-1]
-	d.Column = 1 + len(line) - len(bytes.TrimLeft(line, " "))
-	return d
+	line = min(max(line, 1), len(lines))
+	return line, 1 + indent(lines[line-1]), problem
+}
+
+func indent(line []byte) int { return len(line) - len(bytes.TrimLeft(line, " ")) }
+
+// indentOf is how far the lines of a literal block are indented that begins behind a
+// line.
+func (r *document) indentOf(line int) int {
+	if r.lines == nil {
+		r.lines = bytes.Split(r.src, []byte("\n"))
+	}
+	for ; line < len(r.lines); line++ {
+		if len(bytes.TrimSpace(r.lines[line])) > 0 {
+			return indent(r.lines[line])
+		}
+	}
+	return 0
 }

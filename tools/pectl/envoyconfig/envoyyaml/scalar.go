@@ -13,10 +13,13 @@ import (
 // string; null, booleans and whole numbers are what they look like, whatever their
 // tag; anything else, fractions included, is a string, which becomes what the field
 // needs.
-func (r *reader) scalar(v *Value, n *yaml.Node) {
+func (r *document) scalar(v *Value, n *yaml.Node) {
 	const quoted = yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
 	v.Kind, v.Text = String, n.Value
 	if n.Style&quoted != 0 {
+		if n.Style&yaml.LiteralStyle != 0 && r.around == nil {
+			v.Indent = r.indentOf(n.Line)
+		}
 		return
 	}
 	tagged := n.Style&yaml.TaggedStyle != 0

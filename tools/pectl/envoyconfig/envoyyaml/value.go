@@ -44,6 +44,9 @@ type Value struct {
 	// File, Line and Column are the place; lines and columns count from 1.
 	File         string
 	Line, Column int
+	// Indent is how far the lines of a literal block (|) are indented; they follow
+	// the value's own line.
+	Indent int
 	// Path leads here from the root of its document.
 	Path Path
 }

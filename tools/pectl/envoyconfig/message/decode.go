@@ -49,6 +49,9 @@ func Decode(v *envoyyaml.Value, name string) (*Node, []Problem) {
 	return n, d.problems
 }
 
+// Place is a value as a place that holds no message.
+func Place(v *envoyyaml.Value) *Node { return &Node{value: v} }
+
 // DecodeAny reads a value as a google.protobuf.Any: a mapping with @type.
 func DecodeAny(v *envoyyaml.Value) (*Node, []Problem) {
 	var d decoder

@@ -79,7 +79,7 @@ type reading struct {
 
 func read(t *testing.T, text string, json bool) reading {
 	t.Helper()
-	documents, err := envoyyaml.Parse(envoyyaml.Limits{Bytes: 1 << 20, Depth: 100, Nodes: 1 << 20}, name(json), []byte(text))
+	documents, err := envoyyaml.NewReader(envoyyaml.Limits{Bytes: 1 << 20, Depth: 100, Nodes: 1 << 20}).File(name(json), []byte(text))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
