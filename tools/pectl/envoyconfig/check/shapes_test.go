@@ -234,6 +234,9 @@ dynamic_resources:
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
         stat_prefix: x
+        normalize_path: true
+        merge_slashes: true
+        path_with_escaped_slashes_action: REJECT_REQUEST
         http_filters:
         - name: delivered
           config_discovery:
