@@ -46,12 +46,6 @@ func (v *Validator) KeySource(place string) *keysource.Source {
 	return v.trust.Keys
 }
 
-// Close ends what keeps the keys up to date.
-func (v *Validator) Close() error {
-	v.trust.Keys.Close()
-	return nil
-}
-
 // OwnedRequestHeaders are those of claimsToHeaders. See [policy.HeaderOwner].
 func (v *Validator) OwnedRequestHeaders() []string { return claims.HeaderNames(v.trust.Mappings) }
 

@@ -276,3 +276,26 @@ func TestCacheConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Instances with the same parameters share what they know of tokens, also after the one
+// that verified a token is closed; others verify it themselves, however little differs.
+func TestInstancesShareTheCache(t *testing.T) {
+	h := policytest.NewHost()
+	rule := func(claim string, value any) map[string]any {
+		return map[string]any{"requiredClaims": []any{map[string]any{"claim": claim, "oneOf": []any{value}}}}
+	}
+	token := bearing(signed("RS256", jwttest.RSA(), jwttest.Claims(good, "n", 1)))
+	first := build(t, base(rule("n", 1), jwttest.RSA()), policytest.WithHost(h))
+	first.Send(t, token).WantPassed(t)
+	wantLookups(t, first, 0, 1)
+	second := build(t, base(rule("n", 1), jwttest.RSA()), policytest.WithHost(h))
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second.Send(t, token).WantPassed(t)
+	wantLookups(t, second, 1, 1)
+	// A text is not the number: the token must not pass because it did elsewhere.
+	other := build(t, base(rule("n", "1"), jwttest.RSA()), policytest.WithHost(h))
+	other.Send(t, token).WantRejected(t, 403, refusal.ReasonClaimMismatch)
+	wantLookups(t, other, 1, 2)
+}

@@ -49,8 +49,19 @@ func New(p Params, host policy.Host) (*Validator, error) {
 	}
 	v.refused = refusal.Prepare(p.Realm, scopes)
 	// After the checks: it takes memory.
-	v.cache = tokencache.New[*admission](p.Cache.Entries, p.Cache.Bytes)
-	return v, nil
+	var err error
+	v.cache, err = sharedCache(&p, host)
+	return v, err
+}
+
+// sharedCache returns the cache of all instances with the same parameters. What is known
+// of a token depends on nothing else: the parameters as Go source tell values of different
+// types apart, which JSON would not. Of two instances whose parameters are not alike none
+// sees what the other has let pass.
+func sharedCache(p *Params, host policy.Host) (*tokencache.Cache[*admission], error) {
+	return policy.Share(host, fmt.Sprintf("%#v", *p), func(policy.Host) (*tokencache.Cache[*admission], error) {
+		return tokencache.New[*admission](p.Cache.Entries, p.Cache.Bytes), nil
+	})
 }
 
 func lookups(m policy.Metrics, result string) policy.Counter {
@@ -99,14 +110,6 @@ func (v *Validator) KeySource(place string) *keysource.Source {
 		if i.Place == place {
 			return i.Keys
 		}
-	}
-	return nil
-}
-
-// Close ends what keeps the keys up to date.
-func (v *Validator) Close() error {
-	for _, i := range v.issuers {
-		i.Keys.Close()
 	}
 	return nil
 }

@@ -29,11 +29,13 @@ const refresh, maxStale = 5 * time.Minute, time.Hour
 func open(t testing.TB, h *policytest.Host, place keysource.Place) *keysource.Source {
 	t.Helper()
 	place.Refresh, place.MaxStale = policy.Duration(refresh), policy.Duration(maxStale)
-	s, problems := place.Open(h.Policy(), "issuer", jose.NewAlgorithms(jose.RS256, jose.ES256))
+	own := *h
+	own.Shared = nil // each source is one by itself
+	s, problems := place.Open(own.Policy(), "issuer", jose.NewAlgorithms(jose.RS256, jose.ES256))
 	if err := errors.Join(problems...); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Close)
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -245,8 +247,7 @@ func TestCloseDuringLoad(t *testing.T) {
 		}
 	})
 	jwttest.Eventually(t, "the request", func() bool { return server.Requests() == 1 })
-	s.Close()
-	s.Close() // twice is once
+	_, _ = s.Close(), s.Close() // twice is once
 	wg.Wait()
 	if err := start(t, s); err == nil {
 		t.Error("Start after Close has succeeded")
@@ -277,7 +278,7 @@ func TestCloseWaits(t *testing.T) {
 	cancel()
 	_ = s.Start(ctx)
 	<-loading
-	s.Close()
+	_ = s.Close()
 	if !ended {
 		t.Error("Close has not waited for the load")
 	}
@@ -550,7 +551,7 @@ func TestAdopt(t *testing.T) {
 	if server.Requests() != 1 {
 		t.Errorf("%d requests, want 1", server.Requests())
 	}
-	old.Close()
+	_ = old.Close()
 	if got := kids(t, s, h); got != "rsa" {
 		t.Errorf("keys after the old one has been closed: %s", got)
 	}

@@ -48,6 +48,9 @@ const MinRefresh = 10 * time.Second
 // Open returns the source at p, with everything that is wrong with p, each problem
 // with the field in front. allowed are the algorithms that tokens may have: keys
 // in the parameters that fit none of them are a mistake. It does no I/O.
+//
+// All instances of a policy version that load an issuer's keys from one place, and as
+// often, share one source. It is closed with the last of them.
 func (p *Place) Open(host policy.Host, issuer string, allowed jose.Algorithms) (*Source, []error) {
 	var problems []error
 	given := 0
@@ -72,16 +75,28 @@ func (p *Place) Open(host policy.Host, issuer string, allowed jose.Algorithms) (
 	if p.MaxStale < p.Refresh {
 		problems = append(problems, fmt.Errorf("maxStale: %s is less than refresh (%s): keys would be too old before they are renewed", p.MaxStale, p.Refresh))
 	}
-	load := FromFile(p.File)
 	if p.URL != "" {
 		if err := CheckURL(p.URL); err != nil {
 			// Not quoted: it may have a secret in its query.
 			problems = append(problems, fmt.Errorf("url: %w", err))
 		}
-		load = FromURL(host.HTTP, p.URL)
 	}
 	if len(problems) > 0 {
 		return nil, problems
+	}
+	key := fmt.Sprintf("%q %q %q %s %s", issuer, p.File, p.URL, p.Refresh, p.MaxStale)
+	s, err := policy.Share(host, key, func(host policy.Host) (*Source, error) { return p.source(host, issuer), nil })
+	if err != nil {
+		return nil, []error{err}
+	}
+	return s, nil
+}
+
+// source makes the source of a file or a URL.
+func (p *Place) source(host policy.Host, issuer string) *Source {
+	load := FromFile(p.File)
+	if p.URL != "" {
+		load = FromURL(host.HTTP, p.URL)
 	}
 	return New(Config{
 		Load:     load,
@@ -90,7 +105,7 @@ func (p *Place) Open(host policy.Host, issuer string, allowed jose.Algorithms) (
 		Refresh:  p.Refresh.Std(),
 		MaxStale: p.MaxStale.Std(),
 		Metrics:  NewMetrics(host.Metrics, issuer),
-	}), nil
+	})
 }
 
 func (p *Place) inline(allowed jose.Algorithms) (*jose.KeySet, []error) {

@@ -240,9 +240,9 @@ func (s *Source) Adopt(old *Source) {
 }
 
 // Close ends the background and waits for its end. Keys that are there stay.
-func (s *Source) Close() {
+func (s *Source) Close() error {
 	if s.static() {
-		return
+		return nil
 	}
 	s.mu.Lock()
 	s.closed = true
@@ -253,6 +253,7 @@ func (s *Source) Close() {
 	if running {
 		<-s.ended
 	}
+	return nil
 }
 
 func (s *Source) run() {
