@@ -197,6 +197,27 @@ func TestLowOrderPoints(t *testing.T) {
 	}
 }
 
+// A point has one encoding: y and y + p would be two keys to look at, and one to
+// verify with.
+func TestEncodingsWithYOverTheField(t *testing.T) {
+	refused := 0
+	for k := range byte(19) {
+		b := bytes.Repeat([]byte{0xff}, 32) // 2^255 - 1, which is p + 18, and the sign
+		b[31], b[0] = 0x7f, 0xed+k          // p + k
+		_, err := jose.NewKey("", "", ed25519.PublicKey(b))
+		if err == nil {
+			t.Errorf("p + %d is taken", k)
+			continue
+		}
+		if strings.Contains(err.Error(), "not encoded") {
+			refused++
+		}
+	}
+	if refused != 19 {
+		t.Errorf("%d of 19 are refused for their encoding", refused)
+	}
+}
+
 // Every key that is generated is taken; half of all encodings are no points.
 func TestEd25519Keys(t *testing.T) {
 	invalid := 0
