@@ -95,7 +95,7 @@ func (w *Worker) compile(spec Spec) *compilation {
 		before: w.Acquire(),
 		snapshot: &Snapshot{
 			version: spec.Version, unknown: spec.OnUnknownRoute, worker: w,
-			routes: make(map[string]route, len(spec.Routes)), byName: make(map[string]*Chain, len(spec.Chains)),
+			routes: routeTable{exact: make(map[string]route, len(spec.Routes))}, byName: make(map[string]*Chain, len(spec.Chains)),
 		},
 		at: make(map[*Chain]int, len(spec.Chains)),
 	}
@@ -144,9 +144,11 @@ func (c *compilation) chain(i int, cs *ChainSpec) *Chain {
 
 func (c *compilation) routes(routes []RouteSpec) {
 	used := make(map[*Chain]bool, len(c.snapshot.chains))
+	var patterns []*pattern
 	for i, r := range routes {
 		path := func(field string) string { return fmt.Sprintf("routes[%d].%s", i, field) }
-		if _, twice := c.snapshot.routes[r.Name]; twice {
+		_, twice := c.snapshot.routes.named(r.Name)
+		if twice {
 			c.problem(path("name"), fmt.Sprintf("route %q is there twice", r.Name), "give each route one chain")
 		}
 		if r.Name == "" {
@@ -158,11 +160,42 @@ func (c *compilation) routes(routes []RouteSpec) {
 			continue
 		}
 		used[chain] = true
-		c.snapshot.routes[r.Name] = route{chain, c.routeMetrics(r.Name, r.Chain)}
+		entry := route{chain, c.routeMetrics(r.Name, r.Chain)}
+		if !isPattern(r.Name) {
+			c.snapshot.routes.exact[r.Name] = entry
+		} else if problem, remedy := checkPattern(r.Name); problem != "" {
+			c.problem(path("name"), problem, remedy)
+		} else if !twice {
+			patterns = append(patterns, &pattern{r.Name, i, entry})
+			c.snapshot.routes.add(patterns[len(patterns)-1])
+		}
 	}
+	c.ambiguous(patterns)
 	for i, chain := range c.snapshot.chains {
 		if !used[chain] && chain.name != "" {
 			c.warn(chainPath(i), fmt.Sprintf("no route uses chain %q", chain.name), "")
+		}
+	}
+}
+
+// maxAmbiguous is how many pairs of ambiguous patterns are told.
+const maxAmbiguous = 100
+
+// ambiguous reports patterns of which two fit one name, while neither is more specific.
+func (c *compilation) ambiguous(patterns []*pattern) {
+	if len(patterns) > MaxPatterns {
+		c.problem("routes", fmt.Sprintf("%d patterns", len(patterns)), fmt.Sprintf("at most %d", MaxPatterns))
+		return
+	}
+	told := 0
+	for _, p := range patterns {
+		for _, o := range c.snapshot.routes.rivals(p) {
+			if told++; told > maxAmbiguous {
+				return
+			}
+			c.problem(fmt.Sprintf("routes[%d].name", o.index),
+				fmt.Sprintf("the patterns %q and %q (routes[%d]) both fit some names, and neither is more specific", o.name, p.name, p.index),
+				"make one of them more specific in every segment, or name the routes")
 		}
 	}
 }
@@ -171,7 +204,7 @@ func (c *compilation) routes(routes []RouteSpec) {
 // reloads.
 func (c *compilation) routeMetrics(name, chain string) *telemetry.Route {
 	if c.before != nil {
-		if r, ok := c.before.routes[name]; ok && r.chain.name == chain {
+		if r, ok := c.before.routes.named(name); ok && r.chain.name == chain {
 			return r.requests
 		}
 	}

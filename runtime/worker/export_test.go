@@ -9,7 +9,7 @@ func (w *Worker) MetricsCount() int {
 		return 0
 	}
 	defer s.Release()
-	n := len(s.routes)
+	n := s.RouteCount()
 	for _, c := range s.chains {
 		n += len(c.steps)
 	}

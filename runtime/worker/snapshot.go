@@ -17,7 +17,7 @@ import (
 type Snapshot struct {
 	version string
 	loaded  time.Time
-	routes  map[string]route
+	routes  routeTable
 	chains  []*Chain
 	byName  map[string]*Chain
 	unknown UnknownRoute
@@ -28,21 +28,16 @@ type Snapshot struct {
 	refs atomic.Int64
 }
 
-// route is a route of a snapshot.
-type route struct {
-	chain    *Chain
-	requests *telemetry.Route
-}
-
 // Version names the configuration: [Spec.Version].
 func (s *Snapshot) Version() string { return s.version }
 
 // Loaded is when the snapshot was made.
 func (s *Snapshot) Loaded() time.Time { return s.loaded }
 
-// Chain returns the chain of the route, and whether the route has one.
+// Chain returns the chain of the route, and whether the route has one: that of the entry
+// of exactly this name, or else of the most specific pattern that fits.
 func (s *Snapshot) Chain(route string) (*Chain, bool) {
-	r, ok := s.routes[route]
+	r, ok := s.routes.get(route)
 	return r.chain, ok
 }
 
@@ -50,13 +45,10 @@ func (s *Snapshot) Chain(route string) (*Chain, bool) {
 // modified.
 func (s *Snapshot) Chains() []*Chain { return s.chains }
 
-// Routes calls yield with each route's name and its chain, in no order.
+// Routes calls yield with the name of each entry, which may be a pattern, and its chain,
+// in no order.
 func (s *Snapshot) Routes(yield func(route string, c *Chain) bool) {
-	for name, r := range s.routes {
-		if !yield(name, r.chain) {
-			return
-		}
-	}
+	s.routes.all(func(name string, r route) bool { return yield(name, r.chain) })
 }
 
 // Places calls yield with the place and version of every policy that runs.
@@ -72,10 +64,13 @@ func (s *Snapshot) Places(yield func(chain, id string, v *Version) bool) {
 
 // Requests is what is counted of the requests on a route, or nil where it has no
 // chain.
-func (s *Snapshot) Requests(route string) *telemetry.Route { return s.routes[route].requests }
+func (s *Snapshot) Requests(route string) *telemetry.Route {
+	r, _ := s.routes.get(route)
+	return r.requests
+}
 
 // RouteCount is how many routes have a chain.
-func (s *Snapshot) RouteCount() int { return len(s.routes) }
+func (s *Snapshot) RouteCount() int { return len(s.routes.exact) + len(s.routes.names) }
 
 // OnUnknownRoute says what becomes of a request on a route without a chain.
 func (s *Snapshot) OnUnknownRoute() UnknownRoute { return s.unknown }

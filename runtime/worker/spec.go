@@ -32,7 +32,9 @@ const (
 
 // RouteSpec gives a route its chain.
 type RouteSpec struct {
-	// Name is the route's name in Envoy's configuration.
+	// Name is the route's name in Envoy's configuration, or a pattern over its
+	// segments between slashes: * is one segment, ** at the end any rest. An exact
+	// name goes before a pattern, and the more specific pattern before the less.
 	Name string
 	// Chain is the name of a chain.
 	Chain string

@@ -1,0 +1,235 @@
+package worker
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"policyengine.dev/runtime/telemetry"
+)
+
+// Bounds on patterns.
+const (
+	MaxPatterns = 10_000 // of one configuration
+	MaxSegments = 32     // of one pattern
+)
+
+// In a pattern anySegment stands for one segment between slashes, and anyRest, at its
+// end, for whatever is left, be it nothing.
+const (
+	anySegment = "*"
+	anyRest    = "**"
+)
+
+// routeTable finds a route by its name: the entry of exactly that name, or else the most
+// specific pattern that fits. A lookup allocates nothing.
+type routeTable struct {
+	exact    map[string]route
+	patterns patternNode
+	// names are those of the patterns, each with its entry.
+	names map[string]*pattern
+}
+
+// named returns the entry of exactly that name, pattern or not.
+func (t *routeTable) named(name string) (route, bool) {
+	if p := t.names[name]; p != nil {
+		return p.route, true
+	}
+	r, ok := t.exact[name]
+	return r, ok
+}
+
+// all calls yield with each entry, in no order.
+func (t *routeTable) all(yield func(name string, r route) bool) {
+	for name, r := range t.exact {
+		if !yield(name, r) {
+			return
+		}
+	}
+	for name, p := range t.names {
+		if !yield(name, p.route) {
+			return
+		}
+	}
+}
+
+// route is an entry of a snapshot's routes.
+type route struct {
+	chain    *Chain
+	requests *telemetry.Route
+}
+
+// patternNode is what patterns with the same first segments go on with.
+type patternNode struct {
+	literal map[string]*patternNode
+	any     *patternNode
+	// rest is the pattern that ends here with anyRest, and end the one that simply
+	// ends here.
+	rest, end *pattern
+}
+
+// pattern is one pattern.
+type pattern struct {
+	name  string
+	index int // in the configuration
+	route route
+}
+
+// isPattern reports whether a route's name is a pattern.
+func isPattern(name string) bool { return strings.Contains(name, "*") }
+
+// checkPattern says what is wrong with a pattern, or returns nothing.
+func checkPattern(name string) (problem, remedy string) {
+	segments := strings.Split(name, "/")
+	if len(segments) > MaxSegments {
+		return fmt.Sprintf("a pattern of %d segments", len(segments)), fmt.Sprintf("at most %d", MaxSegments)
+	}
+	for i, s := range segments {
+		switch {
+		case s == "" && i > 0:
+			return "a pattern with an empty segment", "write something between the slashes"
+		case s == anyRest && i < len(segments)-1:
+			return "** stands for the rest of a name, and something follows it", "write * for one segment, or ** at the end"
+		case s != anySegment && s != anyRest && strings.Contains(s, "*"):
+			return fmt.Sprintf("* stands for a whole segment, and %q has more", s), "write * between slashes, or ** at the end"
+		}
+	}
+	return "", ""
+}
+
+// get returns the entry for a route's name.
+func (t *routeTable) get(name string) (route, bool) {
+	if r, ok := t.exact[name]; ok {
+		return r, true
+	}
+	if p := t.patterns.find(name, true); p != nil {
+		return p.route, true
+	}
+	return route{}, false
+}
+
+// find returns the most specific pattern that fits what is left of a name. more is false
+// at the name's end. Of two patterns that fit one name one is more specific throughout, so
+// that it is found first where a literal segment goes before *, and * before **.
+func (n *patternNode) find(left string, more bool) *pattern {
+	if !more {
+		return cmp.Or(n.end, n.rest)
+	}
+	segment, after, more := strings.Cut(left, "/")
+	if next := n.literal[segment]; next != nil {
+		if p := next.find(after, more); p != nil {
+			return p
+		}
+	}
+	if n.any != nil {
+		if p := n.any.find(after, more); p != nil {
+			return p
+		}
+	}
+	return n.rest
+}
+
+// add adds a valid pattern of a name that is not there yet.
+func (t *routeTable) add(p *pattern) {
+	if t.names == nil {
+		t.names = map[string]*pattern{}
+	}
+	t.names[p.name] = p
+	n := &t.patterns
+	for s := range strings.SplitSeq(p.name, "/") {
+		switch {
+		case s == anyRest:
+			n.rest = p
+			return
+		case s == anySegment:
+			if n.any == nil {
+				n.any = &patternNode{}
+			}
+			n = n.any
+		default:
+			if n.literal == nil {
+				n.literal = map[string]*patternNode{}
+			}
+			if n.literal[s] == nil {
+				n.literal[s] = &patternNode{}
+			}
+			n = n.literal[s]
+		}
+	}
+	n.end = p
+}
+
+// rivals returns the patterns that fit a name which p fits too, while neither is more
+// specific than the other, in the order of the configuration. Only those behind p are
+// returned, so that each pair is told once.
+func (t *routeTable) rivals(p *pattern) []*pattern {
+	var found []*pattern
+	t.patterns.overlaps(strings.Split(p.name, "/"), 0, 0, func(o *pattern, more, less int) {
+		if more > 0 && less > 0 && o.index > p.index {
+			found = append(found, o)
+		}
+	})
+	slices.SortFunc(found, func(a, b *pattern) int { return cmp.Compare(a.index, b.index) })
+	return found
+}
+
+// overlaps calls f with each pattern below n that fits a name which the segments fit too.
+// more counts where the segments are more specific than the pattern, less where they are
+// less.
+func (n *patternNode) overlaps(segments []string, more, less int, f func(o *pattern, more, less int)) {
+	if len(segments) == 0 {
+		// They end here; ** may stand for nothing.
+		if n.end != nil {
+			f(n.end, more, less)
+		}
+		if n.rest != nil {
+			f(n.rest, more+1, less)
+		}
+		return
+	}
+	switch s := segments[0]; s {
+	case anyRest:
+		n.each(func(o *pattern) {
+			if o == n.rest {
+				f(o, more, less)
+			} else {
+				f(o, more, less+1)
+			}
+		})
+		return
+	case anySegment:
+		for _, next := range n.literal {
+			next.overlaps(segments[1:], more, less+1, f)
+		}
+		if n.any != nil {
+			n.any.overlaps(segments[1:], more, less, f)
+		}
+	default:
+		if next := n.literal[s]; next != nil {
+			next.overlaps(segments[1:], more, less, f)
+		}
+		if n.any != nil {
+			n.any.overlaps(segments[1:], more+1, less, f)
+		}
+	}
+	if n.rest != nil {
+		f(n.rest, more+1, less)
+	}
+}
+
+// each calls f with every pattern at and below n.
+func (n *patternNode) each(f func(p *pattern)) {
+	if n.end != nil {
+		f(n.end)
+	}
+	if n.rest != nil {
+		f(n.rest)
+	}
+	if n.any != nil {
+		n.any.each(f)
+	}
+	for _, next := range n.literal {
+		next.each(f)
+	}
+}
