@@ -20,8 +20,9 @@ type RefusalLog struct {
 	perReason int64
 	perSecond int64
 	seed      maphash.Seed
-	// reasons has a bound for each details; several may share one.
-	reasons [reasonSlots]Rate
+	// reasons has a bound for each details of policies; several may share one. own
+	// has those of the engine, which no policy's can take.
+	reasons, own [reasonSlots]Rate
 	// policies bounds the lines about all policies together. The engine's own
 	// reasons are few, and not to be crowded out.
 	policies Rate
@@ -47,7 +48,11 @@ func (l *RefusalLog) Turn(details string, byPolicy bool, now int64) (suppressed 
 	if l == nil {
 		return 0, false
 	}
-	r := &l.reasons[maphash.String(l.seed, details)%reasonSlots]
+	slot := maphash.String(l.seed, details) % reasonSlots
+	r := &l.own[slot]
+	if byPolicy {
+		r = &l.reasons[slot]
+	}
 	if !r.allow(now, l.perReason) {
 		return 0, false
 	}
