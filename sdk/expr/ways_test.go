@@ -344,6 +344,12 @@ func plainValue(v any, limited bool) any {
 			list[i] = e
 		}
 		return plainValue(list, limited)
+	case struct{}:
+		// cel-go knows no such type. Whatever it is, it may not matter where it is
+		// not read.
+		if !limited {
+			return "opaque"
+		}
 	case json.Number:
 		if limited && over(v) {
 			return types.NewErr("over the limits")
