@@ -167,13 +167,13 @@ func (c *checker) breakers(n *message.Node, msg *clusterv3.Cluster, in scope) {
 // tls looks whether cluster and engine agree, where all of the engine's listeners
 // are alike.
 func (c *checker) tls(n *message.Node, in scope) {
-	message, fields := extension(at(n, "transport_socket", "typed_config"))
-	speaks := message == upstreamTLS
+	kind, fields := extension(at(n, "transport_socket", "typed_config"))
+	speaks := kind == upstreamTLS
 	var with, without bool
 	for _, l := range c.needs.Engine.Listeners {
 		with, without = with || l.TLS != nil, without || l.TLS == nil
 	}
-	plain := message == "" || message == "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+	plain := kind == "" || kind == "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 	switch {
 	case with && !without && plain && !there(at(n, "transport_socket_matches")):
 		c.found(ClusterTLS, Error, n, in, "the engine's listeners speak TLS and the cluster does not: every request is answered 500", "add a transport_socket for TLS")

@@ -144,8 +144,8 @@ func (s *filterSearch) mayBe(discovery *message.Node, messages ...string) bool {
 
 // config looks at what a filter is set up with, and notes it if it is the engine's.
 func (s *filterSearch) config(config *message.Node) {
-	message, fields := extension(config)
-	switch message {
+	kind, fields := extension(config)
+	switch kind {
 	case extProcMsg:
 		s.processor(fields)
 	case withMatcherMsg:
@@ -174,9 +174,9 @@ func (s *filterSearch) processor(fields *message.Node) bool {
 // matched looks at a filter around which a matcher stands.
 func (s *filterSearch) matched(fields *message.Node) {
 	before := len(s.mine)
-	message, inner := extension(at(fields, "extension_config", "typed_config"))
+	kind, inner := extension(at(fields, "extension_config", "typed_config"))
 	tree := matcherOf(fields)
-	switch message {
+	switch kind {
 	case extProcMsg:
 		if s.processor(inner) {
 			s.skipping(tree, s.in)
@@ -198,7 +198,7 @@ func (s *filterSearch) matched(fields *message.Node) {
 func (c *checker) skipping(tree *message.Node, in scope) {
 	actions, _ := decisions(tree)
 	for _, action := range actions {
-		if message, _ := extension(at(action, "typed_config")); message == skipMsg {
+		if kind, _ := extension(at(action, "typed_config")); kind == skipMsg {
 			c.found(FilterConditional, Error, action, in,
 				"requests pass without any chain where the matcher lets them skip the filter", "take the action out, or give those requests a route with a chain without policies")
 		}
@@ -230,8 +230,8 @@ func (s *filterSearch) composite(tree *message.Node) {
 // executes reports whether an action of a composite filter runs the engine's filter,
 // for every request.
 func (s *filterSearch) executes(action *message.Node) bool {
-	message, execute := extension(at(action, "typed_config"))
-	if message != executeMsg {
+	kind, execute := extension(at(action, "typed_config"))
+	if kind != executeMsg {
 		return false
 	}
 	if dynamic := at(execute, "dynamic_config"); there(dynamic) {
@@ -261,8 +261,8 @@ func (s *filterSearch) executes(action *message.Node) bool {
 }
 
 func (s *filterSearch) runs(config *message.Node) bool {
-	message, fields := extension(config)
-	return message == extProcMsg && s.processor(fields)
+	kind, fields := extension(config)
+	return kind == extProcMsg && s.processor(fields)
 }
 
 // isEngine reports whether a filter's configuration is that of the engine's.

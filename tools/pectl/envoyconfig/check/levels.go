@@ -46,33 +46,33 @@ func (r *router) level(levels []*block, p place) []*block {
 // block decodes what is under one key of typed_per_filter_config, if it is for the
 // engine's filter.
 func (r *router) block(key string, p place) *block {
-	message, fields := extension(p.node)
+	kind, fields := extension(p.node)
 	b := &block{node: fields, in: p.in}
-	if message == filterConfigMsg {
+	if kind == filterConfigMsg {
 		b.off = as[*routev3.FilterConfig](p.node).GetDisabled()
-		message, fields = extension(at(fields, "config"))
+		kind, fields = extension(at(fields, "config"))
 	}
 	mine := r.manager != nil && r.manager.filter != nil && key == r.manager.filter.name
 	switch {
 	case r.manager != nil && r.manager.filter == nil:
 		return nil // reported as a whole
-	case message == perRouteMsg && r.manager != nil && !mine:
+	case kind == perRouteMsg && r.manager != nil && !mine:
 		if !r.manager.names[key] {
 			r.found(RouteBlockUnused, Warning, p.node, p.in,
 				fmt.Sprintf("no filter is called %q, so these settings have no effect", key),
 				fmt.Sprintf("call them %q", r.manager.filter.name))
 		}
 		return nil
-	case message != perRouteMsg && !mine:
+	case kind != perRouteMsg && !mine:
 		return nil
 	}
-	if message == perRouteMatch {
+	if kind == perRouteMatch {
 		r.skipping(matcherOf(fields), p.in)
 	}
-	if message != perRouteMsg {
-		if r.manager != nil && !r.manager.filter.matched && message != "" && message != perRouteMatch {
+	if kind != perRouteMsg {
+		if r.manager != nil && !r.manager.filter.matched && kind != "" && kind != perRouteMatch {
 			r.found(RouteBlockType, Warning, p.node, p.in,
-				fmt.Sprintf("these settings have no effect: %s is not for an external processing filter", message), "write "+perRouteMsg)
+				fmt.Sprintf("these settings have no effect: %s is not for an external processing filter", kind), "write "+perRouteMsg)
 		}
 		return b
 	}
