@@ -27,6 +27,7 @@ code{font:13px ui-monospace,monospace}.bad{color:#a30000}.good{color:#0a6b0a}
 <tr><td>any other<td>{{if eq .OnUnknownRoute "continue"}}none: requests pass{{else}}none: requests are denied{{end}}</tr></table>
 {{range .Chains}}<h2>Chain {{.Name}}</h2>
 <p>Needs of Envoy: {{range $i, $p := .Phases}}{{if $i}}, {{end}}{{$p}}{{else}}nothing{{end}}{{with .BodyLimit}} · bodies of at most {{.}} bytes{{end}}
+{{with .RequestBody}} · request body {{.}}{{end}}{{with .ResponseBody}} · response body {{.}}{{end}}
 {{if .HoldsRequestChunks}} · holds back request chunks{{end}}{{if .HoldsResponseChunks}} · holds back response chunks{{end}}
 {{if .DecodesRequestBody}} · decodes request bodies{{end}}{{if .DecodesResponseBody}} · decodes response bodies{{end}}
 {{if .Reroute}} · chooses the route anew{{range .RerouteHeaders}} {{.}}{{end}}{{end}}

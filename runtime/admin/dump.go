@@ -64,6 +64,10 @@ type (
 		DecodesResponseBody bool `json:"decodesResponseBody,omitempty"`
 		// BodyLimit bounds a whole body in bytes; 0 leaves it to the engine.
 		BodyLimit int64 `json:"bodyLimit,omitempty"`
+		// RequestBody and ResponseBody are "never" where policies that need that
+		// body are refused.
+		RequestBody  string `json:"requestBody,omitempty"`
+		ResponseBody string `json:"responseBody,omitempty"`
 		// Reroute says that a route is chosen anew when method, path, authority
 		// or one of RerouteHeaders has changed.
 		Reroute        bool     `json:"reroute,omitempty"`
@@ -172,6 +176,13 @@ func chainDump(chain *worker.Chain) ChainDump {
 		DecodesRequestBody: n.DecodeRequestBody, DecodesResponseBody: n.DecodeResponseBody,
 		BodyLimit: n.BodyLimit, Reroute: n.Reroute, RerouteHeaders: n.RerouteHeaders, Disabled: chain.Disabled(),
 		OwnedHeaders: chain.OwnedHeaders(),
+	}
+	request, response := chain.NeverBodies()
+	if request {
+		cd.RequestBody = "never"
+	}
+	if response {
+		cd.ResponseBody = "never"
 	}
 	cd.RequestAttributes, cd.ResponseAttributes = attributes(chain)
 	for step := range chain.Steps {

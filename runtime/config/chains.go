@@ -22,6 +22,8 @@ type chainFile struct {
 	Policies       []policyFile `yaml:"policies,required"`
 	OnReject       []policyFile `yaml:"onReject"`
 	BodyLimit      size         `yaml:"bodyLimit"`
+	RequestBody    bodyRule     `yaml:"requestBody"`
+	ResponseBody   bodyRule     `yaml:"responseBody"`
 	Reroute        bool         `yaml:"reroute"`
 	RerouteHeaders []headerName `yaml:"rerouteHeaders"`
 }
@@ -49,6 +51,13 @@ type unknownRoute worker.UnknownRoute
 func (u *unknownRoute) UnmarshalNode(n strictyaml.Node) error {
 	return choose(n, u, "what can be done with an unknown route", []string{"deny", "continue"},
 		[]unknownRoute{unknownRoute(worker.DenyUnknownRoute), unknownRoute(worker.ContinueUnknownRoute)})
+}
+
+// bodyRule is whether policies are refused that need a body.
+type bodyRule bool
+
+func (b *bodyRule) UnmarshalNode(n strictyaml.Node) error {
+	return choose(n, b, "a rule for a body", []string{"auto", "never"}, []bodyRule{false, true})
 }
 
 type mode worker.Mode
@@ -89,6 +98,7 @@ func (c chainFile) spec() worker.ChainSpec {
 	s := worker.ChainSpec{
 		Name: c.Name, Policies: specs(c.Policies), OnReject: specs(c.OnReject),
 		BodyLimit: int64(c.BodyLimit), Reroute: c.Reroute,
+		NoRequestBody: bool(c.RequestBody), NoResponseBody: bool(c.ResponseBody),
 	}
 	for _, h := range c.RerouteHeaders {
 		s.RerouteHeaders = append(s.RerouteHeaders, string(h))

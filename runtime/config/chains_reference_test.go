@@ -37,10 +37,12 @@ var chainsFields = []struct{ field, standard, text string }{
 	{"chains[].policies[].enabled", "`true`", "`false` leaves the policy out, and still checks it. Headers that the policy owns are removed from requests all the same"},
 	{"chains[].onReject[]", "none", "policies whose response phases shape the engine's own answers, such as to add CORS headers to a refusal; in list order, with the fields of `policies[]`"},
 	{"chains[].bodyLimit", "`limits.body` of engine.yaml", "how large a whole body may be that a policy of the chain asks for, such as `256KiB`; larger ones are answered `BODY_TOO_LARGE`"},
+	{"chains[].requestBody", "`auto`", "`never` refuses policies that need the request's body, so that no route makes Envoy send bodies by accident"},
+	{"chains[].responseBody", "`auto`", "the same for the response's body"},
 	{"chains[].reroute", "`false`", "has Envoy choose the route anew after a policy has changed method, path, authority or one of `rerouteHeaders`. The request keeps the chain that it began with"},
 	{"chains[].rerouteHeaders[]", "none", "headers that Envoy's routes match on, for `reroute`"},
 	{"routes[]", "none", "which chain runs on which of Envoy's routes"},
-	{"routes[].name", "required", "the route's name in Envoy's configuration; no two entries have the same"},
+	{"routes[].name", "required", "the route's name in Envoy's configuration, or a pattern over its segments between slashes: `*` is one segment, `**` at the end any rest. An exact name goes before a pattern, and the more specific pattern before the less. No two entries have the same name, and two patterns that cannot be ordered are an error"},
 	{"routes[].chain", "required", "the name of a chain"},
 	{"onUnknownRoute", "`deny`", "what becomes of a request on a route that is not listed: `deny` it with `ROUTE_UNKNOWN`, or `continue` without any policy"},
 }
@@ -65,6 +67,7 @@ func TestChainsReference(t *testing.T) {
 	}{
 		{"one file", mib(maxFile)}, {"files of a directory", maxFiles}, {"all files together", mib(maxTotal)},
 		{"chains", worker.MaxChains}, {"policies of a chain", worker.MaxPolicies}, {"routes", worker.MaxRoutes},
+		{"routes that are patterns", worker.MaxPatterns}, {"segments of a pattern", worker.MaxSegments},
 		{"`params` of a policy, as JSON", "1 MiB, nested 64 deep"}, {"`when`", fmt.Sprintf("%d bytes; its cost is bounded too: see [expressions](expressions.md#limits)", expr.MaxSource)},
 		{"`bodyLimit`", "64 MiB, or `limits.body` of engine.yaml where that is more"}, {"`timeout` where none is given", worker.MaxDefaultTimeout},
 	} {

@@ -26,6 +26,8 @@ func TestEveryFieldOfAChainIsRead(t *testing.T) {
 chains:
 - name: payments
   bodyLimit: 1MiB
+  requestBody: never
+  responseBody: never
   reroute: true
   rerouteHeaders: [X-Tenant]
   policies:
@@ -42,7 +44,7 @@ chains:
   - {name: set-header, version: v1}
   onReject:
   - {name: set-header, version: v1.0, enabled: true, mode: enforce, onError: deny}
-- {name: open, policies: []}
+- {name: open, policies: [], requestBody: auto}
 routes:
 - {name: charge, chain: payments}
 onUnknownRoute: continue
@@ -54,7 +56,7 @@ onUnknownRoute: continue
 		Version: got.Version, // has a test of its own
 		Chains: []worker.ChainSpec{
 			{
-				Name: "payments", BodyLimit: 1 << 20, Reroute: true, RerouteHeaders: []string{"x-tenant"},
+				Name: "payments", BodyLimit: 1 << 20, NoRequestBody: true, NoResponseBody: true, Reroute: true, RerouteHeaders: []string{"x-tenant"},
 				Policies: []worker.PolicySpec{
 					{
 						Name: "jwt-validation", Version: "v2.0.0", ID: "first",
@@ -123,6 +125,9 @@ func TestProblemsOfChains(t *testing.T) {
 		}},
 		{"parameters without a value, which may be a slip", []string{"chains: [{name: a, policies: [{name: p, version: v1, params: }]}]"}, []string{
 			"a.yaml:1:62: chains[0].policies[0].params: parameters are a mapping; ...",
+		}},
+		{"a rule for a body that is none", []string{"chains: [{name: a, policies: [], requestBody: no, responseBody: false}]"}, []string{
+			"a.yaml:1:47: chains[0].requestBody: not a rule for a body; write auto or never", "a.yaml:1:65: chains[0].responseBody: not a rule for a body; write auto or never",
 		}},
 		{"a header that is none", []string{"chains: [{name: a, policies: [], rerouteHeaders: [':path', 1]}]"}, []string{
 			"a.yaml:1:51: chains[0].rerouteHeaders[0]: not a header name; ...", "a.yaml:1:60: chains[0].rerouteHeaders[1]: not a header name; ...",

@@ -26,6 +26,7 @@ func (c *compilation) build(path string, cs *ChainSpec) *Chain {
 	} else if cs.BodyLimit > 0 {
 		chain.holdLimit = int(cs.BodyLimit)
 	}
+	chain.noRequestBody, chain.noResponseBody = cs.NoRequestBody, cs.NoResponseBody
 	chain.needs.BodyLimit = cs.BodyLimit
 	chain.needs.Reroute = cs.Reroute
 	for i, h := range cs.RerouteHeaders {
@@ -246,9 +247,27 @@ func (b *chainBuilder) plan(path string) {
 	for p := policy.ResponseHeaders; p < policy.PhaseCount; p++ {
 		slices.Reverse(chain.plan[p])
 	}
+	if chain.noRequestBody {
+		b.refuseBody("requestBody", policy.RequestBody, policy.RequestBodyChunks)
+	}
+	if chain.noResponseBody {
+		b.refuseBody("responseBody", policy.ResponseBody, policy.ResponseBodyChunks)
+	}
 	b.agree(path, policy.RequestBody, policy.RequestBodyChunks)
 	b.agree(path, policy.ResponseBody, policy.ResponseBodyChunks)
 	b.warnOrder()
+}
+
+// refuseBody reports the steps that need a body which the chain says it never needs.
+func (b *chainBuilder) refuseBody(field string, phases ...policy.Phase) {
+	for i, s := range b.chain.steps {
+		for _, p := range phases {
+			if s.instance.phases.Has(p) {
+				b.problem(b.paths[i], fmt.Sprintf("%s needs the phase %s, and the chain says %s: never", s.instance.version, p, field),
+					"leave the policy or "+field+" out")
+			}
+		}
+	}
 }
 
 // agree checks that the body policies of a direction all want plain bytes, or none:

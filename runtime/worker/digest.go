@@ -29,6 +29,8 @@ func (cs *ChainSpec) compute() Digest {
 	d := digester{sha256.New()}
 	d.text(cs.Name)
 	d.number(cs.BodyLimit)
+	d.flag(cs.NoRequestBody)
+	d.flag(cs.NoResponseBody)
 	d.flag(cs.Reroute)
 	d.number(int64(len(cs.RerouteHeaders)))
 	for _, h := range cs.RerouteHeaders {

@@ -118,6 +118,9 @@ type Chain struct {
 	needs                     Needs
 	holdLimit                 int
 	disabled                  []string
+	// noRequestBody and noResponseBody say that no step needs that body, and that none
+	// may.
+	noRequestBody, noResponseBody bool
 	// owned are the request headers that the chain's policies own, those of steps
 	// that are not enabled included. A client's own are removed before the first step.
 	owned apply.OwnedHeaders
@@ -125,6 +128,9 @@ type Chain struct {
 
 // Disabled are the ids of the steps that are left out. It must not be modified.
 func (c *Chain) Disabled() []string { return c.disabled }
+
+// NeverBodies reports which bodies the chain says that it never needs.
+func (c *Chain) NeverBodies() (request, response bool) { return c.noRequestBody, c.noResponseBody }
 
 // Name is the chain's name.
 func (c *Chain) Name() string { return c.name }

@@ -50,6 +50,8 @@ type ChainSpec struct {
 	// BodyLimit bounds a whole body, in bytes; 0 leaves it to the engine's
 	// own limit.
 	BodyLimit int64
+	// NoRequestBody and NoResponseBody refuse policies that need that body.
+	NoRequestBody, NoResponseBody bool
 	// Reroute asks Envoy to choose the route anew when a policy has changed
 	// method, path, authority or one of RerouteHeaders.
 	Reroute        bool
