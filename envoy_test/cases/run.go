@@ -25,12 +25,24 @@ import (
 // on those before it only where it says so by First or Chains.
 func (s Suite) Run(t *testing.T, engine func(testing.TB) string) {
 	var r runner
+	var modes harness.Modes
 	o := harness.Options{Envoy: envoy.Binary(t)} // or the test is skipped, before an engine is built
 	if s.Chains.Kind() == strictyaml.Missing {
 		r.processor = startProcessor(t, s.Server)
 		o.Bootstrap.Engine = r.processor.address
 	} else {
 		o.Engine = harness.EngineOptions{Path: engine(t), Config: s.Engine, Chains: chainsText(s.Chains), Unready: s.Unready}
+		if s.Modes {
+			var err error
+			if modes, err = harness.ModesFor(harnesstest.Context(t), o.Engine, s.allChains()...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	o.Bootstrap.Routes = routes(s.Envoy.Routes, modes)
+	o.Bootstrap.ExtProc = s.Envoy.ExtProc
+	if len(modes) > 0 {
+		harness.ShowTrailers(&o.Bootstrap, &o.Engine)
 	}
 	if s.Collector {
 		r.collector = startCollector(t)
@@ -50,20 +62,39 @@ func chainsText(n strictyaml.Node) []byte {
 }
 
 func (s Suite) start(t *testing.T, o harness.Options) *harness.Stack {
-	o.Bootstrap.Routes = routes(s.Envoy.Routes)
 	o.Bootstrap.Before, o.Bootstrap.After = s.Envoy.Before, s.Envoy.After
-	o.Bootstrap.ExtProc, o.Bootstrap.Connection = s.Envoy.ExtProc, s.Envoy.Connection
+	o.Bootstrap.Connection = s.Envoy.Connection
 	o.Bootstrap.Listener, o.Bootstrap.Cluster = s.Envoy.Listener, s.Envoy.Cluster
 	o.Bootstrap.VirtualHost, o.Bootstrap.UpstreamHTTP2 = s.Envoy.VirtualHost, s.Envoy.HTTP2
 	o.Bootstrap.UpstreamCluster, o.Bootstrap.Runtime = s.Envoy.Upstream, s.Envoy.Runtime
 	return harnesstest.Start(t, o)
 }
 
-func routes(given []any) []any {
+// allChains are the files of chains that are in force one after the other.
+func (s Suite) allChains() [][]byte {
+	all := [][]byte{chainsText(s.Chains)}
+	for _, x := range s.Exchanges {
+		if x.Chains.Kind() != strictyaml.Missing {
+			all = append(all, chainsText(x.Chains))
+		}
+	}
+	return all
+}
+
+func routes(given []any, modes harness.Modes) []any {
 	var all []any
 	for _, r := range given {
-		if name, ok := r.(string); ok {
-			r = harness.Route(name, "/"+name)
+		switch route := r.(type) {
+		case string:
+			named := harness.Route(route, "/"+route)
+			modes.Apply(named)
+			r = named
+		case map[string]any:
+			if _, said := route["typed_per_filter_config"]; !said {
+				route = maps.Clone(route)
+				modes.Apply(route)
+				r = route
+			}
 		}
 		all = append(all, r)
 	}

@@ -23,6 +23,10 @@ type Suite struct {
 	// Such a suite need not show a line.
 	Policies []string
 	Envoy    EnvoyPart
+	// Modes gives each route that says nothing of filters the body modes that its
+	// chains need, as an operator is told to. It is true unless the suite says
+	// something of the filter's modes.
+	Modes bool
 	// Engine is merged into the engine's engine.yaml.
 	Engine map[string]any
 	// Chains are the engine's. Where there are none there is no engine, and the
@@ -261,6 +265,17 @@ type suiteFile struct {
 	Exchanges []Exchange      `yaml:"exchanges,required"`
 }
 
+// modes reports whether routes get the body modes that their chains need.
+func (f *suiteFile) modes() bool {
+	for _, field := range []string{"processing_mode", "allow_mode_override", "observability_mode", "send_body_without_waiting_for_header_response"} {
+		if _, said := f.Envoy.ExtProc[field]; said {
+			return false
+		}
+	}
+	filter, _ := f.Engine["filter"].(map[string]any)
+	return filter["preferModeOverride"] != true
+}
+
 var firsts = []string{"", "kill the engine", "terminate the engine", "start the engine"}
 
 // Read reads a suite. The error names everything that is wrong with the file.
@@ -314,6 +329,7 @@ func Read(file string) (Suite, error) {
 	}
 	return Suite{
 		File: file, About: f.About, Lines: f.Lines, Policies: f.Policies, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains,
+		Modes:   f.modes(),
 		Unready: f.Unready, Server: f.Server, Collector: f.Collector, Exchanges: f.Exchanges,
 	}, found.Err()
 }

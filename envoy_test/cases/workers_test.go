@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"google.golang.org/grpc"
 
 	"policyengine.dev/envoy_test/harness"
@@ -93,11 +94,14 @@ func TestAnswersForWorkers(t *testing.T) {
 		"down-answer":        {policy.ResponseHeaders, worker.WorkerDown},
 		"down-answer-body":   {policy.ResponseBody, worker.WorkerDown},
 	}
+	shown := harness.Modes{"down-answer-body": {ResponseBodyMode: extproc.ProcessingMode_BUFFERED}}
 	var routes []any
 	for name := range chains {
-		routes = append(routes, map[string]any{
+		route := map[string]any{
 			"name": name, "match": map[string]any{"path": "/" + name}, "route": map[string]any{"cluster": harness.UpstreamCluster},
-		})
+		}
+		shown.Apply(route)
+		routes = append(routes, route)
 	}
 	s := harnesstest.Start(t, harness.Options{Bootstrap: harness.Bootstrap{Engine: serveKernel(t, chains), Routes: routes}})
 	s.Upstream.Answer(harness.Answer{Chunks: [][]byte{[]byte("secret")}})
@@ -115,7 +119,7 @@ func serveKernel(t *testing.T, source kernel.Source) string {
 	}
 	server := grpc.NewServer(kernel.ServerOptions()...)
 	kernel.New(source, kernel.Options{
-		Filter: filter.Settings{ModeOverride: true, MessageTimeout: harness.MessageTimeout},
+		Filter: filter.Settings{ResponseTrailers: true, MessageTimeout: harness.MessageTimeout},
 	}).Register(server)
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = server.Serve(listener) }()

@@ -20,6 +20,9 @@ const (
 	EngineCluster   = "policy-engine"
 )
 
+// filterName is the name of the engine's filter.
+const filterName = "envoy.filters.http.ext_proc"
+
 const typeURL = "type.googleapis.com/"
 
 // Bootstrap describes an Envoy with one listener, whose requests pass the engine on
@@ -98,7 +101,7 @@ func (b Bootstrap) connection() map[string]any {
 	}
 	var filters []any
 	filters = append(filters, b.Before...)
-	filters = append(filters, extension("envoy.filters.http.ext_proc",
+	filters = append(filters, extension(filterName,
 		"envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor", merged(extProc(), b.ExtProc)))
 	filters = append(filters, b.After...)
 	filters = append(filters, extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", map[string]any{}))

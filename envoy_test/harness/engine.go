@@ -61,23 +61,31 @@ func StartEngine(ctx context.Context, o EngineOptions) (*Engine, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", e.path(adminSocket))
 		},
 	}
+	if err := e.writeConfig(); err != nil {
+		return nil, err
+	}
+	if err := e.Start(ctx, o.Chains); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// writeConfig writes engine.yaml.
+func (e *Engine) writeConfig() error {
 	static, err := json.MarshalIndent(merged(map[string]any{
 		"listeners": []any{map[string]any{"address": e.Address()}},
 		"admin":     map[string]any{"address": e.AdminAddress()},
 		"source":    map[string]any{"path": chainsFile},
 		"filter":    map[string]any{"messageTimeout": MessageTimeout.String(), "allowModeOverride": true},
 		"drain":     map[string]any{"delay": "0s"},
-	}, o.Config), "", "  ")
+	}, e.options.Config), "", "  ")
 	if err != nil {
-		return nil, fmt.Errorf("encoding the engine's configuration: %w", err)
+		return fmt.Errorf("encoding the engine's configuration: %w", err)
 	}
 	if err := os.WriteFile(e.path(engineFile), static, 0o600); err != nil {
-		return nil, fmt.Errorf("writing the engine's configuration: %w", err)
+		return fmt.Errorf("writing the engine's configuration: %w", err)
 	}
-	if err := e.Start(ctx, o.Chains); err != nil {
-		return nil, err
-	}
-	return e, nil
+	return nil
 }
 
 // The names of an engine's files.

@@ -45,11 +45,15 @@ func arrive(t *testing.T, trailers bool) {
 	for seed := *firstSeed; seed < *firstSeed+*sequences; seed++ {
 		all = append(all, generate(seed, trailers))
 	}
-	stack := harnesstest.Start(t, harness.Options{
+	o := harness.Options{
 		Envoy:     binary,
 		Engine:    harness.EngineOptions{Path: engines.Binary(t, engines.Cases), Chains: chains(t, all)},
 		Bootstrap: harness.Bootstrap{Routes: routes(all), UpstreamHTTP2: trailers},
-	})
+	}
+	if err := o.ShowBodies(harnesstest.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	stack := harnesstest.Start(t, o)
 	for _, s := range all {
 		if differences := exchange(t, stack, s); len(differences) > 0 {
 			t.Errorf("seed %d (by itself: -seed %d -sequences 1):\n%s\n%s", s.seed, s.seed, strings.Join(differences, "\n"), s)

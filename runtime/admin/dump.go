@@ -23,6 +23,22 @@ type (
 		Rejected *RejectedDump `json:"rejected,omitempty"`
 		// Policies are the versions that are compiled in.
 		Policies []PolicyDump `json:"policies"`
+		// Filters are the filters of Envoy that do not do what is said of them.
+		// Chains that depend on it are refused there.
+		Filters []FilterDump `json:"filters,omitempty"`
+	}
+	// FilterDump is a filter that does not do what is said of it, as it is known
+	// over one connection. It is no longer told when that is closed.
+	FilterDump struct {
+		// Stamp is what the filter carries, empty where it carries none, and
+		// Connection Envoy's address.
+		Stamp      string    `json:"stamp"`
+		Connection string    `json:"connection"`
+		Since      time.Time `json:"since"`
+		// Route is the route of the request that showed it.
+		Route   string `json:"route"`
+		Problem string `json:"problem"`
+		Remedy  string `json:"remedy"`
 	}
 	// ConfigDump is the configuration in force.
 	ConfigDump struct {
@@ -126,6 +142,9 @@ func (o *Options) collect() Dump {
 	d := Dump{Build: o.Build, Ready: status == http.StatusOK, Reason: reason, Policies: policies(o.Worker.Registry())}
 	if st.Err != nil {
 		d.Rejected = &RejectedDump{Version: st.Rejected, At: st.RejectedAt, Problems: problems(st.Err)}
+	}
+	if o.Filters != nil {
+		d.Filters = o.Filters()
 	}
 	if s := o.Worker.Acquire(); s != nil {
 		defer s.Release()

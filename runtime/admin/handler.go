@@ -27,6 +27,9 @@ type Options struct {
 	Pprof bool
 	// Build says what the engine was built as.
 	Build Build
+	// Filters are the filters of Envoy that do not do what is said of them; nil is
+	// none.
+	Filters func() []FilterDump
 	// Logger is told of metrics that cannot be shown; nil drops it.
 	Logger *slog.Logger
 }

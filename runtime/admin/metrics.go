@@ -29,6 +29,7 @@ var (
 	streamsOpen      = desc("streams_open", "Streams that are open now.")
 	streamsFailed    = desc("streams_failed_total", "Streams that ended with an error of the engine or of the protocol.")
 	streamsTakenOver = desc("streams_taken_over_total", "Streams that went on elsewhere since a policy did not come back.")
+	contradictions   = desc("filter_contradictions_total", "Requests that have shown that Envoy's filter does not do what is said of it; later ones to chains that depend on it are refused.")
 	streamsPanics    = desc("panics_total", "Faults of the engine itself; those of policies are in policy_calls_total.")
 	messageSeconds   = desc("message_duration_seconds", "Time from a message of Envoy's to its answer.", "part")
 	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details, which end in the reason.", "details")
@@ -73,7 +74,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		stepCalls, stepSeconds, stepDisagreements, stepAbandoned, stepStarted, configInfo, configLoaded,
 		configUpdates, configRejected, configStale, configWarnings, configRoutes, configChains,
-		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, streamsPanics, messageSeconds, responses, refusals, requests, tracedSent, tracedFailed, tracedDropped,
+		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, contradictions, streamsPanics, messageSeconds, responses, refusals, requests, tracedSent, tracedFailed, tracedDropped,
 		memoryUsed, memoryLimit, memoryRefused,
 	} {
 		to <- d
@@ -93,6 +94,7 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	gauge(streamsOpen, float64(c.streams.Open.Load()))
 	counter(streamsFailed, c.streams.Failed.Load())
 	counter(streamsTakenOver, c.streams.TakenOver.Load())
+	counter(contradictions, c.streams.Contradictions.Load())
 	counter(streamsPanics, c.streams.Panics.Load())
 	for i, name := range telemetry.PartNames {
 		to <- latency(messageSeconds, &c.streams.Parts[i], []string{name})

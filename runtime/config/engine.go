@@ -185,6 +185,10 @@ type Filter struct {
 	MessageTimeout time.Duration
 	// AllowModeOverride is allow_mode_override; false by default.
 	AllowModeOverride bool
+	// PreferModeOverride has the engine ask for request bodies by mode overrides
+	// where a route's own processing mode does not show them; false by
+	// default. It counts for filters with a stamp, too.
+	PreferModeOverride bool
 	// AllowedOverrideModes is allowed_override_modes; empty, the default,
 	// allows every mode. Envoy compares the modes as they are written.
 	AllowedOverrideModes []ProcessingMode

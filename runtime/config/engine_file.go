@@ -119,6 +119,7 @@ type routeSourceFile struct {
 type filterFile struct {
 	MessageTimeout       *positive            `yaml:"messageTimeout"`
 	AllowModeOverride    bool                 `yaml:"allowModeOverride"`
+	PreferModeOverride   bool                 `yaml:"preferModeOverride"`
 	AllowedOverrideModes []processingModeFile `yaml:"allowedOverrideModes"`
 	ProcessingMode       processingModeFile   `yaml:"processingMode"`
 	MaxHeaders           *count               `yaml:"maxHeaders"`
@@ -346,7 +347,7 @@ func (d *engineDecoder) route(n strictyaml.Node, f routeSourceFile) {
 func (d *engineDecoder) filter(n strictyaml.Node, f filterFile) {
 	e := &d.engine.Filter
 	setIf(&e.MessageTimeout, (*time.Duration)(f.MessageTimeout))
-	e.AllowModeOverride = f.AllowModeOverride
+	e.AllowModeOverride, e.PreferModeOverride = f.AllowModeOverride, f.PreferModeOverride
 	for _, mode := range f.AllowedOverrideModes {
 		e.AllowedOverrideModes = append(e.AllowedOverrideModes, mode.mode())
 	}

@@ -56,6 +56,7 @@ drain: {delay: 5s, deadline: 1m}
 filter:
   messageTimeout: 1s
   allowModeOverride: true
+  preferModeOverride: true
   allowedOverrideModes: [{requestHeaders: send, requestBody: buffered, requestTrailers: skip}]
   processingMode: {responseHeaders: skip, responseBody: full_duplex_streamed, responseTrailers: send}
   maxHeaders: 200
@@ -100,7 +101,7 @@ telemetry:
 		Connections: config.Connections{MaxAgeGrace: time.Minute},
 		Drain:       config.Drain{Delay: 5 * time.Second, Deadline: time.Minute},
 		Filter: config.Filter{
-			MessageTimeout: time.Second, AllowModeOverride: true,
+			MessageTimeout: time.Second, AllowModeOverride: true, PreferModeOverride: true,
 			AllowedOverrideModes: []config.ProcessingMode{{
 				RequestHeaders: config.HeaderModeSend, RequestBody: config.BodyModeBuffered, RequestTrailers: config.HeaderModeSkip,
 			}},

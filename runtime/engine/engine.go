@@ -39,6 +39,7 @@ type Engine struct {
 	tracer   *tracing.Tracer
 	traces   *telemetry.Traces // nil where nothing is traced
 	grpc     *grpc.Server
+	kernel   *kernel.Kernel
 	health   *health.Server
 	admin    *http.Server
 	pages    net.Listener
@@ -95,8 +96,9 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
 			Worker: e.worker, Memory: e.memory, Metrics: registered, Draining: e.draining.Load, Pprof: static.Pprof,
-			Build:  admin.Build{Engine: Version(), Go: runtime.Version()},
-			Logger: logger,
+			Build:   admin.Build{Engine: Version(), Go: runtime.Version()},
+			Filters: e.filters,
+			Logger:  logger,
 		}),
 		ReadTimeout: 10 * time.Second,
 		// Long enough for a slow reader of a large dump.

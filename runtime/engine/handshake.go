@@ -8,6 +8,8 @@ import (
 	"net"
 
 	"google.golang.org/grpc/credentials"
+
+	"policyengine.dev/runtime/kernel/trust"
 )
 
 // handshaker is the server's transport credentials: what each connection has to show
@@ -34,6 +36,9 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 		return nil, nil, errNotOurs
 	}
 	secured, info, err := c.listener.handshake(c.Conn)
+	if err == nil {
+		secured = trust.Track(secured)
+	}
 	if err != nil {
 		h.logger.Warn("a connection was refused", slog.String("listener", written(c.listener.Addr())),
 			slog.String("peer", c.RemoteAddr().String()), slog.Any("error", err))

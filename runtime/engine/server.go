@@ -74,7 +74,8 @@ func (e *Engine) newServer() {
 	k.Memory = e.memory
 	k.FilterExpressions = e.expressions
 	k.Recorder, k.Refusals = e.recorder, e.refusals
-	kernel.New(source{e.worker}, k).Register(e.grpc)
+	e.kernel = kernel.New(source{e.worker}, k)
+	e.kernel.Register(e.grpc)
 	e.health = health.NewServer()
 	e.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	e.health.SetServingStatus(kernel.ServiceName, healthpb.HealthCheckResponse_NOT_SERVING)
@@ -85,8 +86,11 @@ func (e *Engine) newServer() {
 
 func kernelOptions(static config.Engine, logger *slog.Logger, streams *telemetry.Streams) kernel.Options {
 	return kernel.Options{
-		Streams:        streams,
-		Filter:         settings(static.Filter),
+		Streams: streams,
+		Filter:  settings(static.Filter),
+
+		PreferModeOverride: static.Filter.PreferModeOverride,
+
 		RouteAttribute: static.Route.Attribute,
 		RouteMetadata:  static.Route.StreamMetadata,
 		BodyLimit:      static.Limits.Body,

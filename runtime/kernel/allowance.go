@@ -11,6 +11,8 @@ import (
 
 // allowance is what a filter allows, and what follows from it.
 type allowance struct {
+	// stamp is what the filter carries; empty for what is declared.
+	stamp    string
 	settings filter.Settings
 	// budget is what a message may take here, queueing and transport being
 	// Envoy's part of the timeout.
@@ -20,8 +22,8 @@ type allowance struct {
 	err error
 }
 
-func newAllowance(s filter.Settings, err error) *allowance {
-	return &allowance{settings: s, budget: s.Timeout() / 10 * 9, err: err}
+func newAllowance(stamp string, s filter.Settings, err error) *allowance {
+	return &allowance{stamp: stamp, settings: s, budget: s.Timeout() / 10 * 9, err: err}
 }
 
 const (
@@ -49,7 +51,8 @@ func (as *allowances) of(stamp string) *allowance {
 			return a
 		}
 	}
-	a := newAllowance(filter.Parse(stamp))
+	s, err := filter.Parse(stamp)
+	a := newAllowance(stamp, s, err)
 	if len(stamp) <= filter.MaxLength {
 		as.remember(stamp, a)
 	}

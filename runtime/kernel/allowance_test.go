@@ -58,7 +58,7 @@ func TestStampsAllocate(t *testing.T) {
 // TestManyStamps proves that more stamps than are remembered are told apart all the
 // same, by many streams at a time.
 func TestManyStamps(t *testing.T) {
-	k := kernel.New(oneChain(parseChain(t, "request_body=pass")), kernel.Options{})
+	k := kernel.New(oneChain(parseChain(t, "request_body=pass")), kernel.Options{PreferModeOverride: true})
 	first := requestHeaders(false)
 	first.Attributes, first.ProtocolConfig = attributesFor("r"), serveConfig()
 	message := marshal(t, first)

@@ -78,10 +78,17 @@ func (st *stream) narrow() bool {
 		// What Envoy shows has been settled.
 		return true
 	}
-	st.plan = planFor(&st.needs)
-	st.override = nil
-	st.setShown(st.allowed)
-	return st.fit() == nil
+	whole := st.plan
+	for _, st.plan = range []*plan{planFor(&st.needs), whole} {
+		st.override, st.relied = nil, false
+		st.setShown(st.allowed)
+		// Envoy may be asked for the whole where it would not show that it has
+		// ignored an override for a part.
+		if st.fit() == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // next ends the stream where nothing more can come that matters.

@@ -155,8 +155,8 @@ func TestBodiesThatCannotBeRead(t *testing.T) {
 // not come is not looked at.
 func TestHeadHasNoBodyToRead(t *testing.T) {
 	e := serve(t, oneChain(parseChain(t, "response_body=see decode")), kernel.Options{})
-	e.stamp = &filter.Settings{ModeOverride: true}
-	s := e.open(t, "r")
+	e.stamp = buffered
+	s := e.open(t, "r").withModes(none, wholeBody)
 	m := requestHeaders(true)
 	m.GetRequestHeaders().GetHeaders().GetHeaders()[0].RawValue = []byte("HEAD")
 	s.call(m)
@@ -193,6 +193,7 @@ func TestLargeBodiesInPieces(t *testing.T) {
 	for _, size := range []int{0, 1, 60 << 10, 60<<10 + 1, 300_000} {
 		body := strings.Repeat("x", size)
 		e := serve(t, oneChain(parseChain(t, "request_body=pass")), kernel.Options{})
+		e.stamp = &filter.Settings{RequestTrailers: true}
 		s := e.open(t, "r").withModes(modev3.ProcessingMode_FULL_DUPLEX_STREAMED, modev3.ProcessingMode_NONE)
 		s.send(requestHeaders(false))
 		s.send(requestBody(body, true))
@@ -218,6 +219,7 @@ func TestLargeBodiesInPieces(t *testing.T) {
 // passes with its body.
 func TestUnknownRouteInFullDuplex(t *testing.T) {
 	e := serve(t, &source{unknown: 1}, kernel.Options{})
+	e.stamp = &filter.Settings{RequestTrailers: true}
 	s := e.open(t, "r").withModes(modev3.ProcessingMode_FULL_DUPLEX_STREAMED, modev3.ProcessingMode_NONE)
 	s.call(requestHeaders(false))
 	r := s.call(requestBody("hello", true))

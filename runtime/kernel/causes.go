@@ -34,7 +34,8 @@ var (
 	errNoRoute         = &plainCause{telemetry.NoRoute, "Envoy has no route for the request: its filter sends xds.route_name, and there is none"}
 	errResponseFirst   = &plainCause{telemetry.RequestNotShown, "a response came from an upstream, and its request was not shown; or response.code_details, by which Envoy's own responses are known, was not sent"}
 	errBodyFirst       = &plainCause{telemetry.RequestNotShown, "a body or trailers came, and the headers before them were not shown"}
-	errBodyUnseen      = &plainCause{telemetry.RequestNotShown, "the response came before the whole request body, for which policies wait"}
+	errIgnoredOverride = &plainCause{telemetry.RequestNotShown, "Envoy has ignored a mode override, although the filter is said to allow it (mode_override)"}
+	errUnsentTrailers  = &plainCause{telemetry.RequestNotShown, "Envoy has not sent the trailers of a request, although the filter is said to send them (request_trailers)"}
 	errBodyNotWhole    = &plainCause{telemetry.BodyNotWhole, "more of the body came after what Envoy said was the whole of it"}
 	errHeadersNotShown = &plainCause{telemetry.PartNotShown, "the chain needs response headers; the filter was said to show them, and a response began without"}
 	errNarrowed        = &plainCause{telemetry.PartNotShown, "the filter does not show a part of what the chain needs"}
@@ -69,8 +70,11 @@ type lackCause struct {
 	protocol          wire.ProtocolConfig
 	// told is who says what the filter allows: its stamp, or engine.yaml.
 	told string
-	// override says that the filter heeds mode overrides.
-	override bool
+	// override says that the filter heeds mode overrides, and prefers that the
+	// engine would ask for bodies by them.
+	override, prefers bool
+	// distrusted says that the filter was found not to do what is said of it.
+	distrusted bool
 	// stamp is why the filter's stamp could not be read.
 	stamp error
 }
@@ -98,21 +102,28 @@ func (c *lackCause) Error() string {
 	switch {
 	case c.stamp != nil:
 		fmt.Fprintf(&b, ", and its stamp cannot be read: %v", c.stamp)
+	case c.distrusted:
+		fmt.Fprintf(&b, ", and over this connection it was found not to do what is said of trailers and mode overrides by %s", c.told)
+	case !c.prefers:
+		fmt.Fprintf(&b, ", and %s says of headers and trailers what it shows besides; the engine relies on no mode override (filter.preferModeOverride is off)", c.told)
 	case !c.override:
 		fmt.Fprintf(&b, ", and by %s it allows no mode override", c.told)
 	case c.protocol.SendBodyWithoutWaiting:
 		b.WriteString(", and with send_body_without_waiting_for_header_response it ignores mode overrides")
-	default:
+	case c.protocol.RequestBody == wire.BodyFullDuplex, c.protocol.ResponseBody == wire.BodyFullDuplex:
 		b.WriteString(", beside which it ignores mode overrides")
+	default:
+		b.WriteString(", and that Envoy has ignored a mode override for it would not show")
 	}
 	return b.String()
 }
 
 // lacking is why the chain cannot have what it needs.
-func (st *stream) lacking(request, response demand.Side) *lackCause {
+func (st *stream) lacking(request, response demand.Side, distrusted bool) *lackCause {
 	c := &lackCause{
 		request: request.Lacks(st.request.shown), response: response.Lacks(st.response.shown),
 		protocol: st.in.Protocol, override: st.allowed.settings.ModeOverride, stamp: st.allowed.err, told: "its stamp",
+		prefers: st.kernel.options.PreferModeOverride, distrusted: distrusted,
 	}
 	if st.allowed == st.kernel.declared {
 		c.told = "engine.yaml"

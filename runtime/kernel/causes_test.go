@@ -46,10 +46,10 @@ func TestRefusalsOfAChainHaveACause(t *testing.T) {
 	}{
 		{"a body mode that is lacking", "request_body=pass", filter.Settings{}, nil,
 			[]*extprocv3.ProcessingRequest{requestHeaders(false)}, "FILTER_CANNOT_SERVE_CHAIN", telemetry.PartNotShown,
-			[]string{"needs request body (BUFFERED), request trailers", "body modes are NONE and NONE", "by engine.yaml it allows no mode override"}},
+			[]string{"needs request body (BUFFERED), request trailers", "body modes are NONE and NONE", "filter.preferModeOverride is off", "engine.yaml says"}},
 		{"beside a mode that no override changes", "response_body=pass", filter.Settings{ModeOverride: true}, duplex,
 			[]*extprocv3.ProcessingRequest{requestHeaders(false)}, "FILTER_CANNOT_SERVE_CHAIN", telemetry.PartNotShown,
-			[]string{"response body (BUFFERED), response trailers", "FULL_DUPLEX_STREAMED and NONE", "ignores mode overrides"}},
+			[]string{"response body (BUFFERED), response trailers", "FULL_DUPLEX_STREAMED and NONE"}},
 		{"a body that was not whole", "request_body=pass response_headers=pass", trailers, whole,
 			[]*extprocv3.ProcessingRequest{requestHeaders(false), requestBody("a", false), requestBody("b", true)}, "FILTER_CANNOT_SERVE_CHAIN", telemetry.BodyNotWhole, []string{"the whole of it"}},
 		{"a change that is forbidden", "request_headers=set(x-a,1)", filter.Settings{NoHeaders: true}, nil,
@@ -77,7 +77,7 @@ func TestRefusalsOfAChainHaveACause(t *testing.T) {
 		{"a coding that a policy leaves", "request_body=set(content-encoding,rot13)+body(x) decode", trailers, both,
 			[]*extprocv3.ProcessingRequest{requestHeaders(false), requestBody("a", true)}, "FILTER_CANNOT_SERVE_CHAIN", telemetry.CodingNotKnown, []string{`"rot13"`}},
 		{"a response before the request's body", "request_body=pass response_headers=pass", trailers, whole,
-			[]*extprocv3.ProcessingRequest{requestHeaders(false), responseHeaders(true)}, "REQUEST_PHASE_SKIPPED", telemetry.RequestNotShown, []string{"whole request body"}},
+			[]*extprocv3.ProcessingRequest{requestHeaders(false), responseHeaders(true)}, "REQUEST_PHASE_SKIPPED", telemetry.RequestNotShown, []string{"has not sent the trailers"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, streams := parseChain(t, tt.chain), new(telemetry.Streams)

@@ -127,7 +127,7 @@ func FuzzStream(f *testing.F) {
 			newFramed(d, 7)
 		}
 		account := memory.NewAccount(150)
-		err := handlerOf(kernel.New(s, kernel.Options{BodyLimit: 100, Memory: account}))(d)
+		err := handlerOf(kernel.New(s, kernel.Options{BodyLimit: 100, PreferModeOverride: true, Memory: account}))(d)
 		release()
 		if n := account.Used(); n != 0 {
 			t.Fatalf("%d bytes of the account are left", n)

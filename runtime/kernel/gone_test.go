@@ -153,7 +153,7 @@ func TestStreamsThatEnvoyEndsEarly(t *testing.T) {
 			first := requestHeaders(false)
 			first.Attributes, first.ProtocolConfig = attributesFor("r"), serveConfig()
 			d := newDirect(nil, marshal(t, first))
-			_ = handlerOf(kernel.New(oneChain(c), kernel.Options{Filter: filter.Settings{ModeOverride: true}}))(d)
+			_ = handlerOf(kernel.New(oneChain(c), kernel.Options{Filter: filter.Settings{ModeOverride: true}, PreferModeOverride: true}))(d)
 			if c.ended.Load() != 1 || c.unfinished.Load() != tc.unfinished {
 				t.Errorf("ended %d times, unfinished %t, want %t", c.ended.Load(), c.unfinished.Load(), tc.unfinished)
 			}

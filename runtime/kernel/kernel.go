@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/kernel/trust"
 	"policyengine.dev/runtime/memory"
 	"policyengine.dev/runtime/telemetry"
 )
@@ -21,6 +22,11 @@ type Options struct {
 	Filter filter.Settings
 	// FilterExpressions are what such filters say of single headers.
 	FilterExpressions filter.Expressions
+	// PreferModeOverride has the kernel ask for request bodies that Envoy does not
+	// show, by mode overrides, where filters are said to allow them and it would
+	// show that one was ignored. Without it a chain that reads bodies is served
+	// only where Envoy itself tells that it sends them.
+	PreferModeOverride bool
 	// RouteAttribute is the attribute that holds the route's name; empty
 	// counts as [DefaultRouteAttribute].
 	RouteAttribute string
@@ -70,6 +76,8 @@ type Kernel struct {
 	// allow.
 	declared *allowance
 	stamps   allowances
+	// findings are the filters that do not do what is said of them.
+	findings trust.Ledger
 	streams  sync.Pool
 }
 
@@ -77,9 +85,9 @@ type Kernel struct {
 //
 // A request on a route that has no chain is answered as the snapshot says; without
 // a snapshot every request is answered NOT_READY. A chain that needs more than the
-// filter allows is answered FILTER_CANNOT_SERVE_CHAIN, on every request: what a
-// filter allows is in the stamp of package filter, in Options.Filter otherwise, and
-// as to body modes in what Envoy says itself.
+// filter shows is answered FILTER_CANNOT_SERVE_CHAIN, on every request. Envoy itself
+// tells in which modes it sends bodies; what else a filter does is in the stamp of
+// package filter, or in Options.Filter where there is no stamp.
 func New(source Source, options Options) *Kernel {
 	if options.RouteAttribute == "" {
 		options.RouteAttribute = DefaultRouteAttribute
@@ -103,10 +111,15 @@ func New(source Source, options Options) *Kernel {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	k := &Kernel{source: source, options: options, declared: newAllowance(options.Filter, nil)}
+	k := &Kernel{source: source, options: options, declared: newAllowance("", options.Filter, nil)}
 	k.streams.New = func() any { return &stream{kernel: k, done: make(chan struct{}, 1)} }
 	return k
 }
+
+// Findings are the filters that do not do what is said of them, by their stamp and
+// connection: chains that depend on it are refused there. Connections are told apart by
+// [trust.Track].
+func (k *Kernel) Findings() []*trust.Finding { return k.findings.Findings() }
 
 // ServiceName is the gRPC service that the kernel implements.
 const ServiceName = "envoy.service.ext_proc.v3.ExternalProcessor"

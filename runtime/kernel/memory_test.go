@@ -25,7 +25,7 @@ func TestNothingIsKept(t *testing.T) {
 	}{
 		{"a body that was sent", filter.Settings{RequestTrailers: true}, &extprocv3.ProtocolConfiguration{RequestBodyMode: wholeBody}},
 		{"a body that could not be sent", filter.Settings{RequestTrailers: true, NoHeaders: true}, &extprocv3.ProtocolConfiguration{RequestBodyMode: wholeBody}},
-		{"a body in full duplex", filter.Settings{}, &extprocv3.ProtocolConfiguration{RequestBodyMode: fullDuplex}},
+		{"a body in full duplex", filter.Settings{RequestTrailers: true}, &extprocv3.ProtocolConfiguration{RequestBodyMode: fullDuplex}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var old, replaced weak.Pointer[byte]

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -88,7 +89,7 @@ func TestStamp(t *testing.T) {
 	var log bytes.Buffer
 	c := &chain{needs: worker.Needs{Phases: policy.Phases(policy.RequestBody)}}
 	e := serve(t, oneChain(c), kernel.Options{
-		Filter: filter.Settings{ModeOverride: true}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		Filter: filter.Settings{ModeOverride: true}, PreferModeOverride: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for _, tt := range []struct {
 		name, stamp string
 		ok          bool
@@ -193,7 +194,7 @@ func (b *breaking) SendMsg(m any) error {
 func TestCancelledAnywhere(t *testing.T) {
 	messages := func(t *testing.T) [][]byte {
 		first := requestHeaders(false)
-		first.Attributes, first.ProtocolConfig = attributesFor("r"), serveConfig()
+		first.Attributes, first.ProtocolConfig = attributesFor("r"), &extprocv3.ProtocolConfiguration{RequestBodyMode: wholeBody, ResponseBodyMode: wholeBody}
 		return [][]byte{marshal(t, first), marshal(t, requestBody("hello", false)), marshal(t, requestTrailers("a", "b")),
 			marshal(t, responseHeaders(false)), marshal(t, responseBody("there", true))}
 	}
@@ -207,7 +208,7 @@ func TestCancelledAnywhere(t *testing.T) {
 			for _, sending := range []bool{false, true} {
 				c := parseChain(t, text)
 				s := oneChain(c)
-				b := &breaking{direct: newDirect(&filter.Settings{ModeOverride: true}, messages(t)...), receives: 100, sends: 100, err: tt.err}
+				b := &breaking{direct: newDirect(&filter.Settings{RequestTrailers: true, ResponseTrailers: true}, messages(t)...), receives: 100, sends: 100, err: tt.err}
 				if sending {
 					b.sends = at
 				} else {

@@ -8,7 +8,6 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"policyengine.dev/runtime/kernel/coding"
-	"policyengine.dev/runtime/kernel/demand"
 	"policyengine.dev/runtime/kernel/wire"
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/worker"
@@ -87,63 +86,6 @@ func (st *stream) noRoute() verdict {
 	return st.refuse(worker.RouteMissing, &routeCause{telemetry.RouteNotSent, from})
 }
 
-// setShown notes what the filter shows, before any override.
-func (st *stream) setShown(a *allowance) {
-	m, s := &st.in, &a.settings
-	st.request.shown = demand.Side{Headers: true, Body: m.Protocol.RequestBody, Trailers: s.RequestTrailers}
-	st.response.shown = demand.Side{Headers: !s.SkipResponseHeaders, Body: m.Protocol.ResponseBody, Trailers: s.ResponseTrailers}
-	for _, side := range []*side{&st.request, &st.response} {
-		if side.shown.Body == wire.BodyFullDuplex {
-			// Envoy accepts full duplex only with trailers.
-			side.shown.Trailers = true
-		}
-	}
-}
-
-// fit sees to it that Envoy shows what the chain needs, by a mode override where it
-// has to be. It returns what cannot be had, or nil.
-func (st *stream) fit() *lackCause {
-	request, response := st.plan.request, st.plan.response
-	if st.in.EndOfStream {
-		// Nothing more comes of the request: all of it runs now.
-		request = demand.Side{}
-	}
-	met := request.Met(st.request.shown) && response.Met(st.response.shown)
-	if !st.observing && (!met || st.excess(request, response)) && st.mayOverride() {
-		if request.Body == wire.BodyFullDuplex && !st.hasBody() {
-			// Envoy would never send the end of a body that turns out to be
-			// empty. Pieces are held back by emptying them instead, which
-			// works for all but messages with trailers.
-			request.Body = wire.BodyStreamed
-		}
-		st.override = override(request, response)
-		st.request.shown, st.response.shown = request, response
-		met = true
-	}
-	st.request.settle(request)
-	st.response.settle(response)
-	if !met && !st.observing {
-		return st.lacking(request, response)
-	}
-	return nil
-}
-
-// excess reports whether Envoy would send bodies that nobody wants, on a stream that
-// has to stay open for something else.
-func (st *stream) excess(request, response demand.Side) bool {
-	if st.response.shown.Body != response.Body && response.Headers {
-		return true
-	}
-	more := !st.in.EndOfStream && (response.Headers || request.Body != wire.BodyNone)
-	return more && st.request.shown.Body != request.Body
-}
-
-// hasBody reports whether the request is known to have a body with something in it.
-func (st *stream) hasBody() bool {
-	n, ok := st.contentLength(&st.request)
-	return ok && n > 0
-}
-
 // tunnels reports whether the exchange becomes a tunnel (an upgrade, or CONNECT)
 // while policies want whole bodies: what goes through a tunnel never ends, and Envoy
 // would hold it for ever.
@@ -156,13 +98,6 @@ func (st *stream) tunnels() bool {
 	}
 	_, upgrade := st.x.Exchange().Request.Headers.Get("upgrade")
 	return upgrade
-}
-
-// mayOverride reports whether Envoy would heed a mode override.
-func (st *stream) mayOverride() bool {
-	p := &st.in.Protocol
-	return st.allowed.settings.ModeOverride && st.in.HasProtocol && !p.SendBodyWithoutWaiting &&
-		p.RequestBody != wire.BodyFullDuplex && p.ResponseBody != wire.BodyFullDuplex
 }
 
 // fillRequest hands the request's headers to the exchange.
@@ -338,12 +273,6 @@ func (st *stream) trailers(s *side) verdict {
 	return st.advance()
 }
 
-// skippedRequest reports that a response has come although whole-body policies have
-// not seen the request's body, and so cannot have let the request pass.
-func (st *stream) skippedRequest() bool {
-	return st.request.whole && st.request.bodyPhases() != 0
-}
-
 // bodyLimit bounds a whole body, in bytes.
 func (st *stream) bodyLimit() int64 {
 	if st.needs.BodyLimit > 0 {
@@ -393,23 +322,4 @@ func undecodable(s *side) worker.Reason {
 		return worker.ResponseBodyUndecodable
 	}
 	return worker.BodyUndecodable
-}
-
-// codeDetails is the attribute that tells an upstream's response from one that
-// Envoy has made, and viaUpstream its value for the former.
-const (
-	codeDetails = "response.code_details"
-	viaUpstream = "via_upstream"
-)
-
-// beginWithResponse handles a response whose request was not shown. A local reply
-// of Envoy's own passes; a response that came from an upstream, or of which that
-// cannot be told, answers a request that no policy has seen.
-func (st *stream) beginWithResponse() verdict {
-	st.setShown(st.kernel.declared)
-	details, ok := st.in.Attributes.Text(codeDetails)
-	if ok && details != "" && details != viaUpstream {
-		return st.answer()
-	}
-	return st.refuse(worker.RequestPhaseSkipped, errResponseFirst)
 }

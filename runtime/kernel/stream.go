@@ -63,6 +63,10 @@ type stream struct {
 	// told and toldAll are the attributes of the request, and those of both.
 	told, toldAll attributes
 	override      *wire.ModeOverride
+	// relied says that the chain depends on Envoy heeding the override.
+	relied bool
+	// local says that Envoy has made the response itself.
+	local bool
 
 	// agenda are the phases to run for the message in hand, at the next one.
 	agenda    [4]policy.Phase
@@ -326,8 +330,9 @@ func (st *stream) part(s *side) verdict {
 	if st.x == nil {
 		return st.answer()
 	}
-	if m.Kind.IsResponse() && st.skippedRequest() {
-		return st.refuse(worker.RequestPhaseSkipped, errBodyUnseen)
+	if cause := st.contradicts(); cause != nil {
+		st.contradict(cause)
+		return st.refuse(worker.RequestPhaseSkipped, cause)
 	}
 	switch m.Kind {
 	case wire.ResponseHeaders:

@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "write the replies that come into the tr
 //	chain request_headers=set(x-a,1)
 //	filter v1 mode_override
 //	modes BUFFERED NONE
+//	prefer overrides
 //	> request_headers { ... }
 //	< request_headers { ... }
 //	< end
@@ -43,7 +44,9 @@ type transcript struct {
 	line               int
 	name, chain, stamp string
 	request, response  string
-	steps              []string
+	// prefers has the kernel ask for request bodies by mode overrides.
+	prefers bool
+	steps   []string
 	// release lets policies come back that hold the stream up.
 	release func()
 }
@@ -81,6 +84,8 @@ func readTranscripts(t *testing.T, file string) []*transcript {
 			c.stamp = rest
 		case "modes":
 			c.request, c.response, _ = strings.Cut(rest, " ")
+		case "prefer":
+			c.prefers = true
 		case ">", "<":
 			c.steps = append(c.steps, line)
 		default:
@@ -98,6 +103,9 @@ func (c *transcript) text() string {
 	}
 	if c.request != "" {
 		fmt.Fprintf(&b, "modes %s %s\n", c.request, c.response)
+	}
+	if c.prefers {
+		fmt.Fprintln(&b, "prefer overrides")
 	}
 	for _, s := range c.steps {
 		fmt.Fprintln(&b, s)
@@ -133,7 +141,7 @@ func TestTranscripts(t *testing.T) {
 func (c *transcript) open(t *testing.T) *stream {
 	t.Helper()
 	ch := parseChain(t, c.chain)
-	e := serve(t, oneChain(ch), kernel.Options{})
+	e := serve(t, oneChain(ch), kernel.Options{PreferModeOverride: c.prefers})
 	c.release = sync.OnceFunc(func() { close(ch.release) })
 	t.Cleanup(c.release)
 	if c.stamp != "" {

@@ -31,6 +31,9 @@ type Streams struct {
 	TakenOver atomic.Uint64
 	// Panics counts faults of the engine's own.
 	Panics atomic.Uint64
+	// Contradictions counts requests that have shown that a filter does not do what
+	// is said of it.
+	Contradictions atomic.Uint64
 	// Parts are the times from a message to its answer, in the order of
 	// [PartNames].
 	Parts [PartCount]Latency

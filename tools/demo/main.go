@@ -115,10 +115,14 @@ func start(ctx context.Context, s *scene) (*harness.Stack, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	stack, err := harness.Start(ctx, harness.Options{
+	options := harness.Options{
 		Engine:    harness.EngineOptions{Path: engine, Chains: s.chains},
 		Bootstrap: harness.Bootstrap{Routes: routes()},
-	})
+	}
+	if err := options.ShowBodies(ctx); err != nil {
+		return nil, err
+	}
+	stack, err := harness.Start(ctx, options)
 	if err != nil {
 		return nil, err
 	}

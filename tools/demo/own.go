@@ -77,12 +77,16 @@ func (o *own) start(ctx context.Context) (*harness.Stack, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	stack, err := harness.Start(ctx, harness.Options{
+	options := harness.Options{
 		Engine: harness.EngineOptions{Path: engine, Chains: o.chains},
 		Bootstrap: harness.Bootstrap{Routes: routes, ExtProc: map[string]any{
 			"request_attributes": append([]any{"xds.route_name"}, request...), "response_attributes": response,
 		}},
-	})
+	}
+	if err := options.ShowBodies(ctx); err != nil {
+		return nil, err
+	}
+	stack, err := harness.Start(ctx, options)
 	if err != nil {
 		return nil, err
 	}

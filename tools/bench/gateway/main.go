@@ -107,13 +107,17 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 		return err
 	}
 	defer up.close()
-	stack, err := harness.Start(ctx, harness.Options{
+	o := harness.Options{
 		Envoy: f.envoy, Concurrency: 2,
 		Engine: harness.EngineOptions{Path: engine, Chains: []byte(chainsYAML), Config: map[string]any{
 			"telemetry": map[string]any{"logs": map[string]any{"level": "warn"}},
 		}},
 		Bootstrap: bootstrap(up.address()),
-	})
+	}
+	if err := o.ShowBodies(ctx); err != nil {
+		return err
+	}
+	stack, err := harness.Start(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -71,12 +71,12 @@ func (d *directory) writeChains() {
 }
 
 // startEngine runs an engine in this process and returns its engine.yaml, as it
-// listens.
-func startEngine(t *testing.T, d *directory) string {
+// listens, with more at its end.
+func startEngine(t *testing.T, d *directory, more ...string) string {
 	t.Helper()
 	d.writeChains()
 	listeners := fmt.Sprintf("listeners: [{address: \"unix:%s\"}]\nadmin: {address: \"unix:%s\"}\nsource: {path: chains.yaml}\n", d.file("e"), d.file("a"))
-	static, err := config.LoadEngine(d.write("engine.yaml", listeners))
+	static, err := config.LoadEngine(d.write("engine.yaml", listeners+strings.Join(more, "")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,9 +142,16 @@ func TestFullCircle(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	d := &directory{t, dir}
 	engineFile := startEngine(t, d)
-	for name, flags := range map[string][]string{"overrides": nil, "fixed modes": {"--fixed-modes"}} {
+	for name, flags := range map[string][]string{"as by default": nil, "fixed modes": {"--fixed-modes"}, "overrides": {"--prefer-mode-override"}} {
 		t.Run(name, func(t *testing.T) {
 			d := &directory{t, dir}
+			engineFile := engineFile
+			if name == "overrides" {
+				if err := os.Mkdir(d.file("prefers"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				engineFile = startEngine(t, &directory{t, d.file("prefers")}, "filter: {preferModeOverride: true}\n")
+			}
 			// Nothing but engine.yaml is needed where the engine runs.
 			code, out, errors := d.pectl(append([]string{"--config", engineFile}, flags...)...)
 			if code != 0 {

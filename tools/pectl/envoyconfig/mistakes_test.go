@@ -45,7 +45,7 @@ func TestMistakes(t *testing.T) {
 	}{
 		{check.ImmediateResponses, refused, [2]string{}, [2]string{closed, closed + `,"disable_immediate_response":true`}, "403 ", "500 "},
 		{check.ImmediateResponses, refused, [2]string{}, [2]string{closed, `"failure_mode_allow":true,"disable_immediate_response":true`}, "403 ", "200 "},
-		{check.FullDuplexOverride, trailers, [2]string{stat, on}, [2]string{holding + `{"envoy.filters.http.ext_proc"`, holding + `{"other"`}, "200 HI", "400 "},
+		{check.NotShown, trailers, [2]string{stat, on}, [2]string{holding + `{"envoy.filters.http.ext_proc"`, holding + `{"other"`}, "200 HI", "500 "},
 		{check.FullDuplexTrailers, trailers, [2]string{stat, on}, [2]string{duplex + `"SEND"`, duplex + `"SKIP"`}, "200 HI", "200 "},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {

@@ -149,7 +149,7 @@ func (e *example) tree(t *testing.T, wrong bool) (sample.Tree, *needs.Needs) {
 	if e.needs != nil {
 		e.needs(n)
 	}
-	o := generate.Options{}
+	o := generate.Options{PreferModeOverride: engine.Filter.PreferModeOverride}
 	if engine.Listeners[0].TLS != nil {
 		o.TLS = generate.TLS{CA: "ca.pem", SAN: "engine"}
 	}

@@ -37,7 +37,11 @@ var dimensions = [][]variation{
 		}},
 		{name: "several engines", o: func(o *generate.Options) { o.Addresses = []string{"engines.example.org:9001", "[::1]:9001"} }},
 	},
-	{{name: "overrides"}, {name: "fixed modes", o: func(o *generate.Options) { o.FixedModes = true }}},
+	{
+		{name: "modes as by default"},
+		{name: "fixed modes", o: func(o *generate.Options) { o.FixedModes = true }},
+		{name: "overrides", engine: prefers, o: func(o *generate.Options) { o.PreferModeOverride = true }},
+	},
 	{
 		{name: "route name"},
 		{name: "route metadata", engine: routeMetadata},

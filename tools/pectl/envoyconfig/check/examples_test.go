@@ -37,6 +37,8 @@ func routeMetadata(e *config.Engine) {
 	e.Route = config.RouteSource{Attribute: config.MetadataAttribute("ns", "key")}
 }
 
+func prefers(e *config.Engine) { e.Filter.PreferModeOverride = true }
+
 // requestsOnly leaves responses out of a chain that wants whole bodies.
 func requestsOnly(n *needs.Needs) { n.Chains[0].Response = needs.Side{} }
 
@@ -212,62 +214,72 @@ var plainExamples = []example{
 		found: []string{"error stamp-mismatch"}, texts: []string{"response headers"},
 	},
 	{
-		name: "overrides that the engine sends and Envoy ignores", chains: []string{"decoded"},
+		name: "a body that its route does not show", chains: []string{"pieces"},
+		wrong: [][2]string{{"route.typed_per_filter_config", ""}},
+		found: []string{"error not-shown"}, texts: []string{"FILTER_CANNOT_SERVE_CHAIN", "processing_mode of their own"},
+	},
+	{
+		name: "a body that could be asked for, if it would show that this was ignored", engine: prefers, chains: []string{"holding"},
+		wrong: [][2]string{{"route.typed_per_filter_config", ""}},
+		found: []string{"error not-shown"}, texts: []string{"would not see whether Envoy has ignored"},
+	},
+	{
+		name: "overrides that the engine sends and Envoy ignores", engine: prefers, chains: []string{"pieces"},
 		wrong: [][2]string{{"ext_proc.allow_mode_override", "false"}},
 		found: []string{"error stamp-mismatch", "error mode-override-off"}, texts: []string{"do not run, and their requests pass"},
 	},
 	{
-		name: "overrides that are off", chains: []string{"decoded"},
+		name: "overrides that are off", engine: prefers, chains: []string{"pieces"},
 		wrong: [][2]string{{"ext_proc.allow_mode_override", "false"}, {stamp, "v1 timeout=1s route_name"}},
 		found: []string{"error mode-override-off"}, texts: []string{"FILTER_CANNOT_SERVE_CHAIN"},
 	},
 	{
-		name: "overrides that the engine is not told of", chains: []string{"trailers"},
-		wrong: [][2]string{{stamp, plain}},
+		name: "overrides that the engine is not told of", engine: prefers, chains: []string{"trailers"},
+		wrong: [][2]string{{stamp, "v1 timeout=1s route_name"}},
 		found: []string{"warning stamp-mismatch", "error mode-override-off"}, texts: []string{"add mode_override to the stamp"},
 	},
 	{
-		name: "a list without the mode", chains: []string{"pieces"},
+		name: "a list without the mode", engine: prefers, chains: []string{"pieces"},
 		wrong: [][2]string{{"ext_proc.allowed_override_modes", "[{request_body_mode: STREAMED, request_trailer_mode: SEND}]"}},
 		found: []string{"error mode-override-list"}, texts: []string{"DEFAULT is not SEND"},
 	},
 	{
-		name: "a list with the mode, but not that of a request without a body", chains: []string{"pieces"},
+		name: "a list with the mode, but not that of a request without a body", engine: prefers, chains: []string{"pieces"},
 		wrong: [][2]string{{"ext_proc.allowed_override_modes", `[{request_body_mode: STREAMED, request_trailer_mode: SEND,
   response_header_mode: SKIP, response_trailer_mode: SKIP}]`}},
 		found: []string{"error mode-override-list"},
 	},
 	{
-		name: "a list with all modes of today", chains: []string{"trailers"},
+		name: "a list with all modes of today", engine: prefers, chains: []string{"trailers"},
 		wrong: [][2]string{{"ext_proc.allowed_override_modes", `[{request_trailer_mode: SEND, response_header_mode: SKIP, response_trailer_mode: SKIP},
   {request_trailer_mode: SKIP, response_header_mode: SKIP, response_trailer_mode: SKIP}]`}},
 		found: []string{"warning mode-override-list"},
 	},
 	{
-		name: "a list, and an engine that sends no overrides for it", chains: []string{"trailers"},
-		wrong: [][2]string{{"ext_proc.allowed_override_modes", "[{request_trailer_mode: SEND}]"}, {stamp, plain}},
+		name: "a list, and an engine that sends no overrides for it", engine: prefers, chains: []string{"trailers"},
+		wrong: [][2]string{{"ext_proc.allowed_override_modes", "[{request_trailer_mode: SEND}]"}, {stamp, "v1 timeout=1s route_name"}},
 		found: []string{"warning stamp-mismatch", "error mode-override-list"}, texts: []string{"with a list of allowed modes the engine sends no mode override"},
 	},
 	{
-		name: "full duplex for all", chains: []string{"decoded"},
-		wrong: [][2]string{{"ext_proc.processing_mode.request_body_mode", "FULL_DUPLEX_STREAMED"}, {"ext_proc.processing_mode.request_trailer_mode", "SEND"},
-			{stamp, "v1 timeout=1s mode_override request_trailers route_name"}},
+		name: "full duplex for all", engine: prefers, chains: []string{"pieces"},
+		wrong: [][2]string{{"ext_proc.processing_mode.response_body_mode", "FULL_DUPLEX_STREAMED"}, {"ext_proc.processing_mode.response_trailer_mode", "SEND"},
+			{stamp, "v1 timeout=1s mode_override response_trailers route_name"}},
 		found: []string{"error full-duplex-blocks-override"}, texts: []string{"FILTER_CANNOT_SERVE_CHAIN"},
 	},
 	{
-		name: "full duplex for all but the route", chains: []string{"decoded"},
+		name: "full duplex for all but the route", engine: prefers, chains: []string{"pieces"},
 		wrong: [][2]string{{"ext_proc.processing_mode.request_body_mode", "FULL_DUPLEX_STREAMED"}, {"ext_proc.processing_mode.request_trailer_mode", "SEND"},
 			{stamp, "v1 timeout=1s mode_override request_trailers route_name"},
 			{"route" + blocks, `{` + perRoute + `, overrides: {processing_mode: {}, grpc_initial_metadata: [{key: x-policy-engine-filter, value: ` + overrides + `}]}}`}},
 		found: []string{"error full-duplex-blocks-override"}, texts: []string{"Envoy ignores mode overrides on every route"},
 	},
 	{
-		name: "full duplex by override", chains: []string{"holding"},
+		name: "full duplex by override", engine: prefers, chains: []string{"holding"}, needs: requestsOnly,
 		wrong: [][2]string{{"route.typed_per_filter_config", ""}},
 		found: []string{"warning full-duplex-by-override"}, texts: []string{"trailers and no declared length"},
 	},
 	{
-		name: "whole bodies by override", chains: []string{"bodies"},
+		name: "whole bodies by override", engine: prefers, chains: []string{"bodies"}, needs: requestsOnly,
 		wrong: [][2]string{{"route.typed_per_filter_config", ""}},
 		found: []string{"warning buffered-by-override"}, texts: []string{"waits for the stream's idle timeout"},
 	},
@@ -277,7 +289,7 @@ var plainExamples = []example{
 		found: []string{"error full-duplex-without-trailers", "error stamp-mismatch"},
 	},
 	{
-		name: "bodies that do not wait", chains: []string{"decoded"},
+		name: "bodies that do not wait", engine: prefers, chains: []string{"pieces"},
 		wrong: [][2]string{{"ext_proc.send_body_without_waiting_for_header_response", "true"}},
 		found: []string{"error send-body-without-waiting"},
 	},

@@ -64,7 +64,7 @@ func (c *checker) filter(m *manager) {
 	c.setup(s)
 	for _, chain := range c.chainsOf(m) {
 		c.decompressed(m, chain)
-		if m.plain[chain.Name] || m.unseen && !chain.Early() {
+		if m.plain[chain.Name] || m.unseen && !chain.NeedsOwnMode(c.needs.Engine.Filter.PreferModeOverride) {
 			c.serve(s, chain)
 		}
 	}

@@ -29,6 +29,7 @@ const (
 	StampUnreadable    = "stamp-unreadable"
 	StampMismatch      = "stamp-mismatch"
 	HeaderLimit        = "header-limit"
+	NotShown           = "not-shown"
 	ModeOverrideOff    = "mode-override-off"
 	ModeOverrideList   = "mode-override-list"
 	FullDuplexBlocks   = "full-duplex-blocks-override"
@@ -94,6 +95,7 @@ var Rules = []Rule{
 	{StampUnreadable, "The filter's stamp cannot be read by the engine."},
 	{StampMismatch, "The filter's stamp says something else than its fields."},
 	{HeaderLimit, "The connection manager lets messages have more headers than the engine believes, or fewer."},
+	{NotShown, "A chain needs bodies, trailers or response headers that the processing mode of its routes does not show: the engine refuses its requests."},
 	{ModeOverrideOff, "A chain needs more than the filter shows, and Envoy ignores the engine's mode overrides, or the engine is not told that it may send them."},
 	{ModeOverrideList, "allowed_override_modes lacks a mode that a chain needs. Envoy compares modes as they are written, and ignores others in silence."},
 	{FullDuplexBlocks, "FULL_DUPLEX_STREAMED in the filter's own processing mode has Envoy ignore mode overrides everywhere."},

@@ -28,18 +28,20 @@ func lacking(direction string, side, shown needs.Side) []string {
 // serve looks whether the filter shows a chain what it needs, by itself or because
 // the engine asks for it.
 func (c *checker) serve(s *setup, chain *needs.Chain) {
-	const duplex = extproc.ProcessingMode_FULL_DUPLEX_STREAMED
 	// What the engine takes Envoy to show.
-	request := needs.Side{Headers: true, Body: s.mode.GetRequestBodyMode(), Trailers: s.claimed.RequestTrailers || s.mode.GetRequestBodyMode() == duplex}
-	response := needs.Side{Headers: !s.claimed.SkipResponseHeaders, Body: s.mode.GetResponseBodyMode(), Trailers: s.claimed.ResponseTrailers || s.mode.GetResponseBodyMode() == duplex}
+	request := needs.Side{Headers: true, Body: s.mode.GetRequestBodyMode(), Trailers: s.claimed.RequestTrailers}
+	response := needs.Side{Headers: !s.claimed.SkipResponseHeaders, Body: s.mode.GetResponseBodyMode(), Trailers: s.claimed.ResponseTrailers}
 	lacks := append(lacking("request", chain.Request, request), lacking("response", chain.Response, response)...)
 	vain := request.Body != extproc.ProcessingMode_NONE && chain.Request.Body == extproc.ProcessingMode_NONE ||
 		response.Body != extproc.ProcessingMode_NONE && chain.Response.Body == extproc.ProcessingMode_NONE
 
+	// The engine takes overrides for granted only where it is told to, and would see
+	// that one was ignored.
 	engineOverrides := s.claimed.ModeOverride && !s.filter.GetSendBodyWithoutWaitingForHeaderResponse() && !fullDuplex(s.mode)
+	relies := engineOverrides && c.needs.Engine.Filter.PreferModeOverride && chain.IgnoringShows(request, response)
 	switch {
-	case len(lacks) > 0 && !engineOverrides:
-		c.refused(s, chain, lacks)
+	case len(lacks) > 0 && !relies:
+		c.refused(s, chain, lacks, engineOverrides)
 	case len(lacks) > 0:
 		c.overridden(s, chain, lacks)
 	case vain && !engineOverrides:
@@ -51,10 +53,16 @@ func (c *checker) serve(s *setup, chain *needs.Chain) {
 
 // refused reports a chain whose requests the engine refuses, since it cannot have
 // what it needs.
-func (c *checker) refused(s *setup, chain *needs.Chain, lacks []string) {
+func (c *checker) refused(s *setup, chain *needs.Chain, lacks []string, overridable bool) {
 	what := fmt.Sprintf("chain %q needs %s; ", chain.Name, strings.Join(lacks, ", "))
 	const refuses = ", so the engine refuses its requests with FILTER_CANNOT_SERVE_CHAIN"
+	const show = "give its routes a processing_mode of their own that shows it, and a stamp that says so: see what pectl envoy-config writes"
 	switch {
+	case !c.needs.Engine.Filter.PreferModeOverride:
+		c.found(NotShown, Error, at(s.at, "processing_mode"), s.in, what+"its processing_mode does not show it"+refuses, show)
+	case overridable:
+		c.found(NotShown, Error, at(s.at, "processing_mode"), s.in,
+			what+"its processing_mode does not show it, and the engine would not see whether Envoy has ignored a mode override"+refuses, show)
 	case fullDuplex(s.mode):
 		c.found(FullDuplexBlocks, Error, at(s.at, "processing_mode"), s.in,
 			what+"beside a body in full duplex, no mode override counts"+refuses,
@@ -80,7 +88,7 @@ func (c *checker) refused(s *setup, chain *needs.Chain, lacks []string) {
 // overridden looks whether Envoy heeds the mode overrides that the engine sends.
 // Where it does not, policies do not run and nobody notices.
 func (c *checker) overridden(s *setup, chain *needs.Chain, lacks []string) {
-	what := fmt.Sprintf("policies of chain %q that need %s do not run, and their requests pass: ", chain.Name, strings.Join(lacks, ", "))
+	what := fmt.Sprintf("policies of chain %q that need %s do not run, and their requests pass until the engine notices: ", chain.Name, strings.Join(lacks, ", "))
 	switch {
 	case !s.actual.ModeOverride:
 		c.found(ModeOverrideOff, Error, at(s.fields, "allow_mode_override"), s.in,

@@ -49,10 +49,13 @@ type Options struct {
 	// MessageTimeout is how long Envoy waits for an answer; 0 counts as
 	// [DefaultMessageTimeout].
 	MessageTimeout time.Duration
-	// FixedModes leaves mode overrides off: each route says what is shown of
-	// its messages, and a chain that needs more later is refused until Envoy's
-	// configuration has followed.
+	// FixedModes leaves mode overrides off. Without it the engine uses them to be
+	// spared bodies that a request's conditions have ruled out.
 	FixedModes bool
+	// PreferModeOverride leaves the processing mode out of routes where the engine
+	// can ask for request bodies by mode overrides. The engine has to prefer that
+	// too (filter.preferModeOverride of engine.yaml).
+	PreferModeOverride bool
 	// Routing lets policies change method and authority also where no chain
 	// reroutes.
 	Routing bool
@@ -91,6 +94,7 @@ type Document struct{ root object }
 // wrong with the options.
 func New(n *needs.Needs, o Options) (*Document, error) {
 	g := generator{needs: n, options: o.withDefaults()}
+	g.modes()
 	g.settings = g.filterSettings()
 	var d Document
 	d.root = d.root.with("http_filter", g.httpFilter(),
@@ -104,7 +108,9 @@ func New(n *needs.Needs, o Options) (*Document, error) {
 	}
 	d.root = d.root.with("connection_manager", g.connectionManager(), "Into every HttpConnectionManager that has the filter.")
 	if routes := g.routes(); len(routes) > 0 {
-		d.root = d.root.with("routes", routes, "Into the routes that the engine knows by these names.")
+		d.root = d.root.with("routes", routes,
+			"Into the routes that the engine knows by these names. The engine refuses a chain that reads bodies where the\n",
+			"route's processing_mode does not show them: change Envoy first, and then the chain.")
 	}
 	return &d, errors.Join(g.problems...)
 }
@@ -151,11 +157,26 @@ func (g *generator) problem(format string, args ...any) {
 	g.problems = append(g.problems, fmt.Errorf(format, args...))
 }
 
+// modes looks whether the options about modes go together, and with the engine.
+func (g *generator) modes() {
+	if !g.options.PreferModeOverride {
+		return
+	}
+	if g.options.FixedModes {
+		g.problem("mode overrides are both preferred and left off: give one of --prefer-mode-override and --fixed-modes")
+	}
+	if !g.needs.Engine.Filter.PreferModeOverride {
+		g.problem("the engine does not ask for bodies by mode overrides, and would refuse chains that read them: set filter.preferModeOverride to true in engine.yaml, or leave out --prefer-mode-override")
+	}
+}
+
 // filterSettings is what the filter is set up to do.
 func (g *generator) filterSettings() filter.Settings {
 	s := filter.Settings{
 		ModeOverride: !g.options.FixedModes, MessageTimeout: g.options.MessageTimeout,
-		SkipResponseHeaders: true, Routing: g.options.Routing, MaxHeaders: g.options.MaxHeaders,
+		// Response headers that come although an override has switched them off
+		// show that it was ignored.
+		SkipResponseHeaders: !g.options.PreferModeOverride, Routing: g.options.Routing, MaxHeaders: g.options.MaxHeaders,
 		MaxHeadersKB: g.options.MaxHeadersKB, RouteName: true,
 	}
 	for _, c := range g.needs.Chains {
@@ -301,20 +322,24 @@ func (g *generator) routes() object {
 // overrides are the filter's settings for the routes of a chain, where those of the
 // filter will not do.
 //
-// An override of the mode by the engine is safer than one that is written down here:
-// it follows the chains, and the engine knows of it. For some bodies of requests it
-// comes too late, though.
+// A chain that reads bodies is shown them by its routes' own processing mode, of which
+// Envoy tells the engine with each request. A mode override could be ignored.
 func (g *generator) overrides(c *needs.Chain) object {
-	fixed := g.options.FixedModes && (c.Request.Trailers || c.Response.Trailers)
-	if !fixed && !c.Early() {
+	if !c.NeedsOwnMode(g.options.PreferModeOverride) {
 		return nil
 	}
 	// The processing mode is replaced whole, so everything is said again, and
 	// the stamp with it.
 	s := g.settings
-	s.SkipResponseHeaders = !c.Response.Headers
+	m := c.Mode()
+	if c.Request.Trailers {
+		// Should a request go on without the chain after all, its response
+		// shows it. Otherwise the stream ends before the response.
+		m.ResponseHeaderMode = extproc.ProcessingMode_SEND
+	}
+	s.SkipResponseHeaders = m.ResponseHeaderMode == extproc.ProcessingMode_SKIP
 	s.RequestTrailers, s.ResponseTrailers = c.Request.Trailers, c.Response.Trailers
 	return object{}.
-		with("processing_mode", mode(c.Mode())).
+		with("processing_mode", mode(m)).
 		with("grpc_initial_metadata", list{header(filter.Key, s.Stamp())})
 }

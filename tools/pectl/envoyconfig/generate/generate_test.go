@@ -50,6 +50,11 @@ var cases = []struct {
 	{name: "rerouting", chains: []string{"rerouting"}},
 	{name: "everything"},
 	{name: "fixed-modes", o: generate.Options{FixedModes: true}},
+	{
+		name:   "prefer-mode-override",
+		engine: func(e *config.Engine) { e.Filter.PreferModeOverride = true },
+		o:      generate.Options{PreferModeOverride: true},
+	},
 	{name: "no-chain", chains: []string{"none"}},
 	{
 		name: "unix-socket", chains: []string{"headers"},
@@ -285,6 +290,9 @@ func TestRefused(t *testing.T) {
 		{"a listener that is not there", nil, generate.Options{Listener: "127.0.0.1:1"}, []string{`no listener "127.0.0.1:1"`, "127.0.0.1:9001"}},
 		{"TLS with nothing to trust it by", func(e *config.Engine) { e.Listeners[0].TLS = &config.TLS{ClientCA: "/ca"} }, generate.Options{},
 			[]string{"--tls-ca", "--tls-san", "--tls-certificate"}},
+		{"overrides that the engine does not prefer", nil, generate.Options{PreferModeOverride: true}, []string{"filter.preferModeOverride", "--prefer-mode-override"}},
+		{"overrides preferred and left off", func(e *config.Engine) { e.Filter.PreferModeOverride = true },
+			generate.Options{PreferModeOverride: true, FixedModes: true}, []string{"--fixed-modes"}},
 		{"half a key pair", func(e *config.Engine) { e.Listeners[0].TLS = &config.TLS{} },
 			generate.Options{TLS: generate.TLS{CA: "a", SAN: "b", Key: "c"}}, []string{"belong together"}},
 	} {

@@ -221,6 +221,27 @@ func (c *Chain) Early() bool {
 	return c.HoldsRequest() || c.Request.Body == extproc.ProcessingMode_BUFFERED
 }
 
+// NeedsOwnMode reports whether the chain's routes need a processing mode of their own,
+// beside a filter that shows headers and nothing else. prefersOverrides says that the
+// engine asks for request bodies where it can.
+func (c *Chain) NeedsOwnMode(prefersOverrides bool) bool {
+	return (c.Request.Trailers || c.Response.Trailers) && !(prefersOverrides && c.MayRelyOnOverride())
+}
+
+// MayRelyOnOverride reports whether an engine that prefers mode overrides gets what the
+// chain needs, in time, from a filter that shows headers and nothing else, and would see
+// that Envoy has ignored an override.
+func (c *Chain) MayRelyOnOverride() bool {
+	headers := Side{Headers: true}
+	return !c.Early() && c.IgnoringShows(headers, headers)
+}
+
+// IgnoringShows reports whether an engine would see that Envoy has ignored a mode
+// override by which it asks for what the chain needs, in place of what is shown.
+func (c *Chain) IgnoringShows(request, response Side) bool {
+	return demand.IgnoringShows(c.Request.demand(), c.Response.demand(), request.demand(), response.demand())
+}
+
 // BufferLimit is what Envoy has to be able to hold for the chain, in bytes: a body of
 // just the limit takes a little more.
 func (c *Chain) BufferLimit() int64 { return c.BodyLimit + 64<<10 }
