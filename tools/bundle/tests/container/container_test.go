@@ -57,7 +57,7 @@ func TestContainer(t *testing.T) {
 		if os.Getenv("TEST_WORKSPACE") != "" {
 			t.Fatal("no image given")
 		}
-		t.Skip("run by ./bazelw test //tools/bundle/tests/container:container_test")
+		t.Skip("run by ./bazelw test //tools/bundle/tests/container")
 	}
 	umoci, runc := debian.Program(t, "umoci"), debian.Program(t, "runc")
 	if err := namespaces.Probe(t.TempDir()); err != nil {

@@ -39,7 +39,7 @@ func TestPush(t *testing.T) {
 		if os.Getenv("TEST_WORKSPACE") != "" {
 			t.Fatal("no target that pushes")
 		}
-		t.Skip("run by ./bazelw test //tools/bundle/tests/push:push_test")
+		t.Skip("run by ./bazelw test //tools/bundle/tests/push")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -80,7 +80,7 @@ func TestPush(t *testing.T) {
 // TestPushFails: a registry that is not there is an error, not a silence.
 func TestPushFails(t *testing.T) {
 	if *push == "" {
-		t.Skip("run by ./bazelw test //tools/bundle/tests/push:push_test")
+		t.Skip("run by ./bazelw test //tools/bundle/tests/push")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
