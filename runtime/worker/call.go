@@ -177,5 +177,5 @@ func (r *run) respond(s *step, ir *policy.ImmediateResponse, took time.Duration)
 		return r.reshaped(ir), nil
 	}
 	r.blame = blame{step: s, phase: r.phase, said: ir.Cause}
-	return Outcome{Kind: Respond, Response: ir, Details: s.detailsPrefix + reason}, nil
+	return Outcome{Kind: Respond, Response: ir, Details: s.instance.version.detailsPrefix + reason}, nil
 }

@@ -97,10 +97,7 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 	}
 	s := &step{
 		id: id, mode: ps.Mode, onError: ps.OnError, onReject: onReject, required: ps.Required, source: ps.When,
-		timeout: int64(MaxDefaultTimeout), detailsPrefix: detailsPrefix + v.String() + ".",
-	}
-	for r := range s.details {
-		s.details[r] = s.detailsPrefix + Reason(r).String()
+		timeout: int64(MaxDefaultTimeout),
 	}
 	if ps.Timeout < 0 {
 		b.problem(path+".timeout", fmt.Sprintf("%s is negative", ps.Timeout), "leave it out for the default")

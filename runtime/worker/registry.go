@@ -28,6 +28,10 @@ type Version struct {
 	Definition *definition.Definition
 	factory    policy.Builder
 	phases     policy.PhaseSet
+	// details are the response code details for the engine's reasons, and what
+	// those for a policy's own reason begin with.
+	details       [ReasonCount]string
+	detailsPrefix string
 }
 
 // Phases are the phases in which the version runs.
@@ -85,6 +89,10 @@ func newVersion(e Entry) (*Version, error) {
 	if declared := d.Phases; declared != v.phases {
 		return nil, fmt.Errorf("%s declares the phases [%s] and its type %s implements [%s]",
 			v, declared, e.Factory.TypeName(), v.phases)
+	}
+	v.detailsPrefix = detailsPrefix + v.String() + "."
+	for r := range v.details {
+		v.details[r] = v.detailsPrefix + Reason(r).String()
 	}
 	return v, nil
 }

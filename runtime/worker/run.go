@@ -364,7 +364,7 @@ func (r *run) fail(s *step, reason Reason, outcome telemetry.StepOutcome, err er
 // refuse answers with a reason of the engine's own for which a step is to blame.
 func (r *run) refuse(s *step, reason Reason, cause error) Outcome {
 	r.blame = blame{step: s, phase: r.phase, cause: cause}
-	return Outcome{Kind: Respond, Response: reason.Response(), Details: s.details[reason]}
+	return Outcome{Kind: Respond, Response: reason.Response(), Details: s.instance.version.details[reason]}
 }
 
 // gone ends a phase whose stream has ended meanwhile: the client went away, or Envoy

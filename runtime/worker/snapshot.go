@@ -194,11 +194,6 @@ type step struct {
 	metrics  *telemetry.Step
 	failures telemetry.Rate
 	checked  apply.Memo
-
-	// details are the response code details for the engine's reasons, and what
-	// those for a policy's own reason begin with.
-	details       [ReasonCount]string
-	detailsPrefix string
 }
 
 // conditional reports whether a condition, decided at the step's first phase, can rule
