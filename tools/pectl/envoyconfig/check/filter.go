@@ -224,7 +224,7 @@ func (c *checker) setup(s *setup) {
 	} {
 		if modes.body == extproc.ProcessingMode_FULL_DUPLEX_STREAMED && modes.trailer != extproc.ProcessingMode_SEND {
 			c.found(FullDuplexTrailers, Error, at(s.at, "processing_mode", direction+"_body_mode"), s.in,
-				fmt.Sprintf("of a %s with trailers, what policies hold back is lost: its body is in full duplex, and its end is not sent", direction),
+				fmt.Sprintf("a %s with trailers passes before its chain has decided, and what policies hold back is lost: its body is in full duplex, and its trailers are not sent", direction),
 				fmt.Sprintf("set %s_trailer_mode to SEND", direction))
 		}
 	}
