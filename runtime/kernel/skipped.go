@@ -3,6 +3,7 @@ package kernel
 import (
 	"log/slog"
 
+	"policyengine.dev/runtime/kernel/trust"
 	"policyengine.dev/runtime/kernel/wire"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
@@ -72,7 +73,9 @@ func (st *stream) contradicts() *plainCause {
 func (st *stream) contradict(cause *plainCause) {
 	k := st.kernel
 	k.options.Streams.Contradictions.Add(1)
-	f, first := k.findings.Find(st.ctx, st.allowed.stamp, st.routeName, cause.text)
+	f, first := k.findings.Find(st.ctx, &trust.Finding{
+		Stamp: st.allowed.stamp, Since: k.options.Now(), Route: st.routeName, Problem: cause.text,
+	})
 	if !first {
 		return
 	}

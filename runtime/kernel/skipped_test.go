@@ -193,3 +193,31 @@ func TestNothingIsShown(t *testing.T) {
 		})
 	}
 }
+
+// TestCausesOfWhatIsNotShown proves that a refusal says why the engine did not ask for
+// what is not shown.
+func TestCausesOfWhatIsNotShown(t *testing.T) {
+	const stamp = "v1 mode_override"
+	for name, tc := range map[string]struct {
+		prefers bool
+		chain   string
+		shown   bool // that the filter has ignored an override before
+		says    string
+	}{
+		"an engine that does not ask":         {false, "request_body=pass", false, "filter.preferModeOverride is off"},
+		"what would not show":                 {true, "response_body=pass", false, "would not show"},
+		"a filter that has ignored it before": {true, "request_body=pass", true, "found not to do what is said"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := parseChain(t, tc.chain)
+			p := newProxy(t, kernel.Options{PreferModeOverride: tc.prefers}, map[string]*chain{"r": c})
+			if tc.shown {
+				p.exchange(stamp, "r", serveConfig(), requestHeaders(false), responseHeaders(false))
+			}
+			p.exchange(stamp, "r", serveConfig(), requestHeaders(false))
+			if got := c.refused.Load(); got == nil || !strings.Contains(got.Cause.Error(), tc.says) {
+				t.Errorf("the cause is %v, which does not say %q", got, tc.says)
+			}
+		})
+	}
+}

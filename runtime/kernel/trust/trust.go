@@ -35,7 +35,7 @@ type Connection struct {
 	found atomic.Pointer[map[string]*Finding]
 }
 
-// Finding is what is known against a filter. It is not modified.
+// Finding is what is known against a filter. It is not modified once it counts.
 type Finding struct {
 	// Connection is the remote address, and Stamp what the streams carry: empty
 	// for a filter without a stamp.
@@ -110,17 +110,16 @@ func (l *Ledger) Distrusts(ctx context.Context, stamp string) bool {
 	return l.connection(ctx).finding(stamp) != nil
 }
 
-// Find notes a finding against the stamp on the connection of the stream. It returns
-// the finding that counts from now on, and whether it is this one: the first for a
-// connection and stamp.
-func (l *Ledger) Find(ctx context.Context, stamp, route, problem string) (f *Finding, first bool) {
-	c := l.connection(ctx)
+// Find notes a finding on the connection of the stream with this context, which it fills
+// in. It returns the finding that counts from now on, and whether it is this one: the
+// first for a connection and stamp.
+func (l *Ledger) Find(ctx context.Context, f *Finding) (counts *Finding, first bool) {
+	c, stamp := l.connection(ctx), f.Stamp
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f := c.finding(stamp); f != nil {
-		return f, false
+	if old := c.finding(stamp); old != nil {
+		return old, false
 	}
-	f = &Finding{Stamp: stamp, Since: time.Now(), Route: route, Problem: problem}
 	if c.Addr != nil {
 		f.Connection = c.Addr.String()
 	}

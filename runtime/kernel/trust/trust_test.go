@@ -6,11 +6,15 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/peer"
 
 	"policyengine.dev/runtime/kernel/trust"
 )
+
+// since is when filters are found to be untrue here.
+var since = time.Unix(1_700_000_000, 0)
 
 // connect returns a tracked connection and the context of a stream on it.
 func connect(t testing.TB) (net.Conn, context.Context) {
@@ -30,10 +34,10 @@ func TestFindings(t *testing.T) {
 	var l trust.Ledger
 	conn, one := connect(t)
 	_, two := connect(t)
-	if f, first := l.Find(one, "v1", "route", "problem"); !first || f.Stamp != "v1" || f.Route != "route" || f.Problem != "problem" || f.Since.IsZero() || f.Connection == "" {
+	if f, first := l.Find(one, &trust.Finding{Stamp: "v1", Since: since, Route: "route", Problem: "problem"}); !first || f.Stamp != "v1" || f.Route != "route" || f.Problem != "problem" || !f.Since.Equal(since) || f.Connection == "" {
 		t.Errorf("the finding is %+v, the first: %t", f, first)
 	}
-	if f, first := l.Find(one, "v1", "other", "other"); first || f.Route != "route" {
+	if f, first := l.Find(one, &trust.Finding{Stamp: "v1", Since: since, Route: "other", Problem: "other"}); first || f.Route != "route" {
 		t.Errorf("a second finding took the place of the first: %+v", f)
 	}
 	for _, tc := range []struct {
@@ -64,7 +68,7 @@ func TestFindings(t *testing.T) {
 // all of them.
 func TestUntracked(t *testing.T) {
 	var l trust.Ledger
-	l.Find(context.Background(), "", "route", "problem")
+	l.Find(context.Background(), &trust.Finding{Stamp: "", Since: since, Route: "route", Problem: "problem"})
 	ctx := peer.NewContext(context.Background(), &peer.Peer{Addr: &net.TCPAddr{Port: 1}})
 	if !l.Distrusts(ctx, "") || len(l.Findings()) != 1 {
 		t.Error("the finding does not count")
@@ -77,7 +81,7 @@ func TestBounds(t *testing.T) {
 	var l trust.Ledger
 	_, ctx := connect(t)
 	for i := range 1000 {
-		l.Find(ctx, fmt.Sprint(i), "route", "problem")
+		l.Find(ctx, &trust.Finding{Stamp: fmt.Sprint(i), Since: since, Route: "route", Problem: "problem"})
 	}
 	if n := len(l.Findings()); n != 64 {
 		t.Errorf("%d findings are kept of one connection, want 64", n)
@@ -87,7 +91,7 @@ func TestBounds(t *testing.T) {
 	}
 	for range 1000 {
 		conn, ctx := connect(t)
-		l.Find(ctx, "v1", "route", "problem")
+		l.Find(ctx, &trust.Finding{Stamp: "v1", Since: since, Route: "route", Problem: "problem"})
 		conn.Close()
 	}
 	if n := len(l.Findings()); n != 64 {
@@ -106,7 +110,7 @@ func TestConcurrent(t *testing.T) {
 			for i := range 200 {
 				stamp := fmt.Sprint(i % 10)
 				l.Distrusts(ctx, stamp)
-				if _, first := l.Find(ctx, stamp, "route", "problem"); first {
+				if _, first := l.Find(ctx, &trust.Finding{Stamp: stamp, Since: since, Route: "route", Problem: "problem"}); first {
 					if _, twice := firsts.LoadOrStore(stamp, g); twice {
 						t.Errorf("stamp %s has two first findings", stamp)
 					}
@@ -127,7 +131,7 @@ func TestTrustAllocates(t *testing.T) {
 	if n := testing.AllocsPerRun(100, ask); n != 0 {
 		t.Errorf("%v allocations without a finding", n)
 	}
-	l.Find(ctx, "v1", "route", "problem")
+	l.Find(ctx, &trust.Finding{Stamp: "v1", Since: since, Route: "route", Problem: "problem"})
 	if n := testing.AllocsPerRun(100, ask); n != 0 {
 		t.Errorf("%v allocations with one", n)
 	}

@@ -101,7 +101,7 @@ var Rules = []Rule{
 	{FullDuplexBlocks, "FULL_DUPLEX_STREAMED in the filter's own processing mode has Envoy ignore mode overrides everywhere."},
 	{BufferedOverride, "A chain that wants whole request bodies gets them by a mode override only, which comes too late where Envoy's buffer is full by then: such a request hangs until the stream's idle timeout."},
 	{FullDuplexOverride, "A chain that holds back pieces of request bodies gets full duplex by a mode override only, which comes too late where a body may be empty: bodies without a declared length are streamed instead, and refused where trailers follow."},
-	{FullDuplexTrailers, "A body in full duplex without trailers, which Envoy accepts in a route: of a message with trailers, what policies hold back is lost."},
+	{FullDuplexTrailers, "A body in full duplex without trailers, which Envoy accepts in a route: a message with trailers passes before its chain has decided, and what policies hold back is lost."},
 	{SendWithoutWaiting, "Bodies are sent without waiting for the reply to headers, which has Envoy ignore mode overrides."},
 	{BodyInVain, "Bodies are sent that no chain wants, and cannot be switched off."},
 	{RouteNameMissing, "The engine is not told the route's name, and refuses everything."},
