@@ -233,3 +233,33 @@ func (n *patternNode) each(f func(p *pattern)) {
 		next.each(f)
 	}
 }
+
+// RouteNames finds the entry of a configuration's routes that serves a route's name, as
+// a snapshot does: exact before patterns, the more specific pattern before the less. It
+// is for tools, immutable, and safe for concurrent use.
+type RouteNames struct{ table routeTable }
+
+// NewRouteNames returns the finder for entries, which are names and patterns of a valid
+// configuration.
+func NewRouteNames(entries []string) *RouteNames {
+	n := &RouteNames{table: routeTable{exact: map[string]route{}}}
+	for i, name := range entries {
+		if isPattern(name) {
+			n.table.add(&pattern{name: name, index: i})
+		} else {
+			n.table.exact[name] = route{}
+		}
+	}
+	return n
+}
+
+// Find returns the entry that serves the name, and whether there is one.
+func (n *RouteNames) Find(name string) (entry string, ok bool) {
+	if _, ok := n.table.exact[name]; ok {
+		return name, true
+	}
+	if p := n.table.patterns.find(name, true); p != nil {
+		return p.name, true
+	}
+	return "", false
+}

@@ -127,8 +127,8 @@ func writeText(w io.Writer, r *check.Report) error {
 		}
 	}
 	l := r.Looked
-	fmt.Fprintf(&b, "%s, %s, %s in %s, %s, %s and %s\n", count(r.Errors, "error"), count(r.Warnings, "warning"), count(r.Notes, "note"),
-		count(l.Listeners, "listener"), count(l.ConnectionManagers, "connection manager"), count(l.Routes, "route"), count(l.Clusters, "cluster"))
+	fmt.Fprintf(&b, "%s, %s, %s in %s, %s, %s and %s (the engine: %d)\n", count(r.Errors, "error"), count(r.Warnings, "warning"), count(r.Notes, "note"),
+		count(l.Listeners, "listener"), count(l.ConnectionManagers, "connection manager"), count(l.Routes, "route"), count(l.Clusters, "cluster"), l.EngineClusters)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -38,7 +38,7 @@ func TestCheck(t *testing.T) {
 	good := d.write("good.json", d.bootstrap())
 	bad := d.write("bad.json", d.bootstrap(`"failure_mode_allow":false`, `"failure_mode_allow":true`))
 	doubtful := d.write("doubtful.json", d.bootstrap(`"untyped":["policyengine"]`, `"untyped":[]`))
-	const none = "0 errors, 0 warnings, 0 notes in 1 listener, 1 connection manager, 11 routes and 1 cluster\n"
+	const none = "0 errors, 0 warnings, 0 notes in 1 listener, 1 connection manager, 11 routes and 1 cluster (the engine: 1)\n"
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -52,7 +52,7 @@ func TestCheck(t *testing.T) {
 		{"a warning", []string{doubtful}, 0, ": warning: "},
 		{"a warning that counts", []string{"--strict", doubtful}, 3, "0 errors, 1 warning, "},
 		{"nothing, strictly", []string{"--strict", good}, 0, none},
-		{"a listener that need not pass", []string{"--except-listener", "main", bad}, 0, "0 errors, 0 warnings, 0 notes in 1 listener, 0 connection managers, 0 routes and 0 clusters\n"},
+		{"a listener that need not pass", []string{"--except-listener", "main", bad}, 0, "0 errors, 0 warnings, 0 notes in 1 listener, 0 connection managers, 0 routes and 1 cluster (the engine: 0)\n"},
 		{"another cluster", []string{"--cluster", "engines", bad}, 3, "[failure-mode-allow]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -61,7 +61,7 @@ func exact(text string, f float64) bool {
 			digits++
 		}
 	}
-	if whole && strings.IndexAny(text, "eE") < 0 && math.Abs(f) < maxExact {
+	if whole && !strings.ContainsAny(text, "eE") && math.Abs(f) < maxExact {
 		return true
 	}
 	// Below the smallest normal number a float64 has fewer digits.

@@ -329,7 +329,7 @@ func TestParts(t *testing.T) {
 			if got := summary(r); !slices.Equal(got, []string{"error failure-mode-allow"}) {
 				t.Errorf("found %s", encode(t, r.Findings))
 			}
-			if want := (check.Looked{Listeners: 1, ConnectionManagers: 1, Routes: 1, Clusters: 1}); r.Looked != want {
+			if want := (check.Looked{Listeners: 1, ConnectionManagers: 1, Routes: 1, Clusters: 1, EngineClusters: 1}); r.Looked != want {
 				t.Errorf("looked at %+v, want %+v", r.Looked, want)
 			}
 		})

@@ -60,7 +60,7 @@ func (c *checker) cluster(n *message.Node) {
 	c.clusters[name] = true
 	in := scope{}.within("cluster", name)
 	msg := as[*clusterv3.Cluster](n)
-	c.looked.Clusters++
+	c.looked.EngineClusters++
 	if options, speaks := http2Options(n, msg); !speaks {
 		c.found(ClusterHTTP2, Error, at(n, "typed_extension_protocol_options"), in, "Envoy does not speak HTTP/2 with the engine, so that no request is ever answered",
 			"set explicit_http_config.http2_protocol_options in "+httpOptions)

@@ -58,7 +58,10 @@ type Looked struct {
 	Listeners          int `json:"listeners"`
 	ConnectionManagers int `json:"connectionManagers"`
 	Routes             int `json:"routes"`
-	Clusters           int `json:"clusters"`
+	// Clusters are all that the configuration has, EngineClusters those of the
+	// engine, which alone are judged.
+	Clusters       int `json:"clusters"`
+	EngineClusters int `json:"engineClusters"`
 }
 
 // MaxPerRule bounds how many findings of one rule are told.
@@ -93,6 +96,7 @@ type findingKey struct{ rule, file, path, problem string }
 
 // report sorts and bounds what was found.
 func (c *checker) report() *Report {
+	c.looked.Clusters = len(c.resources.clusters)
 	r := &Report{Findings: []Finding{}, Looked: c.looked}
 	slices.SortStableFunc(c.findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(c.files[a.File], c.files[b.File]), cmp.Compare(a.Line, b.Line),

@@ -196,11 +196,11 @@ func (r *router) variant(p place, host *routev3.VirtualHost, route *routev3.Rout
 		r.incomplete()
 		return
 	}
-	r.reached[name] = true
+	chain, entry := r.needs.Chain(name)
+	r.reached[entry] = true
 	if !runs || r.manager != nil && r.manager.filter == nil {
 		return // reported
 	}
-	chain := r.needs.Chain(name)
 	if chain == nil {
 		r.chainless(p, name)
 		return

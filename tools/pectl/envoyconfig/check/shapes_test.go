@@ -192,7 +192,7 @@ func TestDump(t *testing.T) {
 			if got := summary(r); !slices.Equal(got, tt.found) {
 				t.Errorf("found %v, want %v\n%s", got, tt.found, encode(t, r.Findings))
 			}
-			if want := (check.Looked{Listeners: 2, ConnectionManagers: 2, Routes: 2, Clusters: 1}); r.Looked != want {
+			if want := (check.Looked{Listeners: 2, ConnectionManagers: 2, Routes: 2, Clusters: 1, EngineClusters: 1}); r.Looked != want {
 				t.Errorf("looked at %+v, want %+v", r.Looked, want)
 			}
 			// The files themselves say the same.

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -44,6 +45,7 @@ type Needs struct {
 	ContinueUnknown bool
 
 	byRoute map[string]*Chain
+	names   *worker.RouteNames
 }
 
 // Route is a route and its chain.
@@ -114,6 +116,7 @@ func New(engine config.Engine, dump admin.Dump) (*Needs, error) {
 	if problems != nil {
 		return nil, errors.Join(problems...)
 	}
+	n.names = worker.NewRouteNames(slices.Collect(maps.Keys(n.byRoute)))
 	slices.SortFunc(n.Chains, func(a, b *Chain) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(n.Routes, func(a, b Route) int { return cmp.Compare(a.Name, b.Name) })
 	return n, nil
@@ -179,8 +182,12 @@ func (s Side) demand() demand.Side {
 	return demand.Side{Headers: s.Headers, Body: wire.BodyMode(s.Body), Trailers: s.Trailers}
 }
 
-// Chain returns the chain of an engine's route, or nil.
-func (n *Needs) Chain(route string) *Chain { return n.byRoute[route] }
+// Chain returns the chain that the engine runs for one of Envoy's routes, and the entry of
+// its configuration that says so, which may be a pattern; nil if there is none.
+func (n *Needs) Chain(route string) (chain *Chain, entry string) {
+	entry, _ = n.names.Find(route)
+	return n.byRoute[entry], entry
+}
 
 // Mode is the processing mode that shows the chain what it needs and nothing else.
 func (c *Chain) Mode() *extproc.ProcessingMode {

@@ -73,7 +73,9 @@ func TestBodyLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if own, engine := n.Chain("to-own").BodyLimit, n.Chain("to-engine").BodyLimit; own != 5 || engine != 10<<20 {
+	ownChain, _ := n.Chain("to-own")
+	engineChain, _ := n.Chain("to-engine")
+	if own, engine := ownChain.BodyLimit, engineChain.BodyLimit; own != 5 || engine != 10<<20 {
 		t.Errorf("limits %d, %d", own, engine)
 	}
 }
@@ -110,7 +112,7 @@ func FuzzNew(f *testing.F) {
 			return
 		}
 		for _, r := range n.Routes {
-			if r.Chain == nil || n.Chain(r.Name) != r.Chain || r.Chain.BodyLimit <= 0 {
+			if r.Chain == nil || chainOf(n, r.Name) != r.Chain || r.Chain.BodyLimit <= 0 {
 				t.Errorf("%+v", r)
 			}
 		}
@@ -158,6 +160,39 @@ func TestReads(t *testing.T) {
 		}
 		if c := n.Chains[0]; c.ComparesPath != tt.path || c.ReadsClientCert != tt.certs {
 			t.Errorf("%+v: path %v, certificate %v", tt.step, c.ComparesPath, c.ReadsClientCert)
+		}
+	}
+}
+
+func chainOf(n *needs.Needs, route string) *needs.Chain {
+	c, _ := n.Chain(route)
+	return c
+}
+
+// TestPatternsServeRoutes proves that a route is judged by the entry that the engine
+// uses for it: exact before patterns, the more specific pattern before the less.
+func TestPatternsServeRoutes(t *testing.T) {
+	dump := admin.Dump{Config: &admin.ConfigDump{
+		Chains: []admin.ChainDump{{Name: "a"}, {Name: "b"}, {Name: "c"}},
+		Routes: map[string]string{"httproute/ns/x": "a", "httproute/*/x": "b", "httproute/**": "c"},
+	}}
+	n, err := needs.New(config.Engine{}, dump)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for route, want := range map[string][2]string{
+		"httproute/ns/x":        {"a", "httproute/ns/x"},
+		"httproute/other/x":     {"b", "httproute/*/x"},
+		"httproute/ns/y/rule/0": {"c", "httproute/**"},
+		"grpcroute/ns/x":        {"", ""},
+	} {
+		c, entry := n.Chain(route)
+		name := ""
+		if c != nil {
+			name = c.Name
+		}
+		if name != want[0] || entry != want[1] {
+			t.Errorf("%s: chain %q by %q, want %q", route, name, entry, want)
 		}
 	}
 }
