@@ -32,6 +32,7 @@ func TestMistakes(t *testing.T) {
 		closed   = `"failure_mode_allow":false`
 		refused  = "GET /to-refusing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 		chunked  = "POST /to-holding HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+		body     = "POST /to-bodies HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
 		trailers = chunked + "2\r\nhi\r\n0\r\nx-trailer: 1\r\n\r\n"
 		on       = stat + `,"http_protocol_options":{"enable_trailers":true}`
 	)
@@ -45,6 +46,8 @@ func TestMistakes(t *testing.T) {
 	}{
 		{check.ImmediateResponses, refused, [2]string{}, [2]string{closed, closed + `,"disable_immediate_response":true`}, "403 ", "500 "},
 		{check.ImmediateResponses, refused, [2]string{}, [2]string{closed, `"failure_mode_allow":true,"disable_immediate_response":true`}, "403 ", "200 "},
+		// Overrides that are switched off under the old stamp cost nothing: no chain depends on them.
+		{check.StampMismatch, body, [2]string{}, [2]string{`"allow_mode_override":true`, `"allow_mode_override":false`}, "200 in:hi", "200 in:hi"},
 		{check.NotShown, trailers, [2]string{stat, on}, [2]string{holding + `{"envoy.filters.http.ext_proc"`, holding + `{"other"`}, "200 HI", "500 "},
 		{check.FullDuplexTrailers, trailers, [2]string{stat, on}, [2]string{duplex + `"SEND"`, duplex + `"SKIP"`}, "200 HI", "200 "},
 	} {
