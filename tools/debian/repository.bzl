@@ -3,15 +3,14 @@
 Nothing is installed, and no root is needed. lock.json pins each package by its
 hash, so that it does not matter which mirror it comes from. A mirror keeps only
 the newest version of a package: for one that it no longer has, apt takes the
-version that the suite has now, and checks it by Debian's signature instead. Where
-that cannot be done either, Debian's archive of old versions is the last to be asked.
+version that the suite has now, and checks it by Debian's signature instead.
+
+The mirrors are those of the host's apt, or POLICY_ENGINE_DEBIAN_MIRROR.
 """
 
 _MIRROR = "POLICY_ENGINE_DEBIAN_MIRROR"
 _KEYRING = "POLICY_ENGINE_DEBIAN_KEYRING"
 
-# The public mirror, where apt has none of Debian's configured, or is not there.
-_PUBLIC_MIRROR = "http://deb.debian.org/debian"
 _DEBIAN_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 _ARCHITECTURES = {
@@ -181,14 +180,20 @@ def _debian_program_repository_impl(rctx):
     packages = lock[arch]["programs"][rctx.attr.program]
 
     rctx.report_progress("fetching {} from Debian".format(rctx.attr.program))
-    mirrors = _configured_mirrors(rctx) or [_PUBLIC_MIRROR]
+    mirrors = _configured_mirrors(rctx)
+    if not mirrors:
+        fail("{} is fetched from Debian, and no mirror is known: the host's apt has none, or there is no apt.\n  remedy: set {} to the base URI of a mirror that has Debian's suite {}; its path ends in /debian".format(
+            rctx.attr.program,
+            _MIRROR,
+            declared["suite"],
+        ))
     missing = _download(rctx, mirrors, packages, pins)
     problems = _apt_download(rctx, mirrors, missing, declared["suite"], arch) if missing else []
-    if problems and _download(rctx, [lock["snapshot"]], missing, pins):
+    if problems:
         fail("Debian's packages {} cannot be fetched:\n  {}\n  tried: {}\n  remedy: set {} to the base URI of a mirror that has Debian's suite {} (and {} to its keyring, if it is signed by another)".format(
             ", ".join(missing),
             "\n  ".join(problems),
-            ", ".join(mirrors + [lock["snapshot"]]),
+            ", ".join(mirrors),
             _MIRROR,
             declared["suite"],
             _KEYRING,

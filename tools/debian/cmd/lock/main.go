@@ -14,14 +14,15 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"time"
+	"strings"
 )
 
 func main() {
 	dir := flag.String("dir", "tools/debian", "the `directory` of programs.json and lock.json")
-	mirror := flag.String("mirror", "http://deb.debian.org/debian", "the base `URI` of a Debian mirror")
+	mirror := flag.String("mirror", os.Getenv("POLICY_ENGINE_DEBIAN_MIRROR"), "the base `URI` of a Debian mirror; $POLICY_ENGINE_DEBIAN_MIRROR, or else one that apt is set to")
 	keyring := flag.String("keyring", "/usr/share/keyrings/debian-archive-keyring.gpg", "the `file` with the keys of the mirror's signatures")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -35,10 +36,8 @@ func main() {
 
 // lockFile is the content of lock.json.
 type lockFile struct {
-	// Snapshot is a mirror that keeps the pinned versions for good.
-	Snapshot string        `json:"snapshot"`
-	AMD64    *architecture `json:"amd64"`
-	ARM64    *architecture `json:"arm64"`
+	AMD64 *architecture `json:"amd64"`
+	ARM64 *architecture `json:"arm64"`
 }
 
 type architecture struct {
@@ -64,7 +63,26 @@ type program struct {
 	Path     string
 }
 
+// aptMirror returns the Debian mirror that the host's apt is set to.
+func aptMirror(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking apt for its mirrors: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if uri := strings.TrimRight(strings.TrimSpace(line), "/"); strings.HasSuffix(uri, "/debian") {
+			return uri, nil
+		}
+	}
+	return "", errors.New("apt is set to no mirror whose path ends in /debian: give one by -mirror")
+}
+
 func run(ctx context.Context, dir, mirror, keyring string) (err error) {
+	if mirror == "" {
+		if mirror, err = aptMirror(ctx); err != nil {
+			return err
+		}
+	}
 	src, err := os.ReadFile(filepath.Join(dir, "programs.json"))
 	if err != nil {
 		return err
@@ -79,7 +97,7 @@ func run(ctx context.Context, dir, mirror, keyring string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 
-	lock := lockFile{Snapshot: "https://snapshot.debian.org/archive/debian/" + time.Now().UTC().Format("20060102T000000Z")}
+	var lock lockFile
 	for name, to := range map[string]**architecture{"amd64": &lock.AMD64, "arm64": &lock.ARM64} {
 		s := suite{dir: filepath.Join(temp, name), name: declared.Suite, arch: name, mirror: mirror}
 		if err := s.open(ctx, keyring); err != nil {
