@@ -122,6 +122,7 @@ def _apt_download(rctx, mirrors, packages, suite, arch):
         environment, problem = _apt_config(rctx, mirror, suite, arch)
         if problem:
             return [problem]
+        result = None
         for command in [["update", "-o", "APT::Update::Error-Mode=any"], ["download"] + packages]:
             result = rctx.execute([apt, "-q"] + command, environment = environment, working_directory = "apt")
             if result.return_code:
