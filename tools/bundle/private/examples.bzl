@@ -1,6 +1,6 @@
 """Has every example of a bundle's policies make an instance."""
 
-load(":tool.bzl", "tool_transition")
+load("//tools/bundle:tool.bzl", "tool_transition")
 
 def _policy_examples_impl(ctx):
     out = ctx.actions.declare_file(ctx.label.name + ".ok")

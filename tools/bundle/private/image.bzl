@@ -1,7 +1,7 @@
 """Writes the image of a bundle."""
 
 load("//tools/bundle:providers.bzl", "PolicyBundleInfo")
-load(":tool.bzl", "tool_transition")
+load("//tools/bundle:tool.bzl", "tool_transition")
 
 def _policy_image_impl(ctx):
     policies = ctx.attr.registry[PolicyBundleInfo].policies

@@ -2,7 +2,7 @@
 
 load("@rules_go//go:def.bzl", "GoInfo")
 load("//tools/bundle:providers.bzl", "PolicyInfo")
-load(":tool.bzl", "tool_transition")
+load("//tools/bundle:tool.bzl", "tool_transition")
 
 _DEFINITION = "policy.yaml"
 

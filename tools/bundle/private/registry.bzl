@@ -2,8 +2,8 @@
 
 load("@rules_go//go:def.bzl", "GoInfo")
 load("//tools/bundle:providers.bzl", "PolicyBundleInfo", "PolicyInfo")
+load("//tools/bundle:tool.bzl", "tool_transition")
 load(":policy.bzl", "policy_aspect")
-load(":tool.bzl", "tool_transition")
 
 def _policy_registry_impl(ctx):
     policies = [policy[PolicyInfo] for policy in ctx.attr.policies]

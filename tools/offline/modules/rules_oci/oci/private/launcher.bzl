@@ -1,6 +1,6 @@
 """What oci_push and oci_load have in common: a program with its orders beside it."""
 
-load("@@//tools/bundle/private:tool.bzl", "tool_transition")
+load("@@//tools/bundle:tool.bzl", "tool_transition")
 
 PROGRAM = Label("@@//tools/offline/cmd/oci")
 
