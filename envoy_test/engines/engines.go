@@ -193,7 +193,7 @@ func generate(root, file, bundle string) ([]byte, error) {
 			}
 			policies = append(policies, p)
 		}
-		return registry.Generate(registry.Engine, policies, "")
+		return registry.Generate(registry.Engine, policies)
 	}
 	return nil, fmt.Errorf("%s declares no bundle %s", file, bundle)
 }

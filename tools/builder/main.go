@@ -100,7 +100,6 @@ func generate(flags *flag.FlagSet) func() error {
 	policies := policyFlag(flags)
 	programs := map[string]registry.Program{"engine": registry.Engine, "examples": registry.Examples}
 	program := flags.String("program", "engine", "what to generate: engine or examples")
-	salt := flags.String("salt", "", "makes the program differ from others of the same policies")
 	out := flags.String("out", "", "file to write the Go source to")
 	return func() error {
 		chosen, ok := programs[*program]
@@ -111,7 +110,7 @@ func generate(flags *flag.FlagSet) func() error {
 		if err != nil {
 			return err
 		}
-		source, err := registry.Generate(chosen, read, *salt)
+		source, err := registry.Generate(chosen, read)
 		if err != nil {
 			return err
 		}

@@ -39,12 +39,11 @@ var Examples = Program{Package: "policyengine.dev/tools/builder/examples", Entry
 
 // Generate returns the source of a main package over the policies, which may
 // be none. The order of policies does not matter: entries are sorted by name
-// and version. salt is a constant in the program that tells apart what would
-// otherwise be the same, for tests; empty leaves it out.
+// and version.
 //
 // The error is a [strictyaml.Diagnostics] where two policies are the same
 // version of the same name.
-func Generate(program Program, policies []*validated.Policy, salt string) ([]byte, error) {
+func Generate(program Program, policies []*validated.Policy) ([]byte, error) {
 	policies = slices.Clone(policies)
 	slices.SortFunc(policies, func(a, b *validated.Policy) int {
 		return cmp.Or(
@@ -57,7 +56,7 @@ func Generate(program Program, policies []*validated.Policy, salt string) ([]byt
 	if err := duplicates(policies); err != nil {
 		return nil, err
 	}
-	g := &generator{program: program, policies: policies, salt: salt}
+	g := &generator{program: program, policies: policies}
 	source, err := g.source()
 	if err != nil {
 		return nil, err
@@ -88,7 +87,6 @@ func duplicates(sorted []*validated.Policy) error {
 type generator struct {
 	program  Program
 	policies []*validated.Policy
-	salt     string
 	b        strings.Builder
 }
 
@@ -110,11 +108,6 @@ func (g *generator) source() ([]byte, error) {
 		g.line("%s %q", alias(p), p.ImportPath)
 	}
 	g.line(")")
-	if g.salt != "" {
-		g.line("// Kept, so that the program differs from others of the same policies.")
-		g.line("var salt = %q", g.salt)
-		g.line("func init() { if salt == \"\" { panic(salt) } }")
-	}
 	g.line("func main() {")
 	g.line("%s.Main([]%s{", g.program.Package[strings.LastIndexByte(g.program.Package, '/')+1:], g.program.Entry)
 	for _, p := range g.policies {

@@ -27,7 +27,7 @@ func policyOf(t *testing.T, file, name, version string, phases ...string) *valid
 
 func generate(t *testing.T, program registry.Program, policies ...*validated.Policy) string {
 	t.Helper()
-	source, err := registry.Generate(program, policies, "")
+	source, err := registry.Generate(program, policies)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,22 +77,12 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	}
 }
 
-func TestSaltDiffers(t *testing.T) {
-	salted, err := registry.Generate(registry.Engine, nil, "x")
-	if err != nil || string(salted) == generate(t, registry.Engine) {
-		t.Errorf("a salt makes no difference: %v", err)
-	}
-	if _, err := parser.ParseFile(token.NewFileSet(), "main.go", salted, 0); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestDuplicatesAreRefused(t *testing.T) {
 	_, err := registry.Generate(registry.Engine, []*validated.Policy{
 		policyOf(t, "b/v1.0.0/policy.yaml", "a", "v1.0.0", "request_headers"),
 		policyOf(t, "c/v1.0.1/policy.yaml", "a", "v1.0.1", "request_headers"),
 		policyOf(t, "a/v1.0.0/policy.yaml", "a", "v1.0.0", "request_headers"),
-	}, "")
+	})
 	want := "b/v1.0.0/policy.yaml:2:7: name: a v1.0.0 is in this bundle already: a/v1.0.0/policy.yaml:2:7; leave one of the two out of the bundle, or give it another name or version"
 	if fmt.Sprint(err) != want {
 		t.Errorf("got  %v\nwant %s", err, want)

@@ -1,6 +1,6 @@
 """The macro that makes a bundle."""
 
-load("@rules_go//go:def.bzl", "go_binary")
+load("@rules_go//go:def.bzl", "go_binary", "go_library")
 load("@rules_oci//oci:defs.bzl", "oci_push")
 load(":examples.bzl", "policy_examples")
 load(":image.bzl", "policy_image")
@@ -55,10 +55,22 @@ def policy_engine_bundle(
         policies = policies,
         **common
     )
+
+    # Without a source of its own: what the generated one imports.
+    go_library(
+        name = name + "_linked",
+        importpath = "policyengine.dev/linked/" + name,
+        # Without policies, the generated code imports no SDK.
+        deps = policies + ([Label("//sdk/policy")] if policies else []) + [
+            Label("//runtime/engine"),
+            Label("//runtime/worker"),
+        ],
+        **common
+    )
     bundle_binary(
         name = name + "_binary",
+        linked = ":{}_linked".format(name),
         registry = ":{}_registry".format(name),
-        policies = policies,
         **common
     )
     native.alias(
@@ -106,25 +118,21 @@ def policy_engine_bundle(
         **common
     )
 
-def bundle_binary(name, registry, policies, **kwargs):
+def bundle_binary(name, registry, linked, **kwargs):
     """Links the binary of a bundle.
 
     Args:
         name: The target's name.
-        registry: The policy_registry of the same policies.
-        policies: The go_library of each policy version.
+        registry: The generated main package.
+        linked: The go_library whose deps are what that imports.
         **kwargs: What all targets have.
     """
     go_binary(
         name = name,
         srcs = [registry],
+        embed = [linked],
         # Neither symbols nor debugging information: a stack trace needs none.
         gc_linkopts = ["-s", "-w"],
         pure = "on",
-        # Without policies, the generated code imports no SDK.
-        deps = policies + ([Label("//sdk/policy")] if policies else []) + [
-            Label("//runtime/engine"),
-            Label("//runtime/worker"),
-        ],
         **kwargs
     )

@@ -13,8 +13,6 @@ def _policy_registry_impl(ctx):
     args.add("generate")
     args.add("--program", ctx.attr.program)
     args.add_all([p.validated for p in policies], before_each = "--policy")
-    if ctx.attr.salt:
-        args.add("--salt", ctx.attr.salt)
     args.add("--out", out)
     args.set_param_file_format("multiline")
     args.use_param_file("@%s", use_always = True)
@@ -45,7 +43,6 @@ policy_registry = rule(
             default = "engine",
             doc = "What the main package is: the engine, or the program that builds each policy's examples.",
         ),
-        "salt": attr.string(doc = "Makes the program differ from others of the same policies; for tests."),
         "_builder": attr.label(
             default = Label("//tools/builder"),
             executable = True,

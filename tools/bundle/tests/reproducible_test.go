@@ -13,14 +13,14 @@ import (
 
 var (
 	image     = flag.String("image", "", "an image, as an OCI layout")
-	elsewhere = flag.String("elsewhere", "", "the same image, generated, linked and written in another package")
-	salted    = flag.String("salted", "", "the same again, with one constant more in the binary")
+	elsewhere = flag.String("elsewhere", "", "the same image, compiled, linked and written in another package")
+	other     = flag.String("other", "", "the image of another bundle")
 )
 
-// TestReproducible: an image is the same bytes wherever it is generated, linked and
-// written. What is compiled knows no place at all (.bazelrc:
-// --experimental_output_paths); `.ci/run --full` compiles it elsewhere, too. The
-// salted image shows that the comparison sees a difference in the binary.
+// TestReproducible: an image is the same bytes wherever its program is compiled, linked
+// and written. The packages that it is linked of know no place at all (.bazelrc:
+// --experimental_output_paths); `.ci/run --full` compiles them elsewhere, too. The
+// image of another bundle shows that the comparison sees a difference.
 func TestReproducible(t *testing.T) {
 	if *image == "" {
 		if os.Getenv("TEST_WORKSPACE") != "" {
@@ -38,8 +38,8 @@ func TestReproducible(t *testing.T) {
 	if diff := differing(first, files(t, *elsewhere)); len(diff) > 0 {
 		t.Errorf("built twice, these differ: %q", diff)
 	}
-	if diff := differing(first, files(t, *salted)); len(diff) != 7 { // the index, and manifest, config and layer of both
-		t.Errorf("another constant in the binary shows in %q", diff)
+	if diff := differing(first, files(t, *other)); len(diff) != 7 { // the index, and manifest, config and layer of both
+		t.Errorf("another bundle shows in %q", diff)
 	}
 }
 
