@@ -12,7 +12,7 @@ const suite = "forky"
 
 // recipe names the directory that a set-up ends in. It changes with anything
 // below it that changes what is in there, so that old and new live side by side.
-const recipe = "bazel-" + BazelVersion + "-5"
+const recipe = "bazel-" + BazelVersion + "-6"
 
 // roots are the Debian packages that all others follow from.
 var roots = []string{"bazel-bootstrap", "bazel-rules-shell"}
@@ -51,13 +51,13 @@ var goModules = []goModule{
 		// same each time: where packets are dropped, that takes minutes.
 		edits: []edit{
 			{"MODULE.bazel", "go_sdk.from_file(\n    name = \"go_default_sdk\",\n    go_mod = \"//:go.mod\",\n)\n", ""},
-			// Beside the standard library the result has a copy of the compiler and its
-			// like, which nobody reads: it is kept for each configuration, and once more
-			// in the disk cache.
+			// Beside the standard library it leaves a copy of the compiler and its like,
+			// which would be kept for each configuration and in the disk cache, and of
+			// the sources, which would be kept in the sandbox.
 			{
 				"go/tools/builders/stdlib.go",
 				"	if err := goenv.runCommand(installArgs); err != nil {\n		return err\n	}\n	return nil\n}",
-				"	if err := goenv.runCommand(installArgs); err != nil {\n		return err\n	}\n	return os.RemoveAll(filepath.Join(output, \"pkg\", \"tool\"))\n}",
+				"	if err := goenv.runCommand(installArgs); err != nil {\n		return err\n	}\n	if err := os.RemoveAll(filepath.Join(output, \"src\")); err != nil {\n		return err\n	}\n	return os.RemoveAll(filepath.Join(output, \"pkg\", \"tool\"))\n}",
 			},
 		},
 	},
