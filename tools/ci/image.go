@@ -34,7 +34,8 @@ func (r Repository) sameImage(ctx context.Context) Outcome {
 	if err != nil {
 		return failed("%v", err)
 	}
-	there, err := r.build(ctx, clone, "--disk_cache=")
+	// Its actions see where they are built, too.
+	there, err := r.build(ctx, clone, "--disk_cache=", "--experimental_output_paths=off")
 	if err != nil {
 		return failed("%v", err)
 	}
