@@ -19,9 +19,17 @@ const mine = `chains:
 - name: open
   policies:
   - {name: set-header, version: v1, when: 'attributes["source.address"] != ""', params: {response: {set: [{name: x-mine, value: "yes"}]}}}
+- name: near
+  policies:
+  - {name: ip-allow-deny, version: v1, params: {allow: [127.0.0.0/8]}}
+- name: far
+  policies:
+  - {name: ip-allow-deny, version: v1, params: {deny: [127.0.0.0/8]}}
 routes:
 - {name: closed, chain: mine}
 - {name: open, chain: open}
+- {name: near, chain: near}
+- {name: far, chain: far}
 `
 
 func chainsFile(t *testing.T, content string) string {
@@ -34,7 +42,7 @@ func chainsFile(t *testing.T, content string) string {
 }
 
 // A bundle and chains of somebody's own are shown behind Envoy, with the attributes that
-// they read.
+// conditions and policies read.
 func TestABundleAndChainsOfOnesOwn(t *testing.T) {
 	envoy.Binary(t)
 	bundle := engines.Binary(t, engines.Payments)
@@ -47,7 +55,8 @@ func TestABundleAndChainsOfOnesOwn(t *testing.T) {
 			t.Fatalf("%q: %v", args, err)
 		}
 		lines := strings.Join(strings.Fields(out.String()), " ")
-		for _, want := range []string{"GET /closed 401 api-key-validation v1.0.0: API_KEY_MISSING", "GET /open 200 nobody: passed to the upstream"} {
+		for _, want := range []string{"GET /closed 401 api-key-validation v1.0.0: API_KEY_MISSING", "GET /open 200 nobody: passed to the upstream",
+			"GET /near 200 nobody: passed to the upstream", "GET /far 403 ip-allow-deny v1.0.0: ADDRESS_DENIED"} {
 			if !strings.Contains(lines, want) {
 				t.Errorf("%q: no %q in\n%s", args, want, out.String())
 			}
