@@ -9,6 +9,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
@@ -161,4 +163,18 @@ func Claims(claims map[string]any, changes ...any) map[string]any {
 		}
 	}
 	return c
+}
+
+// VerifyRS256 hashes a token of [RSA] and verifies its signature: what no verifier can do
+// without, and so what policies are measured against.
+func VerifyRS256(t testing.TB, token string) {
+	dot := strings.LastIndexByte(token, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(token[dot+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256([]byte(token[:dot]))
+	if err := rsa.VerifyPKCS1v15(RSA().Public().(*rsa.PublicKey), crypto.SHA256, digest[:], signature); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -2,10 +2,6 @@ package suite_test
 
 import (
 	"context"
-	"crypto"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -48,7 +44,7 @@ const maxVerifyAllocs = 32
 func TestAllocations(t *testing.T) {
 	each(t, func(t *testing.T, v version) {
 		token := signed("RS256", jwttest.RSA(), usual)
-		bare := testing.AllocsPerRun(100, func() { verifyBare(t, token) })
+		bare := testing.AllocsPerRun(100, func() { jwttest.VerifyRS256(t, token) })
 		show := direct(v.build(t, v.uncached(jwttest.RSA())), token)
 		got := testing.AllocsPerRun(100, func() {
 			if action, err := show(); err != nil || action == nil {
@@ -66,26 +62,13 @@ func TestAllocations(t *testing.T) {
 	})
 }
 
-// verifyBare does what no verifier of RS256 can do without: hash and verify.
-func verifyBare(t testing.TB, token string) {
-	dot := strings.LastIndexByte(token, '.')
-	signature, err := base64.RawURLEncoding.DecodeString(token[dot+1:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	digest := sha256.Sum256([]byte(token[:dot]))
-	if err := rsa.VerifyPKCS1v15(jwttest.RSA().Public().(*rsa.PublicKey), crypto.SHA256, digest[:], signature); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // BenchmarkRS256 compares the policy with the bare cryptography of the same token.
 func BenchmarkRS256(b *testing.B) {
 	token := signed("RS256", jwttest.RSA(), usual)
 	b.Run("bare", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			verifyBare(b, token)
+			jwttest.VerifyRS256(b, token)
 		}
 	})
 	for _, v := range versions {
