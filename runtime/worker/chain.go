@@ -97,7 +97,7 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 	}
 	s := &step{
 		id: id, mode: ps.Mode, onError: ps.OnError, onReject: onReject, required: ps.Required, source: ps.When,
-		timeout: int64(MaxDefaultTimeout),
+		timeout: int64(MaxDefaultTimeout), caller: inProcess{},
 	}
 	if ps.Timeout < 0 {
 		b.problem(path+".timeout", fmt.Sprintf("%s is negative", ps.Timeout), "leave it out for the default")
@@ -226,15 +226,15 @@ func (b *chainBuilder) plan(path string) {
 		phases := s.instance.phases
 		if s.onReject {
 			if phases.Has(policy.ResponseHeaders) {
-				chain.rejectHeaders = append(chain.rejectHeaders, s)
+				chain.rejectHeaders.steps = append(chain.rejectHeaders.steps, s)
 			}
 			if phases.Has(policy.ResponseBody) {
-				chain.rejectBody = append(chain.rejectBody, s)
+				chain.rejectBody.steps = append(chain.rejectBody.steps, s)
 			}
 			continue
 		}
 		for _, p := range phases.List() {
-			chain.plan[p] = append(chain.plan[p], s)
+			chain.plan[p].steps = append(chain.plan[p].steps, s)
 		}
 		chain.needs.admit(s)
 		chain.needs.Conditional = chain.needs.Conditional || s.conditional()
@@ -242,8 +242,9 @@ func (b *chainBuilder) plan(path string) {
 	chain.owned = apply.NewOwnedHeaders(b.owned)
 	chain.needs.admitOwned(&chain.owned)
 	for p := policy.ResponseHeaders; p < policy.PhaseCount; p++ {
-		slices.Reverse(chain.plan[p])
+		slices.Reverse(chain.plan[p].steps)
 	}
+	chain.divide()
 	if chain.noRequestBody {
 		b.refuseBody("requestBody", policy.RequestBody, policy.RequestBodyChunks)
 	}
@@ -272,7 +273,7 @@ func (b *chainBuilder) refuseBody(field string, phases ...policy.Phase) {
 func (b *chainBuilder) agree(path string, phases ...policy.Phase) {
 	var raw, plain *step
 	for _, p := range phases {
-		for _, s := range b.chain.plan[p] {
+		for _, s := range b.chain.plan[p].steps {
 			if s.instance.version.Definition.Body == definition.DecodedBody {
 				plain = s
 			} else {

@@ -26,15 +26,19 @@ type chunkState struct {
 // RunChunk implements [Executor].
 func (r *run) RunChunk(ctx context.Context, phase policy.Phase, budget time.Duration, chunk Chunk, t Resumer) Outcome {
 	r.chunk = chunk
-	if n := 2 * len(r.chain.steps); len(r.chunks) < n {
-		r.chunks = append(r.chunks, make([]chunkState, n-len(r.chunks))...)
-	}
+	r.growChunks()
 	out := r.runPhase(ctx, phase, budget, t)
 	if out.Kind == Continue {
 		// The chunk steps leave it here; where there are none it passes.
 		out.Chunk, r.chunk = r.chunk, Chunk{}
 	}
 	return out
+}
+
+func (r *run) growChunks() {
+	if n := 2 * len(r.chain.steps); len(r.chunks) < n {
+		r.chunks = append(r.chunks, make([]chunkState, n-len(r.chunks))...)
+	}
 }
 
 // Held implements [Executor].
@@ -49,6 +53,10 @@ func (r *run) Held() int64 {
 func (r *run) chunkPhase() bool {
 	return r.phase == policy.RequestBodyChunks || r.phase == policy.ResponseBodyChunks
 }
+
+// lost reports whether the phase is one of chunks and the step takes no part in it any
+// more.
+func (r *run) lost(s *step) bool { return r.chunkPhase() && r.chunkState(s).lost }
 
 func (r *run) chunkState(s *step) *chunkState {
 	i := 2 * s.index
@@ -87,33 +95,35 @@ var (
 )
 
 // settleChunk does what the answer to a chunk says.
-func (r *run) settleChunk(s *step, a answer, took time.Duration) (Outcome, error) {
+func (r *run) settleChunk(s *step, a *Answer) (Outcome, error) {
 	st := r.chunkState(s)
-	data, replaced := policy.ChunkReplacement(a.chunk)
-	ir, responds := a.chunk.(*policy.ImmediateResponse)
-	holds := policy.IsHold(a.chunk)
+	data, replaced := policy.ChunkReplacement(a.Chunk)
+	ir, responds := a.Chunk.(*policy.ImmediateResponse)
+	holds := policy.IsHold(a.Chunk)
 	switch {
 	case responds:
-		return r.respond(s, ir, took)
+		return r.respond(s, ir, a)
 	case holds:
 		if err := r.mayHold(s); err != nil {
 			return Outcome{}, err
 		}
-	case !replaced && a.chunk != nil:
+	case !replaced && a.Chunk != nil:
 		return Outcome{}, errAction
 	}
-	st.state = a.piece.State
+	if a.piece != nil {
+		st.state = a.piece.State
+	}
 	outcome := telemetry.Passed
 	if holds || replaced {
 		outcome = telemetry.Mutated
 	}
-	s.metrics.Observe(r.phase, outcome, took)
-	r.note(s, outcome, took, "", "")
+	r.observe(s, outcome, a.Took)
+	r.note(s, outcome, a, "", "")
 	if outcome == telemetry.Passed {
 		return Outcome{}, nil
 	}
 	if r.shadows(s) {
-		s.metrics.Disagreements.Add(1)
+		r.disagree(s)
 		return Outcome{}, nil
 	}
 	r.chunk.Changed = true

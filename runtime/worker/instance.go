@@ -103,18 +103,18 @@ var (
 )
 
 // available says whether the instance may be called; if not, why.
-func (in *instance) available() (Reason, error) {
+func (in *instance) available() (FailureKind, error) {
 	state := in.state.Load()
 	switch {
 	case state == 0:
 		return 0, nil
 	case state&instanceStalled != 0:
-		return PolicyStalled, errStalled
+		return Stalled, errStalled
 	}
 	if err := in.startErr.Load(); err != nil {
-		return PolicyError, fmt.Errorf("%w: %w", errNotStarted, *err)
+		return NotStarted, fmt.Errorf("%w: %w", errNotStarted, *err)
 	}
-	return PolicyError, errNotStarted
+	return NotStarted, errNotStarted
 }
 
 // startError is why the last attempt to start failed, or nil.

@@ -14,7 +14,7 @@ import (
 const maxNotes = 128
 
 // note adds a step to the decision record, where somebody listens.
-func (r *run) note(s *step, outcome telemetry.StepOutcome, took time.Duration, changes, reason string) {
+func (r *run) note(s *step, outcome telemetry.StepOutcome, a *Answer, changes, reason string) {
 	d := r.decision
 	if d == nil || len(d.Steps) >= maxNotes {
 		return
@@ -22,10 +22,10 @@ func (r *run) note(s *step, outcome telemetry.StepOutcome, took time.Duration, c
 	v := s.instance.version
 	d.Steps = append(d.Steps, telemetry.StepDecision{
 		ID: s.id, Policy: v.Name, Version: v.Version, Phase: r.phase, Shadow: r.shadows(s),
-		Condition: s.source, Outcome: outcome, At: time.Duration(r.clock.now()-r.began) - took, Took: took,
+		Condition: s.source, Outcome: outcome, At: a.At, Took: a.Took,
 		Changes: changes, Reason: reason,
 	})
-	d.Took += took
+	d.Took += a.Took
 }
 
 // noteCause adds what a policy says about its answer to its step, which was noted last

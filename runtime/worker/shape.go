@@ -19,18 +19,18 @@ import (
 func (r *run) Reject(ctx context.Context, refusal Refusal, budget time.Duration, t Resumer) Outcome {
 	out := refusal.Reason.Outcome()
 	r.blame = blame{cause: refusal.Cause}
-	if len(r.chain.rejectHeaders)+len(r.chain.rejectBody) == 0 {
+	if !r.chain.shapes() {
 		r.deny(out)
 		return out
 	}
-	r.enter(ctx, policy.ResponseHeaders, nil, budget, t)
+	r.enter(ctx, policy.ResponseHeaders, &r.chain.rejectHeaders, budget, t)
 	return r.leave(r.shape(out))
 }
 
 // shape runs the onReject list over a rejection.
 func (r *run) shape(out Outcome) Outcome {
 	c := r.chain
-	if len(c.rejectHeaders)+len(c.rejectBody) == 0 || r.rejection != nil || out.Response.Status < 400 {
+	if !c.shapes() || r.rejection != nil || out.Response.Status < 400 {
 		r.deny(out)
 		return out
 	}
@@ -45,16 +45,18 @@ func (r *run) shape(out Outcome) Outcome {
 	resp.Headers.Reset(fields)
 	resp.Body = exchange.Body{Bytes: out.Response.Body, Present: true}
 	resp.SettleHeaders()
-	r.phase, r.steps = policy.ResponseHeaders, c.rejectHeaders
+	r.begin(policy.ResponseHeaders, &c.rejectHeaders)
 	return r.shapeFrom(0)
 }
 
 // shapeFrom goes on at step i of the phase that is running.
 func (r *run) shapeFrom(i int) Outcome {
-	out := r.from(i, r.clock.now())
+	r.now = r.clock.now()
+	out := r.from(i)
 	if out.Kind == Continue && r.phase == policy.ResponseHeaders {
-		r.phase, r.steps = policy.ResponseBody, r.chain.rejectBody
-		out = r.from(0, r.clock.now())
+		r.begin(policy.ResponseBody, &r.chain.rejectBody)
+		r.now = r.clock.now()
+		out = r.from(0)
 	}
 	if out.Kind == Continue {
 		out = r.shaped()

@@ -111,10 +111,10 @@ type Chain struct {
 	// steps are all steps in listed order, those of onReject behind the others.
 	steps []*step
 	// plan holds the steps of each phase in the order in which they run.
-	plan [policy.PhaseCount][]*step
+	plan [policy.PhaseCount]sequence
 	// reject holds the steps that shape a rejection, for the response's headers
 	// and its body, in listed order.
-	rejectHeaders, rejectBody []*step
+	rejectHeaders, rejectBody sequence
 	needs                     Needs
 	holdLimit                 int
 	disabled                  []string
@@ -184,6 +184,7 @@ type step struct {
 	id       string
 	path     string // from the chain on
 	instance *instance
+	caller   Caller
 	when     *expr.Program // nil: always
 	source   string        // of when
 	mode     Mode

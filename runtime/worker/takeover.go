@@ -3,8 +3,6 @@ package worker
 import (
 	"errors"
 	"time"
-
-	"policyengine.dev/runtime/telemetry"
 )
 
 // takeOver is called by the watchdog, on a goroutine of its own, when a step is
@@ -16,7 +14,7 @@ func (r *run) takeOver() {
 	r.snapshot.refs.Add(1)
 	s.instance.abandon(s.metrics)
 	r.part(s)
-	r.goOn(PolicyTimeout, telemetry.TimedOut, errAbandoned)
+	r.goOn(Failure{Abandoned, errAbandoned})
 }
 
 // exit is called when a policy ends the goroutine that it was called on
@@ -31,38 +29,31 @@ func (r *run) exit(s *step) {
 		return
 	}
 	r.snapshot.worker.watchdog.leave(&r.watch)
-	go r.goOn(PolicyPanic, telemetry.Panicked, err)
+	go r.goOn(Failure{Panicked, err})
 }
 
 // goOn goes on with a copy of a run whose step will not come back in time, or at all.
-func (r *run) goOn(reason Reason, outcome telemetry.StepOutcome, err error) {
+func (r *run) goOn(why Failure) {
 	s := r.steps[r.at]
-	w := r.snapshot.worker
-	n := w.newRun()
-	n.snapshot, n.chain, n.began, n.shadow, n.answered = r.snapshot, r.chain, r.began, r.shadow, r.answered
-	n.blame = r.blame
-	n.x = *r.x.Clone()
-	n.verdicts = append([]verdict(nil), r.verdicts...)
-	n.chunks = append([]chunkState(nil), r.chunks...)
-	n.chunk, n.rejection, n.decision = r.chunk, r.rejection, r.decision
-	n.ctx, n.phase, n.steps, n.resumer, n.budgetEnd = r.ctx, r.phase, r.steps, r.resumer, r.budgetEnd
-
+	n := r.copy()
 	if n.chunkPhase() {
 		// The call that hangs may still write to what the step keeps.
 		n.chunkState(s).lost = true
 	}
-	w.watchdog.enter(&n.watch)
-	took := time.Duration(r.clock.now() - r.called)
-	n.slowest, n.longest = r.slowest, r.longest
-	n.timed(s, took)
-	out := n.fail(s, reason, outcome, err, took)
+	n.snapshot.worker.watchdog.enter(&n.watch)
+	n.now = n.clock.now()
+	out := n.apply(s, &Answer{Kind: Failed, Failure: why, At: time.Duration(r.called - r.began), Took: time.Duration(n.now - r.called)})
 	switch {
+	case n.callee != nil:
+		if out.Kind == Continue {
+			out = n.from(r.at + 1)
+		}
 	case n.rejection != nil && out.Kind == Continue:
 		out = n.shapeFrom(r.at + 1)
 	case n.rejection != nil:
 		n.deny(out)
 	case out.Kind == Continue:
-		if out = n.from(r.at+1, r.clock.now()); out.Kind == Respond {
+		if out = n.from(r.at + 1); out.Kind == Respond {
 			out = n.shape(out)
 		}
 	default:
@@ -76,6 +67,23 @@ func (r *run) goOn(reason Reason, outcome telemetry.StepOutcome, err error) {
 		return
 	}
 	n.resumer.Resume(n, out)
+}
+
+// copy returns a run that shares nothing with r that a policy may still read, in the
+// middle of the same phase.
+func (r *run) copy() *run {
+	n := r.snapshot.worker.newRun()
+	n.snapshot, n.chain, n.began, n.shadow, n.answered = r.snapshot, r.chain, r.began, r.shadow, r.answered
+	n.blame = r.blame
+	n.x = *r.x.Clone()
+	n.verdicts = append([]Condition(nil), r.verdicts...)
+	n.chunks = append([]chunkState(nil), r.chunks...)
+	n.kept = append([]kept(nil), r.kept...)
+	n.chunk, n.rejection, n.decision, n.callee = r.chunk, r.rejection, r.decision, r.callee
+	n.ctx, n.phase, n.resumer, n.budgetEnd = r.ctx, r.phase, r.resumer, r.budgetEnd
+	n.steps, n.groups = r.steps, r.groups
+	n.slowest, n.longest = r.slowest, r.longest
+	return n
 }
 
 // part is called twice on a run of which a call was abandoned: when takeOver has
