@@ -8,6 +8,7 @@ require (
 	github.com/MicahParks/jwkset v0.11.4
 	github.com/andybalholm/brotli v1.2.8
 	github.com/bazelbuild/bazel-gazelle v0.47.0
+	github.com/bufbuild/protocompile v0.14.1
 	github.com/dunglas/httpsfv v1.1.2
 	github.com/envoyproxy/go-control-plane/envoy v1.36.0
 	github.com/fsnotify/fsnotify v1.10.1
@@ -73,6 +74,7 @@ require (
 	golang.org/x/tools/go/vcs v0.1.0-deprecated // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260401024825-9d38bb4040a9 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260401024825-9d38bb4040a9 // indirect
+	google.golang.org/grpc/cmd/protoc-gen-go-grpc v1.6.1 // indirect
 	gotest.tools/v3 v3.5.2 // indirect
 )
 
@@ -80,4 +82,5 @@ tool (
 	github.com/bazelbuild/buildtools/buildifier
 	github.com/bazelbuild/buildtools/buildozer
 	github.com/google/go-containerregistry/cmd/crane
+	google.golang.org/grpc/cmd/protoc-gen-go-grpc
 )

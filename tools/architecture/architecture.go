@@ -37,7 +37,11 @@ var rules = []rule{
 		why:   "a policy knows the SDK alone",
 	},
 	{
-		from: "runtime/", only: []string{"runtime/", "sdk/"},
+		from: "proto/", only: []string{"proto/"},
+		why: "a protobuf schema is what programs agree on; it knows none of them",
+	},
+	{
+		from: "runtime/", only: []string{"runtime/", "sdk/", "proto/"},
 		why: "the runtime has no policies in it",
 	},
 	{
@@ -62,7 +66,7 @@ var rules = []rule{
 		why: "the kernel speaks ext_proc and knows no policy, no configuration and no process",
 	},
 	{
-		from: "runtime/config/", only: []string{"runtime/config/", "runtime/worker/", "sdk/"},
+		from: "runtime/config/", only: []string{"runtime/config/", "runtime/worker/", "sdk/", "proto/"},
 		why: "configuration feeds the worker",
 	},
 	{
