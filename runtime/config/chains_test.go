@@ -110,7 +110,7 @@ func TestProblemsOfChains(t *testing.T) {
 			"a.yaml:1:38: routes[1].name: a second route of this name, the first is in a.yaml:1; ...",
 		}},
 		{"names that are empty", []string{"chains: [{name: '', policies: []}]\nroutes: [{name: '', chain: a}]"}, []string{
-			"a.yaml:1:17: chains[0].name: a chain without a name; ...", "a.yaml:2:17: routes[0].name: a route without a name; ...",
+			"a.yaml:1:17: chains[0].name: is empty; give it a value", "a.yaml:2:17: routes[0].name: is empty; give it a value",
 		}},
 		{"what becomes of unknown routes said twice, even if the same", []string{"onUnknownRoute: deny", "onUnknownRoute: deny"}, []string{
 			"b.yaml:1:1: onUnknownRoute: given twice, first in a.yaml:1; ...",

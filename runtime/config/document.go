@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	configv1 "policyengine.dev/proto/policyengine/config/v1"
+	"policyengine.dev/runtime/config/schema"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/strictyaml"
 )
@@ -57,27 +59,17 @@ func parse(f File, sum fileSum) *document {
 		d.broken = true
 		return d
 	}
-	var content chainsFile
-	d.found.AddError(root, root.Decode(&content))
-	for i, c := range content.Chains {
-		d.named(root.At("chains", i, "name"), c.Name, "chain")
-		d.chains = append(d.chains, c.spec())
+	var content configv1.Configuration
+	d.found.AddError(root, schema.Decode(root, &content))
+	for _, c := range content.Chains {
+		d.chains = append(d.chains, chainSpec(c))
 	}
-	for i, r := range content.Routes {
-		d.named(root.At("routes", i, "name"), r.Name, "route")
-		d.routes = append(d.routes, worker.RouteSpec{Name: r.Name, Chain: r.Chain})
+	for _, r := range content.Routes {
+		d.routes = append(d.routes, routeSpec(r))
 	}
-	d.unknown = worker.UnknownRoute(content.OnUnknownRoute)
+	d.unknown = unknownRoute(content.Defaults)
 	d.saysUnknown = root.At("onUnknownRoute").Kind() != strictyaml.Missing
 	return d
-}
-
-// named reports a name that is empty. One that is no string was reported when it was
-// decoded.
-func (d *document) named(n strictyaml.Node, name, what string) {
-	if name == "" && n.Kind() == strictyaml.String {
-		d.found.Add(n.Problem("a "+what+" without a name", "give it one"))
-	}
 }
 
 // root returns the file's tree, which it reads again where it was let go. Where the file

@@ -3,13 +3,13 @@ package config
 import (
 	"fmt"
 	"io/fs"
-	"math"
 	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"policyengine.dev/runtime/config/schema"
 	"policyengine.dev/sdk/strictyaml"
 )
 
@@ -54,28 +54,13 @@ func (a *Address) UnmarshalNode(n strictyaml.Node) error {
 // size is a number of bytes: a whole number, or one with a unit.
 type size int64
 
-var sizeUnits = []struct {
-	suffix string
-	bytes  int64
-}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
-
 // UnmarshalNode reads 1048576 or "1MiB".
 func (s *size) UnmarshalNode(n strictyaml.Node) error {
-	const remedy = "write a whole number of bytes of at least 1, or one with a unit, such as 512KiB, 10MiB or 1GiB"
-	digits, factor := n.Text(), int64(1)
-	if n.Kind() == strictyaml.String {
-		for _, unit := range sizeUnits {
-			if rest, ok := strings.CutSuffix(digits, unit.suffix); ok {
-				digits, factor = strings.TrimRight(rest, " "), unit.bytes
-				break
-			}
-		}
+	bytes, err := schema.ParseSize(n)
+	if err != nil {
+		return err
 	}
-	number, err := strconv.ParseUint(digits, 10, 63)
-	if err != nil || number == 0 || number > math.MaxInt64/uint64(factor) {
-		return n.Problem("not a size", remedy)
-	}
-	*s = size(int64(number) * factor)
+	*s = size(bytes)
 	return nil
 }
 
