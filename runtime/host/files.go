@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,21 +26,64 @@ type Files struct{ clock policy.Clock }
 func NewFiles(clock policy.Clock) *Files { return &Files{clock} }
 
 // Watch implements policy.Files.
-func (f *Files) Watch(path string, logger *slog.Logger, parse func([]byte) (any, error)) policy.WatchedFile {
-	return &watchedFile{path: path, clock: f.clock, logger: logger.With(slog.String("file", path)), parse: parse}
+func (f *Files) Watch(path string, options policy.FileOptions, logger *slog.Logger, parse func([]byte) (any, error)) policy.WatchedFile {
+	return &watchedFile{
+		path: path, clock: f.clock, logger: logger.With(slog.String("file", path)),
+		stat: func() (version, error) { return statFile(path) },
+		load: func() (any, version, error) {
+			content, found, err := readFile(path, options.Bound())
+			if err != nil {
+				return nil, found, err
+			}
+			v, err := parse(content)
+			return v, found, err
+		},
+	}
 }
 
-// watchedFile reads a file again when it has changed. Nothing runs in the background:
-// a caller that finds the content old enough looks at the file, and the others go on
-// with the value that is there.
+// WatchDirectory implements policy.Files.
+func (f *Files) WatchDirectory(path, suffix string, options policy.FileOptions, logger *slog.Logger, parse func([]policy.NamedFile) (any, error)) policy.WatchedFile {
+	d := directory{path: path, suffix: suffix, maxSize: options.Bound()}
+	return &watchedFile{
+		path: path, clock: f.clock, logger: logger.With(slog.String("directory", path)),
+		stat: d.stat,
+		load: func() (any, version, error) {
+			files, found, err := d.read()
+			if err != nil {
+				return nil, found, err
+			}
+			v, err := parse(files)
+			return v, found, err
+		},
+	}
+}
+
+// watchedFile reads a file, or the files of a directory, again when they have changed.
+// Nothing runs in the background: a caller that finds the content old enough looks at the
+// file, and the others go on with the value that is there.
 type watchedFile struct {
 	path   string
 	clock  policy.Clock
 	logger *slog.Logger
-	parse  func([]byte) (any, error)
+	// stat says which version is there, and load reads and parses it. load returns the
+	// version also where reading it again could not help, and nil where it could.
+	stat func() (version, error)
+	load func() (any, version, error)
 
 	current atomic.Pointer[fileVersion]
 	looking sync.Mutex
+}
+
+// version tells one state of a file, or of the files of a directory, from another. nil is
+// none.
+type version []os.FileInfo
+
+// same reports whether both are there and alike.
+func (v version) same(o version) bool {
+	if v == nil || o == nil {
+		return false
+	}
+	return slices.EqualFunc(v, o, func(a, b os.FileInfo) bool { return a.Name() == b.Name() && sameFile(a, b) })
 }
 
 // fileVersion is what a file said, and when it was looked at. Immutable.
@@ -49,8 +93,8 @@ type fileVersion struct {
 	err error
 	// trouble is what was logged last, empty where the file is good.
 	trouble string
-	// file is the version that was read, nil where reading it failed.
-	file os.FileInfo
+	// read is the version that was read, nil where reading it failed.
+	read version
 	at   time.Time
 }
 
@@ -75,8 +119,8 @@ func (f *watchedFile) Value() (any, error) {
 func (f *watchedFile) look(old *fileVersion) *fileVersion {
 	next := *old
 	next.at = f.clock.Now()
-	info, err := os.Stat(f.path)
-	if err != nil || !sameFile(info, old.file) {
+	found, err := f.stat()
+	if err != nil || !found.same(old.read) {
 		f.read(&next, old)
 	}
 	f.current.Store(&next)
@@ -85,12 +129,8 @@ func (f *watchedFile) look(old *fileVersion) *fileVersion {
 
 // read puts the file's content into next, which holds the last good value.
 func (f *watchedFile) read(next, old *fileVersion) {
-	content, info, err := readFile(f.path)
-	var value any
-	if err == nil {
-		value, err = f.parsed(content)
-	}
-	next.file = info
+	value, found, err := f.parsed()
+	next.read = found
 	if err == nil {
 		next.value, next.err, next.trouble = value, nil, ""
 		if old.trouble != "" {
@@ -110,18 +150,29 @@ func (f *watchedFile) read(next, old *fileVersion) {
 	}
 }
 
-func (f *watchedFile) parsed(content []byte) (v any, err error) {
+// parsed loads the file; a panic in a policy's parse function is an error. The version is
+// that before, then: the same content would panic again.
+func (f *watchedFile) parsed() (v any, found version, err error) {
 	defer func() {
 		if r := recover(); r != nil {
+			found, _ = f.stat()
 			v, err = nil, fmt.Errorf("parsing it panicked: %v", r)
 		}
 	}()
-	return f.parse(content)
+	return f.load()
 }
 
-// readFile reads a regular file, and tells which version of it was read. A file that
-// is not regular, such as a pipe, might never end.
-func readFile(path string) ([]byte, os.FileInfo, error) {
+func statFile(path string) (version, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	return version{info}, nil
+}
+
+// readFile reads a regular file of at most limit bytes, and tells which version of it was
+// read. A file that is not regular, such as a pipe, might never end.
+func readFile(path string, limit int) ([]byte, version, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, err
@@ -137,12 +188,16 @@ func readFile(path string) ([]byte, os.FileInfo, error) {
 	if info, err = file.Stat(); err != nil {
 		return nil, nil, err
 	}
-	content, err := io.ReadAll(io.LimitReader(file, policy.FileMaxSize+1))
+	content, err := io.ReadAll(io.LimitReader(file, int64(limit)+1))
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case len(content) > policy.FileMaxSize:
-		return nil, info, fmt.Errorf("it is larger than %d bytes", policy.FileMaxSize)
+	case len(content) > limit:
+		return nil, version{info}, fmt.Errorf("it is larger than %d bytes", limit)
 	}
-	return content, info, nil
+	// What is written over meanwhile may be half of one version.
+	if after, err := file.Stat(); err != nil || !sameFile(after, info) {
+		return nil, nil, errChanging
+	}
+	return content, version{info}, nil
 }

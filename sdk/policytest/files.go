@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,7 +19,8 @@ func (h *Host) SetFile(path, content string) {
 	h.Files.Set(path, content)
 }
 
-// Files are the files that a policy watches with [policy.WatchFile]. The zero value has
+// Files are the files that a policy watches with [policy.WatchFile] and
+// [policy.WatchDirectory]. The zero value has
 // none. A change is seen at once, and a panic in a policy's parse function is one in the
 // test. Safe for concurrent use.
 type Files struct {
@@ -42,32 +45,68 @@ func (f *Files) Remove(path string) {
 	delete(f.content, path)
 }
 
-func (f *Files) read(path string) (string, error) {
+func (f *Files) read(path string, limit int) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	content, ok := f.content[path]
 	if !ok {
 		return "", &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
-	if len(content) > policy.FileMaxSize {
-		return "", fmt.Errorf("it is larger than %d bytes", policy.FileMaxSize)
+	if len(content) > limit {
+		return "", fmt.Errorf("it is larger than %d bytes", limit)
 	}
 	return content, nil
 }
 
+// readDirectory returns the files below path. A directory without any is none.
+func (f *Files) readDirectory(path, suffix string, limit int) ([]policy.NamedFile, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var files []policy.NamedFile
+	there, size := false, 0
+	for name, content := range f.content {
+		name, below := strings.CutPrefix(name, strings.TrimSuffix(path, "/")+"/")
+		there = there || below
+		if !below || strings.Contains(name, "/") || strings.HasPrefix(name, ".") || !strings.HasSuffix(name, suffix) {
+			continue
+		}
+		files = append(files, policy.NamedFile{Name: name, Content: []byte(content)})
+		size += len(content)
+	}
+	switch {
+	case !there:
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	case size > limit:
+		return nil, fmt.Errorf("its files are too large: they have more than %d bytes together", limit)
+	case len(files) > policy.DirectoryMaxFiles:
+		return nil, fmt.Errorf("it has %d files, more than %d", len(files), policy.DirectoryMaxFiles)
+	}
+	slices.SortFunc(files, func(a, b policy.NamedFile) int { return strings.Compare(a.Name, b.Name) })
+	return files, nil
+}
+
 // Watch implements [policy.Files].
-func (f *Files) Watch(path string, logger *slog.Logger, parse func([]byte) (any, error)) policy.WatchedFile {
-	return &watchedFile{files: f, path: path, logger: logger, parse: parse}
+func (f *Files) Watch(path string, options policy.FileOptions, logger *slog.Logger, parse func([]byte) (any, error)) policy.WatchedFile {
+	return &watchedFile{path: path, logger: logger, read: func() (any, error) { return f.read(path, options.Bound()) },
+		parse: func(content any) (any, error) { return parse([]byte(content.(string))) }}
+}
+
+// WatchDirectory implements [policy.Files]. The directory has the files that were set at
+// paths below its own.
+func (f *Files) WatchDirectory(path, suffix string, options policy.FileOptions, logger *slog.Logger, parse func([]policy.NamedFile) (any, error)) policy.WatchedFile {
+	return &watchedFile{path: path, logger: logger, read: func() (any, error) { return f.readDirectory(path, suffix, options.Bound()) },
+		parse: func(content any) (any, error) { return parse(content.([]policy.NamedFile)) }}
 }
 
 type watchedFile struct {
-	files  *Files
 	path   string
 	logger *slog.Logger
-	parse  func([]byte) (any, error)
+	read   func() (any, error)
+	parse  func(any) (any, error)
 
-	mu      sync.Mutex
-	seen    *string
+	mu sync.Mutex
+	// seen is what was parsed last.
+	seen    any
 	value   any
 	good    bool
 	trouble error
@@ -77,11 +116,11 @@ type watchedFile struct {
 func (w *watchedFile) Value() (any, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	content, err := w.files.read(w.path)
-	if err == nil && (w.seen == nil || *w.seen != content) {
-		w.seen = &content
+	content, err := w.read()
+	if err == nil && (w.seen == nil || !reflect.DeepEqual(w.seen, content)) {
+		w.seen = content
 		var v any
-		if v, err = w.parse([]byte(content)); err == nil {
+		if v, err = w.parse(content); err == nil {
 			w.value, w.good = v, true
 		}
 		w.note(err)
