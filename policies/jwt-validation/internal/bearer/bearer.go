@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"policyengine.dev/policies/internal/cookies"
 	"policyengine.dev/policies/internal/readings"
 	"policyengine.dev/sdk/policy"
 )
@@ -246,27 +247,11 @@ func (p *Place) inCookie(req *policy.RequestContext) (string, found, error) {
 	default:
 		return "", nothing, ErrSeveral
 	}
-	for field := range fields {
-		for pair := range strings.SplitSeq(field, ";") {
-			name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
-			if name != p.Cookie {
-				continue
-			}
-			if !ok {
-				return "", nothing, nil
-			}
-			return whole(unquote(value))
-		}
+	value, ok := cookies.Value(fields, p.Cookie)
+	if !ok {
+		return "", unreadable, nil
 	}
-	return "", unreadable, nil
-}
-
-// unquote takes off the quotation marks that RFC 6265, section 4.1.1, allows.
-func unquote(v string) string {
-	if len(v) >= 2 && v[0] == '"' && v[len(v)-1] == '"' {
-		return v[1 : len(v)-1]
-	}
-	return v
+	return whole(value)
 }
 
 // Strip adds to m what takes the token of p out of the request. m's slices are
@@ -278,30 +263,9 @@ func (p *Place) Strip(req *policy.RequestContext, m *policy.RequestMutation) {
 	case p.Query != "":
 		m.Query.Remove = append(m.Query.Remove, p.Query)
 	default:
-		m.Headers.Remove = append(m.Headers.Remove, "cookie")
-		if rest := p.otherCookies(req); rest != "" {
-			m.Headers.Set = append(m.Headers.Set, policy.Header{Name: "cookie", Value: rest})
-		}
+		cookies.Strip(req, p.Cookie, m)
 	}
 }
 
 // Static reports whether Strip does the same for every request.
 func (p *Place) Static() bool { return p.Cookie == "" }
-
-func (p *Place) otherCookies(req *policy.RequestContext) string {
-	var b strings.Builder
-	for field := range req.Headers().Values("cookie") {
-		for pair := range strings.SplitSeq(field, ";") {
-			pair = strings.Trim(pair, " \t")
-			name, _, _ := strings.Cut(pair, "=")
-			if pair == "" || name == p.Cookie {
-				continue
-			}
-			if b.Len() > 0 {
-				b.WriteString("; ")
-			}
-			b.WriteString(pair)
-		}
-	}
-	return b.String()
-}
