@@ -77,3 +77,22 @@ func TestGateway(t *testing.T) {
 		t.Errorf("in flight %+v", result.Flight)
 	}
 }
+
+// TestConfig proves that everything about a configuration is measured. What comes out is for quiet machines.
+func TestConfig(t *testing.T) {
+	var r struct {
+		ReadyNs, ResidentBytes, LiveHeapBytes, RouteAddedNs, ParameterChangedNs, OneChainCPUNs, ManyChainsCPUNs int64
+		QuietP999Ns, ReloadingP999Ns, Reloads, MetricsBytes, DumpBytes                                          int64
+	}
+	run(t, &r, program(t, "BENCH_CONFIG"), "-engine", program(t, "BENCH_ENGINE"), "-format", "json",
+		"-chains", "20", "-routes", "40", "-per-file", "10", "-rounds", "1", "-window", "500ms", "-idle", "0")
+	for name, n := range map[string]int64{
+		"ready": r.ReadyNs, "resident": r.ResidentBytes, "live": r.LiveHeapBytes, "route added": r.RouteAddedNs, "parameter changed": r.ParameterChangedNs,
+		"one chain": r.OneChainCPUNs, "many chains": r.ManyChainsCPUNs, "quiet": r.QuietP999Ns, "reloading": r.ReloadingP999Ns, "reloads": r.Reloads,
+		"metrics": r.MetricsBytes, "dump": r.DumpBytes,
+	} {
+		if n <= 0 {
+			t.Errorf("%s is not measured: %d", name, n)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"policyengine.dev/tools/bench/load"
+	"policyengine.dev/tools/bench/server"
 )
 
 const (
@@ -93,7 +94,7 @@ func (c chain) encoded() ([][]byte, error) {
 }
 
 // startFloor starts a floor that does with bodies what the chain does.
-func startFloor(ctx context.Context, binary, dir string, c chain) (*server, error) {
+func startFloor(ctx context.Context, binary, dir string, c chain) (*server.Server, error) {
 	dir, err := os.MkdirTemp(dir, "floor")
 	if err != nil {
 		return nil, err
@@ -103,7 +104,7 @@ func startFloor(ctx context.Context, binary, dir string, c chain) (*server, erro
 	if bodies == "" {
 		bodies = answerBodies
 	}
-	s, err := start(ctx, socket, binary, "-socket", socket, "-bodies", bodies)
+	s, err := server.Start(ctx, socket, binary, "-socket", socket, "-bodies", bodies)
 	if err != nil {
 		return nil, fmt.Errorf("starting the floor: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+
+	"policyengine.dev/tools/bench/server"
 )
 
 // chain is one thing to measure.
@@ -65,7 +67,7 @@ func chains() ([]chain, error) {
 }
 
 // startEngine starts an engine with the one chain.
-func startEngine(ctx context.Context, binary, dir string, c chain) (*server, error) {
+func startEngine(ctx context.Context, binary, dir string, c chain) (*server.Server, error) {
 	dir, err := os.MkdirTemp(dir, "engine")
 	if err != nil {
 		return nil, err
@@ -82,7 +84,7 @@ func startEngine(ctx context.Context, binary, dir string, c chain) (*server, err
 			return nil, err
 		}
 	}
-	s, err := start(ctx, socket, binary, "-config", filepath.Join(dir, "engine.yaml"))
+	s, err := server.Start(ctx, socket, binary, "-config", filepath.Join(dir, "engine.yaml"))
 	if err != nil {
 		return nil, fmt.Errorf("starting the engine: %w", err)
 	}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"policyengine.dev/tools/bench/load"
+	"policyengine.dev/tools/bench/server"
 )
 
 type flags struct {
@@ -112,7 +113,7 @@ func measure(ctx context.Context, f flags, dir string, c chain) (Measurement, er
 	if err != nil {
 		return m, err
 	}
-	defer floor.stop()
+	defer floor.Stop()
 	if c.inFlight > 0 {
 		f.streams = min(f.streams, c.inFlight)
 	}
@@ -120,9 +121,9 @@ func measure(ctx context.Context, f flags, dir string, c chain) (Measurement, er
 	if err != nil {
 		return m, err
 	}
-	defer engine.stop()
+	defer engine.Stop()
 	sides := []struct {
-		server *server
+		server *server.Server
 		side   *Side
 		client *load.Client
 		runs   []sample
@@ -130,7 +131,7 @@ func measure(ctx context.Context, f flags, dir string, c chain) (Measurement, er
 	for i := range sides {
 		s := &sides[i]
 		s.client, err = load.Dial(load.Options{
-			Target: "unix:" + s.server.socket, Connections: f.connections, Streams: f.streams, Messages: messages,
+			Target: "unix:" + s.server.Socket(), Connections: f.connections, Streams: f.streams, Messages: messages,
 			Reply: noAnswer,
 		})
 		if err != nil {
@@ -174,13 +175,13 @@ type sample struct {
 	cpu time.Duration // per stream
 }
 
-func sampleOnce(ctx context.Context, s *server, c *load.Client, window time.Duration) (sample, error) {
-	before, err := s.cpu()
+func sampleOnce(ctx context.Context, s *server.Server, c *load.Client, window time.Duration) (sample, error) {
+	before, err := s.CPU()
 	if err != nil {
 		return sample{}, err
 	}
 	r := c.Run(ctx, window)
-	after, err := s.cpu()
+	after, err := s.CPU()
 	if err != nil {
 		return sample{}, err
 	}

@@ -28,6 +28,11 @@ type Options struct {
 	// next is sent when the one before has been answered; the stream ends when
 	// the server ends it or all have been answered.
 	Messages [][]byte
+	// Next, where it is set, gives the messages of each stream in the place of Messages. It is called by several
+	// goroutines at a time.
+	Next func() [][]byte
+	// Pause is how long to wait between a stream and the next one in its place; 0 is not at all.
+	Pause time.Duration
 	// Reply, where it is set, looks at each encoded reply; an error counts as a
 	// failed stream.
 	Reply func(message int, reply []byte) error
@@ -117,6 +122,9 @@ func (c *Client) Run(ctx context.Context, d time.Duration) *Result {
 		all.Go(func() {
 			var r Result
 			for !stopped.Load() && ctx.Err() == nil {
+				if c.options.Pause > 0 {
+					time.Sleep(c.options.Pause)
+				}
 				start := time.Now()
 				replies, err := c.stream(ctx, conn)
 				r.Replies += int64(replies)
@@ -145,6 +153,12 @@ func (c *Client) Run(ctx context.Context, d time.Duration) *Result {
 	return &total
 }
 
+// Once sends one stream's messages, and returns why the stream failed.
+func (c *Client) Once(ctx context.Context) error {
+	_, err := c.stream(ctx, c.conns[0])
+	return err
+}
+
 var desc = grpc.StreamDesc{StreamName: "Process", ServerStreams: true, ClientStreams: true}
 
 // stream is one HTTP request's conversation.
@@ -155,9 +169,13 @@ func (c *Client) stream(ctx context.Context, conn *grpc.ClientConn) (replies int
 	if err != nil {
 		return 0, err
 	}
+	messages := c.options.Messages
+	if c.options.Next != nil {
+		messages = c.options.Next()
+	}
 	var reply []byte
-	for i := range c.options.Messages {
-		if err := s.SendMsg(&c.options.Messages[i]); err != nil {
+	for i := range messages {
+		if err := s.SendMsg(&messages[i]); err != nil {
 			// The server has ended the stream: Recv says how.
 			if !errors.Is(err, io.EOF) {
 				return replies, err
