@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
-	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"google.golang.org/grpc"
 
 	"policyengine.dev/envoy_test/harness"
 	"policyengine.dev/envoy_test/harness/harnesstest"
+	"policyengine.dev/runtime/extproc"
+	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/kernel"
-	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
@@ -94,7 +95,7 @@ func TestAnswersForWorkers(t *testing.T) {
 		"down-answer":        {policy.ResponseHeaders, worker.WorkerDown},
 		"down-answer-body":   {policy.ResponseBody, worker.WorkerDown},
 	}
-	shown := harness.Modes{"down-answer-body": {ResponseBodyMode: extproc.ProcessingMode_BUFFERED}}
+	shown := harness.Modes{"down-answer-body": {ResponseBodyMode: filterv3.ProcessingMode_BUFFERED}}
 	var routes []any
 	for name := range chains {
 		route := map[string]any{
@@ -117,9 +118,9 @@ func serveKernel(t *testing.T, source kernel.Source) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(kernel.ServerOptions()...)
-	kernel.New(source, kernel.Options{
-		Filter: filter.Settings{ResponseTrailers: true, MessageTimeout: harness.MessageTimeout},
+	server := grpc.NewServer(extproc.ServerOptions()...)
+	extproc.New(source, extproc.Options{
+		Filter: negotiate.Settings{ResponseTrailers: true, MessageTimeout: harness.MessageTimeout},
 	}).Register(server)
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = server.Serve(listener) }()

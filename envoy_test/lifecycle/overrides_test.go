@@ -21,7 +21,7 @@ import (
 	"policyengine.dev/envoy_test/engines"
 	"policyengine.dev/envoy_test/harness"
 	"policyengine.dev/envoy_test/harness/harnesstest"
-	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/tools/envoy"
 )
 
@@ -40,7 +40,9 @@ var readers = []string{"whole", "late", "pieces", "held"}
 const trusted, newStamp = "v1 timeout=60s mode_override", "v1 timeout=50s mode_override"
 
 // stamped is the metadata of a filter that carries the stamp.
-func stamped(stamp string) []any { return []any{map[string]any{"key": filter.Key, "value": stamp}} }
+func stamped(stamp string) []any {
+	return []any{map[string]any{"key": negotiate.StampKey, "value": stamp}}
+}
 
 // overriding is an Envoy with a route for each of the chains of bodies, whose filter says
 // that it allows mode overrides and does so or not. The route "other" has a stamp of its

@@ -20,9 +20,9 @@ import (
 
 	"policyengine.dev/runtime/admin"
 	"policyengine.dev/runtime/config"
+	"policyengine.dev/runtime/extproc"
+	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/host"
-	"policyengine.dev/runtime/kernel"
-	"policyengine.dev/runtime/kernel/filter"
 	"policyengine.dev/runtime/memory"
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/telemetry/tracing"
@@ -39,7 +39,7 @@ type Engine struct {
 	tracer   *tracing.Tracer
 	traces   *telemetry.Traces // nil where nothing is traced
 	grpc     *grpc.Server
-	kernel   *kernel.Kernel
+	extproc  *extproc.Service
 	health   *health.Server
 	admin    *http.Server
 	pages    net.Listener
@@ -53,7 +53,7 @@ type Engine struct {
 	recorder telemetry.Recorder
 	refusals *telemetry.RefusalLog
 	// expressions are those of the filter's mutation rules.
-	expressions filter.Expressions
+	expressions negotiate.Expressions
 	// inForce is closed when the first configuration is in force.
 	inForce chan struct{}
 	// leaving ends when connections are asked to go away; leave ends it.
@@ -75,7 +75,7 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 	e.leaving, e.leave = context.WithCancel(context.Background())
 	var err error
 	rules := static.Filter.MutationRules
-	if e.expressions, err = filter.NewExpressions(rules.AllowExpression, rules.DisallowExpression); err != nil {
+	if e.expressions, err = negotiate.NewExpressions(rules.AllowExpression, rules.DisallowExpression); err != nil {
 		return nil, err
 	}
 	if err := e.listen(); err != nil {
@@ -276,7 +276,7 @@ func bounded(kill context.Context, limit time.Duration, f func(ctx context.Conte
 }
 
 func (e *Engine) setServing() {
-	for _, service := range []string{"", kernel.ServiceName} {
+	for _, service := range []string{"", extproc.ServiceName} {
 		e.health.SetServingStatus(service, healthpb.HealthCheckResponse_SERVING)
 	}
 	e.logger.Info("ready")

@@ -23,8 +23,8 @@ import (
 
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/engine"
-	"policyengine.dev/runtime/kernel"
-	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/extproc"
+	"policyengine.dev/runtime/extproc/wire"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
 )
@@ -232,7 +232,7 @@ func (r *running) page(path string) (int, string) {
 
 func health(t *testing.T, conn *grpc.ClientConn) healthpb.HealthCheckResponse_ServingStatus {
 	t.Helper()
-	r, err := healthpb.NewHealthClient(conn).Check(bounded(t), &healthpb.HealthCheckRequest{Service: kernel.ServiceName})
+	r, err := healthpb.NewHealthClient(conn).Check(bounded(t), &healthpb.HealthCheckRequest{Service: extproc.ServiceName})
 	if err != nil {
 		t.Fatal(err)
 	}

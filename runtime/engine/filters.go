@@ -8,7 +8,7 @@ const filterRemedy = "have the filter and its stamp agree, as pectl envoy-config
 // filters are the filters that do not do what is said of them.
 func (e *Engine) filters() []admin.FilterDump {
 	var all []admin.FilterDump
-	for _, f := range e.kernel.Findings() {
+	for _, f := range e.extproc.Findings() {
 		all = append(all, admin.FilterDump{
 			Stamp: f.Stamp, Connection: f.Connection, Since: f.Since, Route: f.Route, Problem: f.Problem, Remedy: filterRemedy,
 		})

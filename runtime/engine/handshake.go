@@ -9,7 +9,7 @@ import (
 
 	"google.golang.org/grpc/credentials"
 
-	"policyengine.dev/runtime/kernel/trust"
+	"policyengine.dev/runtime/extproc/negotiate"
 )
 
 // handshaker is the server's transport credentials: what each connection has to show
@@ -37,7 +37,7 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	}
 	secured, info, err := c.listener.handshake(c.Conn)
 	if err == nil {
-		secured = trust.Track(secured)
+		secured = negotiate.Track(secured)
 	}
 	if err != nil {
 		h.logger.Warn("a connection was refused", slog.String("listener", written(c.listener.Addr())),

@@ -21,7 +21,7 @@ import (
 
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/engine"
-	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/extproc/wire"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
 )

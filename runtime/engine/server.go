@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"policyengine.dev/runtime/config"
-	"policyengine.dev/runtime/kernel"
-	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/extproc"
+	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/telemetry"
 )
 
@@ -53,7 +53,7 @@ func (e *Engine) newServer() {
 	if age == 0 {
 		grace = 0
 	}
-	options := append(kernel.ServerOptions(),
+	options := append(extproc.ServerOptions(),
 		grpc.Creds(handshaker{logger: e.logger}),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.MaxRecvMsgSize(int(largestBody(e.static))+messageOverhead), // of the other services
@@ -70,22 +70,22 @@ func (e *Engine) newServer() {
 	// 0 is no bound to grpc as well.
 	options = append(options, grpc.MaxConcurrentStreams(e.static.Limits.ConcurrentStreams))
 	e.grpc = grpc.NewServer(options...)
-	k := kernelOptions(e.static, e.logger, &e.streams)
+	k := extprocOptions(e.static, e.logger, &e.streams)
 	k.Memory = e.memory
 	k.FilterExpressions = e.expressions
 	k.Recorder, k.Refusals = e.recorder, e.refusals
-	e.kernel = kernel.New(source{e.worker}, k)
-	e.kernel.Register(e.grpc)
+	e.extproc = extproc.New(source{e.worker}, k)
+	e.extproc.Register(e.grpc)
 	e.health = health.NewServer()
 	e.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
-	e.health.SetServingStatus(kernel.ServiceName, healthpb.HealthCheckResponse_NOT_SERVING)
+	e.health.SetServingStatus(extproc.ServiceName, healthpb.HealthCheckResponse_NOT_SERVING)
 	healthpb.RegisterHealthServer(e.grpc, healthService{e.health, e.leaving})
 	channelz.RegisterChannelzServiceToServer(e.grpc)
 	reflection.Register(e.grpc)
 }
 
-func kernelOptions(static config.Engine, logger *slog.Logger, streams *telemetry.Streams) kernel.Options {
-	return kernel.Options{
+func extprocOptions(static config.Engine, logger *slog.Logger, streams *telemetry.Streams) extproc.Options {
+	return extproc.Options{
 		Streams: streams,
 		Filter:  settings(static.Filter),
 
@@ -100,9 +100,9 @@ func kernelOptions(static config.Engine, logger *slog.Logger, streams *telemetry
 	}
 }
 
-// settings are what engine.yaml declares of the filter, as the kernel sees it.
-func settings(f config.Filter) filter.Settings {
-	return filter.Settings{
+// settings are what engine.yaml declares of the filter, as extproc sees it.
+func settings(f config.Filter) negotiate.Settings {
+	return negotiate.Settings{
 		// The kernel sends many modes; a list that lets only some of them
 		// pass would have the others ignored in silence.
 		ModeOverride:        f.AllowModeOverride && len(f.AllowedOverrideModes) == 0,

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"policyengine.dev/runtime/config"
-	"policyengine.dev/runtime/kernel"
+	"policyengine.dev/runtime/extproc"
 )
 
 // The services beside ext_proc are ordinary ones, behind the codec that the kernel
@@ -32,7 +32,7 @@ func TestHealthIsToldForBothServices(t *testing.T) {
 	r := start(t, "chains: 7\n", func(c *config.Engine) { c.OnInvalidStart = config.WaitOnInvalidStart })
 	client := healthpb.NewHealthClient(r.dial(nil))
 	watches := map[string]healthpb.Health_WatchClient{}
-	for _, service := range []string{"", kernel.ServiceName} {
+	for _, service := range []string{"", extproc.ServiceName} {
 		w, err := client.Watch(bounded(t), &healthpb.HealthCheckRequest{Service: service})
 		if err != nil {
 			t.Fatal(err)
@@ -88,7 +88,7 @@ func TestReflection(t *testing.T) {
 	}).GetListServicesResponse().GetService() {
 		names = append(names, service.GetName())
 	}
-	for _, want := range []string{kernel.ServiceName, "grpc.health.v1.Health", "grpc.channelz.v1.Channelz"} {
+	for _, want := range []string{extproc.ServiceName, "grpc.health.v1.Health", "grpc.channelz.v1.Channelz"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is not among %v", want, names)
 		}

@@ -63,7 +63,12 @@ var rules = []rule{
 	},
 	{
 		from: "runtime/kernel/", only: []string{"runtime/kernel/", "runtime/worker/", "runtime/memory/", "runtime/telemetry/", "sdk/exchange/", "sdk/policy/"},
-		why: "the kernel speaks ext_proc and knows no policy, no configuration and no process",
+		never: []string{"github.com/envoyproxy/", "google.golang.org/grpc"},
+		why:   "the kernel decides an exchange and knows no protocol, no policy, no configuration and no process",
+	},
+	{
+		from: "runtime/extproc/", only: []string{"runtime/extproc/", "runtime/kernel/", "runtime/worker/", "runtime/memory/", "runtime/telemetry/", "sdk/exchange/", "sdk/policy/"},
+		why: "extproc carries exchanges over ext_proc and knows no policy, no configuration and no process",
 	},
 	{
 		from: "runtime/config/", only: []string{"runtime/config/", "runtime/worker/", "sdk/", "proto/"},

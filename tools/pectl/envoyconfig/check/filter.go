@@ -10,7 +10,7 @@ import (
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
-	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/tools/pectl/envoyconfig/message"
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
@@ -24,7 +24,7 @@ func (c *checker) leadsToEngine(f *extproc.ExternalProcessor) bool {
 // leads reports whether a gRPC service is the engine.
 func (c *checker) leads(s *core.GrpcService) bool {
 	for _, h := range s.GetInitialMetadata() {
-		if h.GetKey() == filter.Key {
+		if h.GetKey() == negotiate.StampKey {
 			return true
 		}
 	}
@@ -239,16 +239,16 @@ func (c *checker) stamp(s *setup) {
 	if s.unreadable != nil {
 		c.found(StampUnreadable, Error, metadata, s.in,
 			fmt.Sprintf("the engine cannot read the stamp, and takes the filter for one with Envoy's defaults: %v", s.unreadable),
-			fmt.Sprintf("write %s: %s", filter.Key, s.actual.Stamp()))
+			fmt.Sprintf("write %s: %s", negotiate.StampKey, s.actual.Stamp()))
 		return
 	}
 	c.timeout(s)
 	c.headerLimit(s)
 	over, under := differences(&s.claimed, &s.actual)
-	rule, severity, who, remedy := StampMismatch, Error, "the stamp", fmt.Sprintf("write %s: %s", filter.Key, s.actual.Stamp())
+	rule, severity, who, remedy := StampMismatch, Error, "the stamp", fmt.Sprintf("write %s: %s", negotiate.StampKey, s.actual.Stamp())
 	if !s.stamped {
 		rule, who = StampMissing, "there is no stamp, and engine.yaml"
-		remedy = "add to initial_metadata " + filter.Key + ": " + s.actual.Stamp()
+		remedy = "add to initial_metadata " + negotiate.StampKey + ": " + s.actual.Stamp()
 	}
 	switch {
 	case len(over) > 0:
@@ -262,7 +262,7 @@ func (c *checker) stamp(s *setup) {
 
 // differences are the settings that are claimed and not there, and those that are
 // there and not claimed.
-func differences(claimed, actual *filter.Settings) (over, under []string) {
+func differences(claimed, actual *negotiate.Settings) (over, under []string) {
 	for _, f := range []struct {
 		name            string
 		claimed, actual bool
@@ -334,7 +334,7 @@ func (c *checker) headerLimit(s *setup) {
 		}
 		c.found(HeaderLimit, Warning, s.metadataNode(), s.in,
 			fmt.Sprintf("the connection manager lets a request have "+l.what+", and the engine takes it to allow %d: %s", l.real, l.claimed, then),
-			fmt.Sprintf("write %s: %s", filter.Key, s.actual.Stamp()))
+			fmt.Sprintf("write %s: %s", negotiate.StampKey, s.actual.Stamp()))
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
-	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/tools/pectl/envoyconfig/generate"
 	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
@@ -209,10 +209,10 @@ func (c *checker) filters(base manager, list filterList) {
 		m := base
 		m.start()
 		m.filter, m.others = u, u.index != uses[0].index || uses[len(uses)-1].index != u.index
-		if n := m.msg.GetCommonHttpProtocolOptions().GetMaxHeadersCount(); n != nil && n.GetValue() != filter.DefaultMaxHeaders {
+		if n := m.msg.GetCommonHttpProtocolOptions().GetMaxHeadersCount(); n != nil && n.GetValue() != negotiate.DefaultMaxHeaders {
 			u.maxHeaders = int(n.GetValue())
 		}
-		if n := m.msg.GetMaxRequestHeadersKb(); n != nil && n.GetValue() != filter.DefaultMaxHeadersKB {
+		if n := m.msg.GetMaxRequestHeadersKb(); n != nil && n.GetValue() != negotiate.DefaultMaxHeadersKB {
 			u.maxHeadersKB = int(n.GetValue())
 		}
 		c.neighbours(list.filters, &m)

@@ -9,7 +9,7 @@ import (
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"policyengine.dev/runtime/config"
-	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
 
@@ -48,7 +48,7 @@ type setup struct {
 	metadata []*core.HeaderValue
 
 	// actual is what Envoy does, claimed what the engine takes it to do.
-	actual, claimed filter.Settings
+	actual, claimed negotiate.Settings
 	fragment        bool
 	// stamped says that claimed comes from a stamp, unreadable that there is
 	// one that cannot be read.
@@ -90,14 +90,14 @@ func (s *setup) metadataNode() *message.Node {
 // claim works out what the engine takes the filter to do.
 func (s *setup) claim(declared config.Filter) {
 	for _, h := range s.metadata {
-		if h.GetKey() == filter.Key {
+		if h.GetKey() == negotiate.StampKey {
 			s.stamped = true
 			// A stamp that cannot be read counts as Envoy's defaults.
-			s.claimed, s.unreadable = filter.Parse(h.GetValue())
+			s.claimed, s.unreadable = negotiate.ParseStamp(h.GetValue())
 			return
 		}
 	}
-	s.claimed = filter.Settings{
+	s.claimed = negotiate.Settings{
 		ModeOverride:        declared.AllowModeOverride && len(declared.AllowedOverrideModes) == 0,
 		MessageTimeout:      declared.MessageTimeout,
 		SkipResponseHeaders: declared.ProcessingMode.ResponseHeaders == config.HeaderModeSkip,
@@ -131,9 +131,9 @@ next:
 
 // actual is what a filter does, as a stamp would say it. allowed_override_modes is
 // looked at by itself.
-func actual(f *extproc.ExternalProcessor, mode *extproc.ProcessingMode) filter.Settings {
+func actual(f *extproc.ExternalProcessor, mode *extproc.ProcessingMode) negotiate.Settings {
 	rules := f.GetMutationRules()
-	return filter.Settings{
+	return negotiate.Settings{
 		ModeOverride:        f.GetAllowModeOverride(),
 		MessageTimeout:      messageTimeout(f),
 		SkipResponseHeaders: mode.GetResponseHeaderMode() == extproc.ProcessingMode_SKIP,
@@ -149,7 +149,7 @@ func actual(f *extproc.ExternalProcessor, mode *extproc.ProcessingMode) filter.S
 
 func messageTimeout(f *extproc.ExternalProcessor) time.Duration {
 	if f.GetMessageTimeout() == nil {
-		return filter.DefaultMessageTimeout
+		return negotiate.DefaultMessageTimeout
 	}
 	return f.GetMessageTimeout().AsDuration()
 }

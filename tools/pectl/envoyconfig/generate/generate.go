@@ -14,7 +14,7 @@ import (
 	extproc "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 
 	"policyengine.dev/runtime/config"
-	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
 
@@ -149,7 +149,7 @@ func (o Options) withDefaults() Options {
 type generator struct {
 	needs    *needs.Needs
 	options  Options
-	settings filter.Settings
+	settings negotiate.Settings
 	problems []error
 }
 
@@ -171,8 +171,8 @@ func (g *generator) modes() {
 }
 
 // filterSettings is what the filter is set up to do.
-func (g *generator) filterSettings() filter.Settings {
-	s := filter.Settings{
+func (g *generator) filterSettings() negotiate.Settings {
+	s := negotiate.Settings{
 		ModeOverride: !g.options.FixedModes, MessageTimeout: g.options.MessageTimeout,
 		// Response headers that come although an override has switched them off
 		// show that it was ignored.
@@ -224,7 +224,7 @@ func (g *generator) externalProcessor() object {
 }
 
 func (g *generator) initialMetadata() list {
-	metadata := list{header(filter.Key, g.settings.Stamp())}
+	metadata := list{header(negotiate.StampKey, g.settings.Stamp())}
 	if key := g.needs.Engine.Route.StreamMetadata; key != "" {
 		metadata = append(metadata, header(key, "%ROUTE_NAME%"))
 	}
@@ -341,5 +341,5 @@ func (g *generator) overrides(c *needs.Chain) object {
 	s.RequestTrailers, s.ResponseTrailers = c.Request.Trailers, c.Response.Trailers
 	return object{}.
 		with("processing_mode", mode(m)).
-		with("grpc_initial_metadata", list{header(filter.Key, s.Stamp())})
+		with("grpc_initial_metadata", list{header(negotiate.StampKey, s.Stamp())})
 }

@@ -24,7 +24,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"policyengine.dev/runtime/config"
-	"policyengine.dev/runtime/kernel/filter"
+	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/tools/envoy"
 	"policyengine.dev/tools/pectl/envoyconfig/generate"
 	"policyengine.dev/tools/pectl/envoyconfig/internal/sample"
@@ -244,10 +244,10 @@ func TestStampsSayWhatIsSetUp(t *testing.T) {
 func checkStamp(t *testing.T, f, mode sample.Tree, metadata []any, o generate.Options) {
 	t.Helper()
 	stamp := metadata[0].(sample.Tree)
-	if stamp["key"] != filter.Key {
+	if stamp["key"] != negotiate.StampKey {
 		t.Fatalf("no stamp: %v", metadata)
 	}
-	got, err := filter.Parse(stamp["value"].(string))
+	got, err := negotiate.ParseStamp(stamp["value"].(string))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func checkStamp(t *testing.T, f, mode sample.Tree, metadata []any, o generate.Op
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := filter.Settings{
+	want := negotiate.Settings{
 		ModeOverride:        f["allow_mode_override"].(bool),
 		MessageTimeout:      timeout,
 		SkipResponseHeaders: mode["response_header_mode"] == "SKIP",

@@ -18,8 +18,8 @@ import (
 
 	"policyengine.dev/runtime/admin"
 	"policyengine.dev/runtime/config"
-	"policyengine.dev/runtime/kernel/demand"
-	"policyengine.dev/runtime/kernel/wire"
+	"policyengine.dev/runtime/extproc/negotiate"
+	"policyengine.dev/runtime/extproc/wire"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/policy"
@@ -73,7 +73,7 @@ type Chain struct {
 }
 
 // Side is what a chain has to be shown of a request or a response, or what is shown:
-// demand.Side in the words of Envoy's configuration. The zero value is nothing.
+// negotiate.Side in the words of Envoy's configuration. The zero value is nothing.
 type Side struct {
 	// Headers counts for responses; requests without headers are refused
 	// whatever the chain is.
@@ -131,7 +131,7 @@ func newChain(engine config.Engine, d *admin.ChainDump) (*Chain, error) {
 		}
 		phases = phases.With(p)
 	}
-	request, response := demand.Of(&worker.Needs{
+	request, response := negotiate.Demand(&worker.Needs{
 		Phases:             phases,
 		HoldsRequestChunks: d.HoldsRequestChunks, HoldsResponseChunks: d.HoldsResponseChunks,
 		DecodeRequestBody: d.DecodesRequestBody, DecodeResponseBody: d.DecodesResponseBody,
@@ -171,15 +171,15 @@ func (c *Chain) reads(step *admin.StepDump) {
 	c.ReadsClientCert = c.ReadsClientCert || slices.Contains(reads.RequestHeaders, clientCert)
 }
 
-func sideOf(d demand.Side) Side {
+func sideOf(d negotiate.Side) Side {
 	return Side{Headers: d.Headers, Body: extproc.ProcessingMode_BodySendMode(d.Body), Trailers: d.Trailers}
 }
 
 // Lacks is what a chain needs of a message and is not shown, as the kernel judges it.
 func (s Side) Lacks(shown Side) Side { return sideOf(s.demand().Lacks(shown.demand())) }
 
-func (s Side) demand() demand.Side {
-	return demand.Side{Headers: s.Headers, Body: wire.BodyMode(s.Body), Trailers: s.Trailers}
+func (s Side) demand() negotiate.Side {
+	return negotiate.Side{Headers: s.Headers, Body: wire.BodyMode(s.Body), Trailers: s.Trailers}
 }
 
 // Chain returns the chain that the engine runs for one of Envoy's routes, and the entry of
@@ -246,7 +246,7 @@ func (c *Chain) MayRelyOnOverride() bool {
 // IgnoringShows reports whether an engine would see that Envoy has ignored a mode
 // override by which it asks for what the chain needs, in place of what is shown.
 func (c *Chain) IgnoringShows(request, response Side) bool {
-	return demand.IgnoringShows(c.Request.demand(), c.Response.demand(), request.demand(), response.demand())
+	return negotiate.IgnoringShows(c.Request.demand(), c.Response.demand(), request.demand(), response.demand())
 }
 
 // BufferLimit is what Envoy has to be able to hold for the chain, in bytes: a body of

@@ -1,0 +1,81 @@
+package negotiate
+
+import (
+	"policyengine.dev/runtime/extproc/wire"
+	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/policy"
+)
+
+// Side is what is shown of a message, a request or a response, or what has to be. The
+// zero value is nothing.
+type Side struct {
+	// Headers says that the headers come at all. It counts for responses;
+	// requests without headers are refused whatever the chain is.
+	Headers bool
+	// Body is how much comes of the body: nothing, its pieces (STREAMED), all of
+	// it at once (BUFFERED), or pieces that may be held back
+	// (FULL_DUPLEX_STREAMED). No chain demands BUFFERED_PARTIAL, which shows
+	// only the beginning of a long body.
+	Body wire.BodyMode
+	// Trailers come where there are any.
+	Trailers bool
+}
+
+// Demand is what a chain demands of both directions.
+func Demand(n *worker.Needs) (request, response Side) {
+	return side(n.Phases, policy.RequestHeaders, n.HoldsRequestChunks, n.DecodeRequestBody),
+		side(n.Phases, policy.ResponseHeaders, n.HoldsResponseChunks, n.DecodeResponseBody)
+}
+
+// side is the demand on the direction whose headers phase is base.
+func side(phases policy.PhaseSet, base policy.Phase, holds, decodes bool) Side {
+	const (
+		toBody     = policy.RequestBody - policy.RequestHeaders
+		toChunks   = policy.RequestBodyChunks - policy.RequestHeaders
+		toTrailers = policy.RequestTrailers - policy.RequestHeaders
+	)
+	var d Side
+	whole, chunks := phases.Has(base+toBody), phases.Has(base+toChunks)
+	switch {
+	case whole, chunks && decodes:
+		// Compressed pieces are of no use to a policy that wants plain
+		// ones, so it gets the body in one.
+		d.Body = wire.BodyBuffered
+	case chunks && holds:
+		d.Body = wire.BodyFullDuplex
+	case chunks:
+		d.Body = wire.BodyStreamed
+	}
+	// A message may consist of headers and trailers alone, and one with both
+	// body and trailers has its end of stream in the trailers: body policies
+	// would not run, or not learn of the end, if they were not shown.
+	d.Trailers = phases.Has(base+toTrailers) || d.Body != wire.BodyNone
+	d.Headers = phases.Has(base) || d.Trailers
+	return d
+}
+
+// Met reports whether what is shown is all that is demanded.
+func (d Side) Met(shown Side) bool { return d.Lacks(shown) == Side{} }
+
+// Lacks is what of the demand is not shown.
+func (d Side) Lacks(shown Side) Side {
+	lacks := Side{Headers: d.Headers && !shown.Headers, Trailers: d.Trailers && !shown.Trailers}
+	if !serves(shown.Body, d.Body) {
+		lacks.Body = d.Body
+	}
+	return lacks
+}
+
+// serves reports whether a body that is shown in one mode serves who demands another.
+func serves(shown, demanded wire.BodyMode) bool {
+	switch demanded {
+	case wire.BodyNone:
+		return true
+	case wire.BodyStreamed:
+		// A body that comes whole is one piece.
+		return shown == wire.BodyStreamed || shown == wire.BodyBuffered || shown == wire.BodyFullDuplex
+	}
+	// Who wants all of it gathers it in full duplex, and who holds pieces back
+	// has nothing to hold where all comes at once.
+	return shown == wire.BodyBuffered || shown == wire.BodyFullDuplex
+}
