@@ -63,14 +63,16 @@ type page struct {
 	memory   *memory.Account
 }
 
-func newPage(t testing.TB, pprof bool) *page {
+func newPage(t testing.TB, pprof bool) *page { return newPageWith(t, pprof, worker.StepDetail) }
+
+func newPageWith(t testing.TB, pprof bool, detail worker.Detail) *page {
 	t.Helper()
 	registry, err := worker.NewRegistry(worker.Entry{Definition: definition, Factory: policy.Define(newKey)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &page{TB: t, memory: memory.NewAccount(1000)}
-	p.worker = worker.New(registry, worker.Options{Host: policy.Host{Logger: slog.New(slog.DiscardHandler), Clock: host.Clock{}}})
+	p.worker = worker.New(registry, worker.Options{Host: policy.Host{Logger: slog.New(slog.DiscardHandler), Clock: host.Clock{}}, Detail: detail})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
@@ -107,6 +109,17 @@ func (p *page) want(path string, status int, parts ...string) string {
 		}
 	}
 	return body
+}
+
+// use sends a request on a route that has a chain.
+func (p *page) use(route string) {
+	s := p.worker.Acquire()
+	defer s.Release()
+	c, _ := s.Chain(route)
+	x := s.Begin(c)
+	x.Exchange().Route, x.Exchange().Request.Method = route, "POST"
+	x.Run(context.Background(), policy.RequestHeaders, time.Second, nil)
+	x.End(false)
 }
 
 func (p *page) update(params, version string) error {
@@ -150,14 +163,17 @@ func TestPages(t *testing.T) {
 	}
 	p.streams.Started.Add(3)
 	p.streams.Responded("policy_engine.key@v1.0.0.KEY_MISSING")
+	p.use("charge")
 	dump := p.want("/config_dump", 200, `"charge": "payments"`, `"header": "x-key"`, `"key": "[redacted]"`, `"when": "request.method == \"POST\""`,
 		`"mode": "shadow"`, `"version": "two"`, `"path": "chains[0].policies[0].params.kez"`, `"onUnknownRoute": "deny"`, "has not started yet")
 	console := p.want("/", 200, "charge", "Refused: two", "params.kez", "not started the key server &lt;b&gt;is&lt;/b&gt; down")
 	metrics := p.want("/metrics", 200,
 		"policy_engine_streams_total 3", `policy_engine_immediate_responses_total{details="policy_engine.key@v1.0.0.KEY_MISSING"} 1`,
 		`policy_engine_config_info{version="one"} 1`, "policy_engine_config_rejections_total 1", "policy_engine_config_stale 1",
-		`policy_engine_policy_calls_total{chain="payments",id="key",mode="shadow",outcome="pass",phase="request_headers",policy="key",version="v1.0.0"} 0`,
-		`policy_engine_policy_duration_seconds_bucket{chain="payments",id="key",mode="shadow",phase="request_headers",policy="key",version="v1.0.0",le="1e-05"} 0`,
+		`policy_engine_policy_calls_total{chain="payments",id="key",mode="shadow",outcome="error",phase="request_headers",policy="key",version="v1.0.0"} 1`,
+		`policy_engine_policy_duration_seconds_count{chain="payments",id="key",mode="shadow",phase="request_headers",policy="key",version="v1.0.0"} 1`,
+		`policy_engine_policy_shadow_disagreements_total{chain="payments",id="key",mode="shadow",policy="key",version="v1.0.0"} 1`,
+		`policy_engine_requests_total{chain="payments",result="passed",route="charge"} 1`,
 		`policy_engine_policy_started{chain="payments",id="key",mode="shadow",policy="key",version="v1.0.0"} 0`)
 	for name, page := range map[string]string{"dump": dump, "console": console, "metrics": metrics} {
 		if strings.Contains(page, "s3cret") {

@@ -11,7 +11,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/sdk/policy"
 )
 
 var update = flag.Bool("update", false, "write the table of metrics in docs/telemetry.md")
@@ -34,14 +38,30 @@ func families(t *testing.T) []family {
 		t.Fatal(err)
 	}
 	p.streams.Responded("policy_engine.key@v1.0.0.NO")
-	r := prometheus.NewPedanticRegistry()
-	r.MustRegister(p.metrics)
-	gathered, err := r.Gather()
+	s := p.worker.Acquire()
+	defer s.Release()
+	for _, chain := range s.Chains() {
+		for step := range chain.Counted {
+			for o := range telemetry.StepOutcome(telemetry.StepOutcomeCount) {
+				step.Metrics.Observe(policy.RequestHeaders, o, 1)
+			}
+			step.Metrics.Disagreements.Add(1)
+			step.Metrics.Abandoned.Add(1)
+		}
+	}
+	for route := range s.Routes {
+		for result := range telemetry.RequestResult(telemetry.RequestResultCount) {
+			s.Requests(route).Observe(result)
+		}
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	gathered, err := parser.TextToMetricFamilies(strings.NewReader(p.want("/metrics", 200)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all []family
-	for _, g := range gathered {
+	for _, name := range slices.Sorted(maps.Keys(gathered)) {
+		g := gathered[name]
 		f := family{name: g.GetName(), kind: strings.ToLower(g.GetType().String()), help: g.GetHelp(), values: map[string][]string{}}
 		for _, m := range g.Metric {
 			for _, l := range m.Label {

@@ -7,7 +7,6 @@ import (
 	"net/http/pprof"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"policyengine.dev/runtime/memory"
 	"policyengine.dev/runtime/worker"
@@ -18,7 +17,7 @@ type Options struct {
 	Worker *worker.Worker
 	// Memory is what the bodies in flight are counted in; nil counts nothing.
 	Memory *memory.Account
-	// Metrics is what /metrics shows.
+	// Metrics is what /metrics shows besides what the worker counts for each route and step.
 	Metrics prometheus.Gatherer
 	// Draining reports that the engine is about to end; nil is never.
 	Draining func() bool
@@ -71,11 +70,7 @@ func NewHandler(o Options) http.Handler {
 		text(w, status, why+"\n")
 	})
 	mux.HandleFunc("/config_dump", o.dump)
-	// A metric that is none, or that two make, must not take all others along.
-	mux.Handle("/metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError,
-		ErrorLog:      slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
-	}))
+	mux.Handle("/metrics", o.metricsPage())
 	mux.HandleFunc("/{$}", o.console)
 	if o.Pprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)

@@ -10,21 +10,14 @@ import (
 	"policyengine.dev/runtime/worker"
 )
 
-// stepLabels name one step. Their values come from the configuration in force, which
-// is what bounds the number of series.
-var stepLabels = []string{"chain", "id", "policy", "version", "mode"}
+// namespace begins the name of every metric.
+const namespace = "policy_engine_"
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("policy_engine_"+name, help, labels, nil)
+	return prometheus.NewDesc(namespace+name, help, labels, nil)
 }
 
 var (
-	stepCalls         = desc("policy_calls_total", "Calls of a policy by phase and outcome.", append(stepLabels[:5:5], "phase", "outcome")...)
-	stepSeconds       = desc("policy_duration_seconds", "Time that a policy took in one phase.", append(stepLabels[:5:5], "phase")...)
-	stepDisagreements = desc("policy_shadow_disagreements_total", "Calls in shadow mode that, enforced, would have changed or ended the request.", stepLabels...)
-	stepAbandoned     = desc("policy_abandoned_calls", "Calls that have not come back after their timeout.", stepLabels...)
-	stepStarted       = desc("policy_started", "Whether the policy has what it needs to decide (1) or errs until it has (0).", stepLabels...)
-
 	streamsStarted   = desc("streams_total", "Streams of Envoy's filter: one for each HTTP request.")
 	streamsOpen      = desc("streams_open", "Streams that are open now.")
 	streamsFailed    = desc("streams_failed_total", "Streams that ended with an error of the engine or of the protocol.")
@@ -34,7 +27,6 @@ var (
 	messageSeconds   = desc("message_duration_seconds", "Time from a message of Envoy's to its answer.", "part")
 	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details, which end in the reason.", "details")
 	refusals         = desc("refusals_total", "Requests and responses that the engine refused by itself, with no policy to blame, by cause.", "cause")
-	requests         = desc("requests_total", "Requests on routes that have a chain, by result: passed, answered in the upstream's place, or canceled, which is over before the chain was done.", "route", "chain", "result")
 
 	memoryUsed    = desc("body_memory_bytes", "Memory that the bodies of requests and responses in flight take.")
 	memoryLimit   = desc("body_memory_limit_bytes", "Memory that they may take (limits.memory).")
@@ -54,8 +46,8 @@ var (
 	configChains   = desc("config_chains", "Chains.")
 )
 
-// Collector shows a kernel's streams and a worker's configuration and steps to
-// Prometheus.
+// Collector shows a kernel's streams and a worker's configuration to Prometheus. What there is of each route and step is
+// too much to be collected: see the handler's Options.Worker.
 type Collector struct {
 	worker  *worker.Worker
 	streams *telemetry.Streams
@@ -72,9 +64,9 @@ func NewCollector(w *worker.Worker, s *telemetry.Streams, t *telemetry.Traces, m
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		stepCalls, stepSeconds, stepDisagreements, stepAbandoned, stepStarted, configInfo, configLoaded,
+		configInfo, configLoaded,
 		configUpdates, configRejected, configStale, configWarnings, configRoutes, configChains,
-		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, contradictions, streamsPanics, messageSeconds, responses, refusals, requests, tracedSent, tracedFailed, tracedDropped,
+		streamsStarted, streamsOpen, streamsFailed, streamsTakenOver, contradictions, streamsPanics, messageSeconds, responses, refusals, tracedSent, tracedFailed, tracedDropped,
 		memoryUsed, memoryLimit, memoryRefused,
 	} {
 		to <- d
@@ -128,32 +120,6 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	gauge(configWarnings, float64(len(st.Warnings)))
 	gauge(configChains, float64(len(s.Chains())))
 	gauge(configRoutes, float64(s.RouteCount()))
-	for route, chain := range s.Routes {
-		m := s.Requests(route)
-		for result := range telemetry.RequestResult(telemetry.RequestResultCount) {
-			counter(requests, m.Count(result), route, chain.Name(), result.String())
-		}
-	}
-	for _, chain := range s.Chains() {
-		for step := range chain.Steps {
-			labels := []string{chain.Name(), step.ID, step.Policy, step.Version, step.Mode.String()}
-			counter(stepDisagreements, step.Metrics.Disagreements.Load(), labels...)
-			gauge(stepAbandoned, float64(step.Metrics.Abandoned.Load()), labels...)
-			gauge(stepStarted, boolean(step.Started), labels...)
-			collectPhases(to, step, labels)
-		}
-	}
-}
-
-func collectPhases(to chan<- prometheus.Metric, step worker.StepInfo, labels []string) {
-	for _, phase := range step.Phases.List() {
-		at := append(labels[:len(labels):len(labels)], phase.String())
-		for o := telemetry.StepOutcome(0); o < telemetry.StepOutcomeCount; o++ {
-			n := step.Metrics.Outcomes(phase, o)
-			to <- prometheus.MustNewConstMetric(stepCalls, prometheus.CounterValue, float64(n), append(at[:len(at):len(at)], o.String())...)
-		}
-		to <- latency(stepSeconds, step.Metrics.Latency(phase), at)
-	}
 }
 
 func latency(d *prometheus.Desc, l *telemetry.Latency, labels []string) prometheus.Metric {

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"policyengine.dev/runtime/worker"
 )
 
 // Engine is the static configuration of an engine: engine.yaml with every default
@@ -249,7 +251,14 @@ type MutationRules struct {
 // listener.
 type Telemetry struct {
 	Logs    Logs
+	Metrics Metrics
 	Tracing Tracing
+}
+
+// Metrics says what /metrics tells apart.
+type Metrics struct {
+	// Detail says how far apart the steps of chains are counted; each by itself by default.
+	Detail worker.Detail
 }
 
 // Logs says what is written to standard error.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/strictyaml"
 )
 
@@ -83,6 +84,9 @@ type engineFile struct {
 				PerSecond *count `yaml:"perSecond"`
 			} `yaml:"refusals"`
 		} `yaml:"logs"`
+		Metrics struct {
+			Detail detail `yaml:"detail"`
+		} `yaml:"metrics"`
 		Tracing struct {
 			Endpoint    string   `yaml:"endpoint"`
 			Insecure    bool     `yaml:"insecure"`
@@ -178,6 +182,13 @@ func (l *logLevel) UnmarshalNode(n strictyaml.Node) error {
 		[]logLevel{logLevel(slog.LevelDebug), logLevel(slog.LevelInfo), logLevel(slog.LevelWarn), logLevel(slog.LevelError)})
 }
 
+type detail worker.Detail
+
+func (d *detail) UnmarshalNode(n strictyaml.Node) error {
+	return choose(n, d, "a level of detail", []string{"step", "chain", "route"},
+		[]detail{detail(worker.StepDetail), detail(worker.ChainDetail), detail(worker.RouteDetail)})
+}
+
 type logFormat struct{ text bool }
 
 func (f *logFormat) UnmarshalNode(n strictyaml.Node) error {
@@ -225,6 +236,7 @@ func (d *engineDecoder) file(root strictyaml.Node, f engineFile) {
 	setIf(&logs.Refusals.Enabled, refusals.Enabled)
 	setIf(&logs.Refusals.PerReason, (*int)(refusals.PerReason))
 	setIf(&logs.Refusals.PerSecond, (*int)(refusals.PerSecond))
+	e.Telemetry.Metrics.Detail = worker.Detail(f.Telemetry.Metrics.Detail)
 	tracing, at := f.Telemetry.Tracing, root.At("telemetry", "tracing")
 	e.Telemetry.Tracing.Endpoint, e.Telemetry.Tracing.Insecure = tracing.Endpoint, tracing.Insecure
 	setIf(&e.Telemetry.Tracing.SampleRatio, tracing.SampleRatio)

@@ -30,6 +30,7 @@ func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Log
 			return h
 		},
 		Recorder:  recorder,
+		Detail:    static.Telemetry.Metrics.Detail,
 		Refusals:  refusals,
 		HoldLimit: int(static.Limits.Body),
 	})

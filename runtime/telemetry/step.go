@@ -62,8 +62,8 @@ var LatencyBuckets = [...]time.Duration{
 // concurrent use; one observation is two atomic additions, which is why it is not
 // the metrics library's own.
 type Latency struct {
-	buckets [len(LatencyBuckets) + 1]atomic.Uint64
 	sum     atomic.Int64
+	buckets [len(LatencyBuckets) + 1]atomic.Uint64
 }
 
 // Observe counts one duration.
@@ -89,11 +89,10 @@ func (l *Latency) Read() (count uint64, sum time.Duration, cumulative [len(Laten
 	return count, time.Duration(l.sum.Load()), cumulative
 }
 
-// Step counts what one step of a chain does. The zero value is empty. Safe for
-// concurrent use.
+// Step counts what one step of a chain does. The zero value is empty, and small: what a phase counts is made when the
+// step first acts in it. Safe for concurrent use.
 type Step struct {
-	outcomes [policy.PhaseCount][StepOutcomeCount]atomic.Uint64
-	latency  [policy.PhaseCount]Latency
+	phases [policy.PhaseCount]atomic.Pointer[stepPhase]
 	// Disagreements counts calls in shadow mode that, enforced, would have
 	// changed or ended the request.
 	Disagreements atomic.Uint64
@@ -101,18 +100,53 @@ type Step struct {
 	Abandoned atomic.Int64
 }
 
-// Observe counts one call, or one skipped.
+// stepPhase is what a step counts in one phase. What a call of the usual kind adds to (passed or changed, in some ten
+// microseconds) is in one cache line, the second: over many chains each line is fetched from memory.
+type stepPhase struct {
+	_        [8]byte
+	outcomes [StepOutcomeCount]atomic.Uint64
+	latency  Latency
+	_        [32]byte // a multiple of cache lines, which the allocator then aligns
+}
+
+// count is where an outcome is counted: those that begin the list of outcomes come last.
+func (p *stepPhase) count(o StepOutcome) *atomic.Uint64 {
+	return &p.outcomes[(int(o)+StepOutcomeCount-2)%StepOutcomeCount]
+}
+
+// Observe counts one call, or one skipped. It allocates when it is called for the first time for a phase.
 func (s *Step) Observe(phase policy.Phase, outcome StepOutcome, took time.Duration) {
-	s.outcomes[phase][outcome].Add(1)
-	if outcome != Skipped && outcome != Stalled {
-		s.latency[phase].Observe(took)
+	p := s.phases[phase].Load()
+	if p == nil {
+		p = s.first(phase)
 	}
+	p.count(outcome).Add(1)
+	if outcome != Skipped && outcome != Stalled {
+		p.latency.Observe(took)
+	}
+}
+
+// first makes what a phase counts, unless another call has done so a moment ago.
+func (s *Step) first(phase policy.Phase) *stepPhase {
+	s.phases[phase].CompareAndSwap(nil, new(stepPhase))
+	return s.phases[phase].Load()
 }
 
 // Outcomes is how many calls of the phase ended so.
 func (s *Step) Outcomes(phase policy.Phase, outcome StepOutcome) uint64 {
-	return s.outcomes[phase][outcome].Load()
+	if p := s.phases[phase].Load(); p != nil {
+		return p.count(outcome).Load()
+	}
+	return 0
 }
 
-// Latency is the phase's histogram.
-func (s *Step) Latency(phase policy.Phase) *Latency { return &s.latency[phase] }
+// Latency is the phase's histogram, or nil where the step has not acted in it.
+func (s *Step) Latency(phase policy.Phase) *Latency {
+	if p := s.phases[phase].Load(); p != nil {
+		return &p.latency
+	}
+	return nil
+}
+
+// Used reports whether the step has counted anything in the phase.
+func (s *Step) Used(phase policy.Phase) bool { return s.phases[phase].Load() != nil }

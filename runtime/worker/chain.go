@@ -16,7 +16,7 @@ import (
 // build compiles one chain. It is counted as one that a snapshot has.
 func (c *compilation) build(path string, cs *ChainSpec) *Chain {
 	c.worker.work.chainsCompiled.Add(1)
-	chain := &Chain{name: cs.Name, snapshots: 1, holdLimit: c.worker.options.HoldLimit}
+	chain := &Chain{name: cs.Name, snapshots: 1, holdLimit: c.worker.options.HoldLimit, detail: c.worker.options.Detail}
 	b := chainBuilder{compilation: c, path: path, chain: chain, ids: map[string]string{}}
 	if c.before != nil {
 		b.old = c.before.byName[cs.Name]

@@ -50,14 +50,49 @@ func (b *chainBuilder) share(id string, v *Version, params string) *instance {
 // stepMetrics returns the metrics of a step, the same ones over reloads for as long as
 // its version and mode stay.
 func (b *chainBuilder) stepMetrics(s *step) *telemetry.Step {
+	switch b.chain.detail {
+	case RouteDetail:
+		return b.worker.metricsTogether(countedTogether{s.instance.version, s.mode})
+	case ChainDetail:
+		for _, o := range b.chain.steps {
+			if o.countedWith(s) {
+				return o.metrics
+			}
+		}
+	}
 	if b.old != nil {
 		for _, o := range b.old.steps {
-			if o.id == s.id && o.instance.version.Version == s.instance.version.Version && o.mode == s.mode && o.onReject == s.onReject {
+			if o.countedWith(s) && (b.chain.detail == ChainDetail || o.id == s.id && o.onReject == s.onReject) {
 				return o.metrics
 			}
 		}
 	}
 	return new(telemetry.Step)
+}
+
+// countedWith reports whether two steps of one chain are counted alike but for their ids.
+func (s *step) countedWith(o *step) bool {
+	return s.instance.version.Name == o.instance.version.Name && s.instance.version.Version == o.instance.version.Version && s.mode == o.mode
+}
+
+// countedTogether is what steps have in common that are counted together.
+type countedTogether struct {
+	version *Version
+	mode    Mode
+}
+
+func (w *Worker) metricsTogether(key countedTogether) *telemetry.Step {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.together[key]
+	if m == nil {
+		if w.together == nil {
+			w.together = map[countedTogether]*telemetry.Step{}
+		}
+		m = new(telemetry.Step)
+		w.together[key] = m
+	}
+	return m
 }
 
 // instance returns the instance of the step with the id, or nil.

@@ -118,6 +118,8 @@ type Chain struct {
 	needs                     Needs
 	holdLimit                 int
 	disabled                  []string
+	// detail says how far apart the steps are counted.
+	detail Detail
 	// noRequestBody and noResponseBody say that no step needs that body, and that none
 	// may.
 	noRequestBody, noResponseBody bool
@@ -147,6 +149,39 @@ func (c *Chain) Needs() Needs { return c.needs }
 func (c *Chain) Steps(yield func(StepInfo) bool) {
 	for _, s := range c.steps {
 		if !yield(s.info()) {
+			return
+		}
+	}
+}
+
+// CountedStep is what is counted of one step, or of several that are counted together: see [Options.Detail].
+type CountedStep struct {
+	// Chain and ID are empty where steps of several chains, or several of one chain, are counted together.
+	Chain, ID, Policy, Version string
+	Mode                       Mode
+	// Shared says that other steps may have the same Metrics.
+	Shared bool
+	// Starts says that the policy has to start, and Started that this step's has.
+	Starts, Started bool
+	Metrics         *telemetry.Step
+}
+
+// Counted calls yield with what is counted of each step that runs, in listed order, onReject's last.
+func (c *Chain) Counted(yield func(CountedStep) bool) {
+	for _, s := range c.steps {
+		in := s.instance
+		_, starts := in.value.(policy.Starter)
+		counted := CountedStep{
+			Chain: c.name, ID: s.id, Policy: in.version.Name, Version: in.version.Version, Mode: s.mode,
+			Starts: starts, Started: in.ready(), Metrics: s.metrics,
+		}
+		if c.detail != StepDetail {
+			counted.ID, counted.Shared = "", true
+		}
+		if c.detail == RouteDetail {
+			counted.Chain = ""
+		}
+		if !yield(counted) {
 			return
 		}
 	}

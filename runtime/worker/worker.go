@@ -29,6 +29,8 @@ type Options struct {
 	Elapsed func() time.Duration
 	// Recorder receives decision records; nil makes none.
 	Recorder telemetry.Recorder
+	// Detail says how far apart steps are counted; each by itself by default.
+	Detail Detail
 	// Refusals logs requests that were refused; nil logs none.
 	Refusals *telemetry.RefusalLog
 	// StartTimeout bounds one attempt to start a policy; 0 is 10 s.
@@ -62,6 +64,9 @@ type Worker struct {
 	mu      sync.Mutex
 	closing closings
 	status  Status
+	// together is what is counted of steps of all chains together, by policy version and mode. Those that are compiled
+	// in bound it.
+	together map[countedTogether]*telemetry.Step
 	// unstarted are warnings about the configuration in force that end.
 	unstarted []unstarted
 }
