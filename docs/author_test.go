@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/sdk/policytest"
-	"policyengine.dev/tools/pectl/command"
 	"policyengine.dev/tools/pectl/policycmd"
 	requireheader "policyengine.dev/tools/pectl/policycmd/golden/require-header/v1.0.0"
 )
@@ -82,7 +82,7 @@ func checkCommands(t *testing.T, text string) {
 		if ok {
 			var stderr bytes.Buffer
 			inModule(t, func() {
-				if command.Main(t.Context(), policycmd.Command(), strings.Fields(args), command.IO{Out: &bytes.Buffer{}, Err: &stderr}) != command.ExitOK {
+				if commandline.Main(t.Context(), policycmd.Command(), strings.Fields(args), commandline.IO{Out: &bytes.Buffer{}, Err: &stderr}) != commandline.ExitOK {
 					t.Errorf("%s: %s", line, stderr.String())
 				}
 			})

@@ -17,15 +17,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
 
 	"policyengine.dev/envoy_test/engines"
 	"policyengine.dev/envoy_test/harness"
 	"policyengine.dev/envoy_test/harness/harnesstest"
+	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/tools/envoy"
-	"policyengine.dev/tools/pectl/command"
 	"policyengine.dev/tools/pectl/envoyconfig"
 )
 
@@ -272,13 +273,14 @@ func TestTheEnvoyConfigurationIsWhatPectlWrites(t *testing.T) {
 	x := start(t)
 	pectl := func(args ...string) (string, int) {
 		var out, problems bytes.Buffer
-		root := &command.Command{Name: "pectl", Commands: []*command.Command{envoyconfig.Command()}}
+		root := &cobra.Command{Use: "pectl"}
+		root.AddCommand(envoyconfig.Command())
 		args = append([]string{"envoy-config"}, append(args, "--config", "engine.yaml", "--admin", x.engine.AdminAddress())...)
-		code := command.Main(context.Background(), root, args, command.IO{In: strings.NewReader(""), Out: &out, Err: &problems})
+		code := commandline.Main(context.Background(), root, args, commandline.IO{In: strings.NewReader(""), Out: &out, Err: &problems})
 		return out.String() + problems.String(), code
 	}
 	text, code := pectl("--format", "json", "--address", exampleEngine)
-	if code != command.ExitOK {
+	if code != commandline.ExitOK {
 		t.Fatalf("pectl envoy-config: code %d\n%s", code, text)
 	}
 	var written map[string]any
@@ -308,7 +310,7 @@ func TestTheEnvoyConfigurationIsWhatPectlWrites(t *testing.T) {
 			t.Errorf("%s (-pectl +envoy.yaml):\n%s", part, diff)
 		}
 	}
-	if out, code := pectl("check", "envoy.yaml", "--strict"); code != command.ExitOK {
+	if out, code := pectl("check", "envoy.yaml", "--strict"); code != commandline.ExitOK {
 		t.Errorf("pectl envoy-config check: code %d\n%s", code, out)
 	}
 }

@@ -139,9 +139,9 @@ func (o *Options) dump(w http.ResponseWriter, _ *http.Request) {
 func (o *Options) collect() Dump {
 	status, reason := o.readiness()
 	st := o.Worker.Status()
-	d := Dump{Build: o.Build, Ready: status == http.StatusOK, Reason: reason, Policies: policies(o.Worker.Registry())}
+	d := Dump{Build: o.Build, Ready: status == http.StatusOK, Reason: reason, Policies: Policies(o.Worker.Registry())}
 	if st.Err != nil {
-		d.Rejected = &RejectedDump{Version: st.Rejected, At: st.RejectedAt, Problems: problems(st.Err)}
+		d.Rejected = &RejectedDump{Version: st.Rejected, At: st.RejectedAt, Problems: Problems(st.Err)}
 	}
 	if o.Filters != nil {
 		d.Filters = o.Filters()
@@ -156,10 +156,12 @@ func (o *Options) collect() Dump {
 // Preview is the dump of an engine that would run on the snapshot, which is not in
 // force.
 func Preview(build Build, registry *worker.Registry, s *worker.Snapshot, warnings worker.Problems) Dump {
-	return Dump{Build: build, Reason: "checked, not in force", Policies: policies(registry), Config: configDump(s, warnings)}
+	return Dump{Build: build, Reason: "checked, not in force", Policies: Policies(registry), Config: configDump(s, warnings)}
 }
 
-func policies(r *worker.Registry) []PolicyDump {
+// Policies lists the policy versions of a registry, sorted by name and version. It is not
+// nil.
+func Policies(r *worker.Registry) []PolicyDump {
 	all := []PolicyDump{}
 	for v := range r.Versions {
 		all = append(all, PolicyDump{
@@ -176,7 +178,7 @@ func configDump(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
 		c.OnUnknownRoute = "continue"
 	}
 	if len(warnings) > 0 {
-		c.Warnings = problems(warnings)
+		c.Warnings = Problems(warnings)
 	}
 	for _, chain := range s.Chains() {
 		c.Chains = append(c.Chains, chainDump(chain))
@@ -243,7 +245,9 @@ func sortedSet(names []string) []string {
 	return slices.Compact(names)
 }
 
-func problems(err error) []ProblemDump {
+// Problems lists what an error of the configuration consists of: strictyaml.Diagnostics,
+// worker.Problems, or one problem for any other error.
+func Problems(err error) []ProblemDump {
 	var out []ProblemDump
 	var positioned strictyaml.Diagnostics
 	var plain worker.Problems

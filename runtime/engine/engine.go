@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -96,7 +95,7 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
 			Worker: e.worker, Memory: e.memory, Metrics: registered, Draining: e.draining.Load, Pprof: static.Pprof,
-			Build:   admin.Build{Engine: Version(), Go: runtime.Version()},
+			Build:   build(),
 			Filters: e.filters,
 			Logger:  logger,
 		}),

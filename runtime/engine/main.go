@@ -2,178 +2,69 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"go.opentelemetry.io/otel"
 
-	"policyengine.dev/runtime/admin"
+	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/runtime/config"
-	"policyengine.dev/runtime/host"
 	"policyengine.dev/runtime/telemetry/tracing"
 	"policyengine.dev/runtime/worker"
 )
 
-// DefaultConfig is the engine.yaml that is read where no flag names another.
+// DefaultConfig is the engine.yaml that is read unless a flag names another.
 const DefaultConfig = "/etc/policy-engine/engine.yaml"
 
 // Exit codes of [Main].
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitOK     = commandline.ExitOK
+	exitFailed = commandline.ExitFailed
+	exitUsage  = commandline.ExitUsage
 )
 
-// Main runs an engine with the given policies until it is told to end, and ends the
-// process: with 0 after SIGINT or SIGTERM, or when a check found nothing wrong; with
-// 1 where it could not start or go on, with 2 for flags that do not exist. Flags:
-//
-//	-config FILE  engine.yaml
-//	-check        report what is wrong with engine.yaml, chains and routes, and end
-//	-start        with -check: also start the policies, and report those that cannot start
-//	-dump         with -check: print what would be in force, as /config_dump does
-//	-policies     list the policy versions compiled in, and end
-//	-version      say what this is, and end
+// Main is the main function of an engine with the given policies: it reads the process's
+// arguments, runs the command that they name, and ends the process. docs/reference/policy-engine.md
+// describes the commands. The exit code is 0 on success, and after SIGINT or SIGTERM; 1 if
+// the engine could not start or go on, or if a check found a problem; 2 for unknown
+// commands and flags. A second signal ends the process without waiting for requests.
 func Main(entries []worker.Entry) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	os.Exit(run(os.Args[1:], entries, signals, os.Stdout, os.Stderr))
 }
 
-type flags struct {
-	config            string
-	check, dump       bool
-	start             bool
-	policies, version bool
-}
-
-func parseFlags(args []string, stderr io.Writer) (flags, error) {
-	var f flags
-	set := flag.NewFlagSet("policy-engine", flag.ContinueOnError)
-	set.SetOutput(stderr)
-	set.StringVar(&f.config, "config", DefaultConfig, "the engine's configuration `file`")
-	set.BoolVar(&f.check, "check", false, "report what is wrong with the configuration, chains and routes included, and end")
-	set.BoolVar(&f.start, "start", false, "with -check: also start the policies, which fetch keys and read files, and report those that cannot start")
-	set.BoolVar(&f.dump, "dump", false, "with -check: print what would be in force, as /config_dump shows it")
-	set.BoolVar(&f.policies, "policies", false, "list the policy versions compiled in, and end")
-	set.BoolVar(&f.version, "version", false, "say what this is, and end")
-	set.Usage = func() {
-		fmt.Fprint(stderr, "Usage: policy-engine [flags]\n\nServes policies to Envoy over its external processing filter.\n\n")
-		set.PrintDefaults()
-	}
-	if err := set.Parse(args); err != nil {
-		return f, err
-	}
-	if f.dump && !f.check {
-		fmt.Fprintln(stderr, "-dump goes with -check; a running engine shows its configuration on /config_dump")
-		return f, errors.New("flags")
-	}
-	if f.start && !f.check {
-		fmt.Fprintln(stderr, "-start goes with -check; a running engine starts its policies anyway")
-		return f, errors.New("flags")
-	}
-	if set.NArg() > 0 {
-		fmt.Fprintf(stderr, "policy-engine takes no arguments, and was given %q\n", set.Args())
-		return f, errors.New("arguments")
-	}
-	return f, nil
-}
-
-// run is Main but for the process. Two signals end it at once.
+// run is Main without the process.
 func run(args []string, entries []worker.Entry, signals <-chan os.Signal, stdout, stderr io.Writer) int {
-	f, err := parseFlags(args, stderr)
+	args, err := fromFlags(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return exitOK
+		args = []string{"--help"}
 	case err != nil:
 		return exitUsage
-	case f.version:
-		fmt.Fprintln(stdout, Version())
-		return exitOK
 	}
-	registry, err := worker.NewRegistry(entries...)
-	if err != nil {
-		return failed(stderr, err)
-	}
-	if f.policies {
-		for v := range registry.Versions {
-			fmt.Fprintf(stdout, "%s\t%s\n", v, v.Definition.Description)
-		}
-		return exitOK
-	}
-	static, err := config.LoadEngine(f.config)
-	if err != nil {
-		return failed(stderr, err)
-	}
-	logger := newLogger(static.Telemetry.Logs, stderr)
-	if f.check {
-		return check(static, registry, f, stdout, stderr)
-	}
-	// An engine has nothing to do but to serve; what it is given to run on
-	// is its own.
+	p := &program{entries: entries, signals: signals}
+	return commandline.Main(context.Background(), p.command(), args, commandline.IO{Out: stdout, Err: stderr})
+}
+
+// serve is the command run.
+func (p *program) serve(static config.Engine, registry *worker.Registry, logger *slog.Logger) error {
+	// The process does nothing but serve, so its global logger and error handler are
+	// the engine's.
 	slog.SetDefault(logger)
 	otel.SetErrorHandler(tracing.NewErrorLog(logger))
 	defer holdHeap()()
 	limitHeap()
 	e, err := New(static, registry, logger)
 	if err != nil {
-		return failed(stderr, err)
+		return err
 	}
-	if err := e.runUntil(signals); err != nil {
-		return failed(stderr, err)
-	}
-	return exitOK
-}
-
-func failed(stderr io.Writer, err error) int {
-	fmt.Fprintln(stderr, err)
-	return exitFailed
-}
-
-func check(static config.Engine, registry *worker.Registry, f flags, stdout, stderr io.Writer) int {
-	discard := slog.New(slog.DiscardHandler)
-	w := newWorker(static, registry, discard, host.NewMetrics(discard), nil, nil)
-	defer w.Close(context.Background()) //nolint:errcheck // nothing is in force
-	update := config.FileSource{Path: static.Chains}.Load()
-	snapshot, warnings, err := w.Preview(update.Spec)
-	if err == nil {
-		defer snapshot.Release()
-	}
-	for _, d := range warnings {
-		fmt.Fprintln(stderr, "warning:", d.Error())
-	}
-	problems := append(problemsOf(err), checkLimits(static, update.Spec)...)
-	if f.start && update.Err == nil && len(problems) == 0 {
-		_, err := w.Try(context.Background(), update.Spec)
-		problems = problemsOf(err)
-	}
-	if err := update.Problems(problems); err != nil {
-		return failed(stderr, err)
-	}
-	if f.dump {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		build := admin.Build{Engine: Version(), Go: runtime.Version()}
-		if err := e.Encode(admin.Preview(build, registry, snapshot, warnings)); err != nil {
-			return failed(stderr, err)
-		}
-		return exitOK
-	}
-	started := ""
-	if f.start {
-		started = "; every policy has started"
-	}
-	fmt.Fprintf(stdout, "%d chains and %d routes, nothing wrong%s\n", len(update.Spec.Chains), len(update.Spec.Routes), started)
-	return exitOK
+	return e.runUntil(p.signals)
 }
 
 func newLogger(l config.Logs, to io.Writer) *slog.Logger {
@@ -191,17 +82,4 @@ func durationAsText(_ []string, a slog.Attr) slog.Attr {
 		a.Value = slog.StringValue(a.Value.Duration().String())
 	}
 	return a
-}
-
-func moduleVersion() string {
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
-		return b.Main.Version
-	}
-	return "unversioned"
-}
-
-// Version says what this binary is: the module's version, where it was built from
-// one, and Go's.
-func Version() string {
-	return "policy-engine " + moduleVersion() + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
 }

@@ -85,11 +85,18 @@ func TestCommandLine(t *testing.T) {
 		code           int
 		stdout, stderr []string
 	}{
-		{"help", []string{"-h"}, exitOK, nil, []string{"Usage: policy-engine", "-config file", DefaultConfig}},
+		{"help", []string{"-h"}, exitOK, []string{"Usage:\n  policy-engine [command]", "-config", "check"}, nil},
+		{"help for a command", []string{"help", "run"}, exitOK, []string{"--config file", DefaultConfig}, nil},
 		{"version", []string{"-version"}, exitOK, []string{"policy-engine ", "go1."}, nil},
 		{"policies", []string{"--policies"}, exitOK, []string{"nothing@v1.2.0\tDoes nothing."}, nil},
-		{"an unknown flag", []string{"-nonsense"}, exitUsage, nil, []string{"-nonsense"}},
-		{"an argument", []string{"engine.yaml"}, exitUsage, nil, []string{"takes no arguments"}},
+		{"an unknown flag", []string{"-nonsense"}, exitUsage, nil, []string{"-nonsense", "-config file", DefaultConfig}},
+		{"an argument after flags", []string{"-check", "engine.yaml"}, exitUsage, nil, []string{"takes no arguments", `"engine.yaml"`}},
+		{"-dump alone", []string{"-dump"}, exitUsage, nil, []string{"-dump goes with -check"}},
+		{"an unknown command", []string{"engine.yaml"}, exitUsage, nil, []string{`there is no command "engine.yaml"`}},
+		{"an unknown flag of a command", []string{"check", "--nonsense"}, exitUsage, nil, []string{"unknown flag: --nonsense", "policy-engine check --help"}},
+		{"an argument of a command", []string{"run", "engine.yaml"}, exitUsage, nil, []string{`unexpected argument "engine.yaml"`}},
+		{"two forms of output", []string{"check", "--dump", "--json"}, exitUsage, nil, []string{"[dump json]"}},
+		{"a completion script", []string{"completion", "bash"}, exitOK, []string{"__start_policy-engine"}, nil},
 		{"no file", []string{"-config", filepath.Join(t.TempDir(), "none.yaml")}, exitFailed, nil, []string{"none.yaml"}},
 		{"a good configuration", []string{"-check", "-config", good}, exitOK, []string{"nothing wrong"}, nil},
 		{"every problem of engine.yaml", []string{"-config", badEngine}, exitFailed, nil, []string{"engine.yaml:4:1", "nonsense", "limits.body"}},

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -117,15 +116,6 @@ func (e *Engine) update(ctx context.Context, update config.Update) worker.Proble
 		e.logger.Warn("chains and routes", slog.String("warning", d.Error()))
 	}
 	return problemsOf(err)
-}
-
-// problemsOf are the problems that an error of the worker's consists of.
-func problemsOf(err error) worker.Problems {
-	var problems worker.Problems
-	if err != nil && !errors.As(err, &problems) {
-		problems = worker.Problems{{Message: err.Error()}}
-	}
-	return problems
 }
 
 // checkLimits finds chains that would accept bodies which the server does not.

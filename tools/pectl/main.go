@@ -1,4 +1,5 @@
-// Pectl is the command line of policy authors and operators: see `pectl --help`.
+// Pectl is the command line for policy authors and operators. `pectl --help` lists its
+// commands; docs/reference/pectl.md describes them.
 package main
 
 import (
@@ -6,26 +7,35 @@ import (
 	"os"
 	"os/signal"
 
-	"policyengine.dev/tools/pectl/command"
+	"github.com/spf13/cobra"
+
+	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/tools/pectl/envoyconfig"
 	"policyengine.dev/tools/pectl/policycmd"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := command.Main(ctx, root(), os.Args[1:], command.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	code := commandline.Main(ctx, root(), os.Args[1:], commandline.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	stop()
 	os.Exit(code)
 }
 
-// root has one entry for each group; a group is a package of its own.
-func root() *command.Command {
-	return &command.Command{
-		Name:  "pectl",
-		Short: "Helps those who write policies and those who run the policy engine.",
-		Commands: []*command.Command{
-			policycmd.Command(),
-			envoyconfig.Command(),
-		},
+// root returns the command line. Each group of commands is a package of its own.
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "pectl",
+		Short: "Tools for policy authors and for operators of the policy engine",
+		Long: `
+Tools for policy authors and for operators of the policy engine.
+
+Every command exits with
+
+    0  on success
+    1  if it could not do its work
+    2  if it was called with wrong arguments or flags
+    3  if a check found errors`[1:],
 	}
+	c.AddCommand(policycmd.Command(), envoyconfig.Command())
+	return c
 }

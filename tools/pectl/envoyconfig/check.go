@@ -1,52 +1,52 @@
 package envoyconfig
 
 import (
-	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
-	"policyengine.dev/tools/pectl/command"
+	"github.com/spf13/cobra"
+
+	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/tools/pectl/envoyconfig/check"
 )
 
-func checkCommand() *command.Command {
+func checkCommand() *cobra.Command {
 	var engine engineFlags
-	var c checkFlags
-	return &command.Command{
-		Name:  "check",
-		Args:  "FILE...",
-		Short: "Says what in an Envoy configuration breaks the chains, or lets requests past them.",
+	var f checkFlags
+	c := &cobra.Command{
+		Use:   "check FILE...",
+		Short: "Find what in an Envoy configuration breaks the chains, or lets requests past them",
 		Long: `
-Reads what Envoy reads, as Envoy reads it: a bootstrap configuration, resources of LDS,
-RDS, SRDS, VHDS, ECDS and CDS, or what Envoy's admin interface gives as /config_dump, in
-YAML or JSON. It finds these in ConfigMaps, too, and reads EnvoyFilter (Istio) and
+Reads an Envoy configuration as Envoy reads it: a bootstrap configuration, resources of
+LDS, RDS, SRDS, VHDS, ECDS and CDS, or the output of Envoy's /config_dump, in YAML or
+JSON. It also finds these in ConfigMaps, and reads EnvoyFilter (Istio) and
 EnvoyExtensionPolicy, EnvoyPatchPolicy and EnvoyProxy (Envoy Gateway). Several files are
-parts of one configuration. "-" is standard input. Parts that were not there, or could
-not be examined, are reported.
+parts of one configuration. "-" is standard input. The command reports parts that are
+missing or that it cannot examine.
 
-What is found is an error (requests pass chains that should decide on them, or fail
-that should not), a warning, or a note.
+A finding is an error (requests pass chains that should decide on them, or fail although
+they should pass), a warning, or a note.
 
-exit codes:
-  0  no error was found (with --strict: and no warning)
-  1  the configuration could not be looked at
-  2  the command was called wrongly
-  3  an error was found (with --strict: or a warning)`,
-		Flags: func(flags *flag.FlagSet) {
-			engine.register(flags)
-			c.register(flags)
-		},
-		Run: func(ctx context.Context, io command.IO, args []string) error {
+Exit codes:
+
+    0  there are no errors (with --strict: and no warnings)
+    1  the configuration could not be read
+    2  the command was called with wrong arguments or flags
+    3  there are errors (with --strict: or warnings)`[1:],
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return command.Usagef("FILE is missing")
+				return commandline.Usagef("FILE is missing")
 			}
-			return c.run(ctx, &engine, io, args)
+			return nil
 		},
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, &engine, args) },
 	}
+	engine.register(c)
+	f.register(c)
+	return c
 }
 
 type checkFlags struct {
@@ -55,36 +55,36 @@ type checkFlags struct {
 	json, strict bool
 }
 
-func (c *checkFlags) register(flags *flag.FlagSet) {
-	flags.StringVar(&c.cluster, "cluster", check.DefaultClusterName, "the `name` of the engine's cluster")
-	flags.Var(&c.except, "except-listener", "the `name` of a listener whose requests need not pass the engine; may be given again")
-	flags.BoolVar(&c.json, "json", false, "write JSON")
-	flags.BoolVar(&c.strict, "strict", false, "count warnings as errors")
+func (f *checkFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.cluster, "cluster", check.DefaultClusterName, "`name` of the engine's cluster")
+	c.Flags().Var(&f.except, "except-listener", "`name` of a listener whose requests need not pass the engine; may be repeated")
+	c.Flags().BoolVar(&f.json, "json", false, "write JSON")
+	c.Flags().BoolVar(&f.strict, "strict", false, "treat warnings as errors")
 }
 
-func (c *checkFlags) run(ctx context.Context, engine *engineFlags, io command.IO, args []string) error {
-	n, err := engine.load(ctx)
+func (f *checkFlags) run(c *cobra.Command, engine *engineFlags, args []string) error {
+	n, err := engine.load(c.Context())
 	if err != nil {
 		return err
 	}
-	files, err := readConfigs(io.In, args)
+	files, err := readConfigs(c.InOrStdin(), args)
 	if err != nil {
 		return err
 	}
-	report, err := check.Check(files, n, check.Options{ClusterName: c.cluster, ExceptListeners: c.except})
+	report, err := check.Check(files, n, check.Options{ClusterName: f.cluster, ExceptListeners: f.except})
 	if err != nil {
 		return err
 	}
-	if c.json {
-		e := json.NewEncoder(io.Out)
+	if f.json {
+		e := json.NewEncoder(c.OutOrStdout())
 		e.SetIndent("", "  ")
 		e.SetEscapeHTML(false)
 		err = e.Encode(report)
 	} else {
-		err = writeText(io.Out, report)
+		err = writeText(c.OutOrStdout(), report)
 	}
-	if err == nil && (report.Errors > 0 || c.strict && report.Warnings > 0) {
-		err = command.ErrFindings
+	if err == nil && (report.Errors > 0 || f.strict && report.Warnings > 0) {
+		err = commandline.ErrFindings
 	}
 	return err
 }
@@ -93,7 +93,7 @@ func readConfigs(stdin io.Reader, names []string) ([]check.File, error) {
 	var files []check.File
 	for _, name := range names {
 		if slices.ContainsFunc(files, func(f check.File) bool { return f.Name == name }) {
-			return nil, command.Usagef("%s is given twice", name)
+			return nil, commandline.Usagef("%s is given twice", name)
 		}
 		var src []byte
 		var err error

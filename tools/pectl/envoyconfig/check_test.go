@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/runtime/config"
-	"policyengine.dev/tools/pectl/command"
 	"policyengine.dev/tools/pectl/envoyconfig"
 	"policyengine.dev/tools/pectl/envoyconfig/check"
 	"policyengine.dev/tools/pectl/envoyconfig/generate"
@@ -81,9 +81,9 @@ func TestCheckJSON(t *testing.T) {
 func TestCheckStandardInput(t *testing.T) {
 	d := newDirectory(t, "")
 	var out bytes.Buffer
-	code := command.Main(t.Context(), envoyconfig.Command(),
+	code := commandline.Main(t.Context(), envoyconfig.Command(),
 		[]string{"check", "--config", d.file("engine.yaml"), "--dump", d.file("dump.json"), "-"},
-		command.IO{In: strings.NewReader(d.bootstrap()), Out: &out, Err: &out})
+		commandline.IO{In: strings.NewReader(d.bootstrap()), Out: &out, Err: &out})
 	if code != 0 || !strings.HasPrefix(out.String(), "0 errors") {
 		t.Errorf("exit code %d: %s", code, out.String())
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -15,22 +14,29 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"policyengine.dev/runtime/admin"
+	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/runtime/config"
-	"policyengine.dev/tools/pectl/command"
 	"policyengine.dev/tools/pectl/envoyconfig/needs"
 )
 
-// engineFlags say which engine is meant, and where what its chains need is told.
+// engineFlags name an engine, and where to read what its chains need.
 type engineFlags struct {
 	config, admin, dump, engine string
 }
 
-func (f *engineFlags) register(flags *flag.FlagSet) {
-	flags.StringVar(&f.config, "config", "", "the engine's configuration `file`, engine.yaml; required")
-	flags.StringVar(&f.admin, "admin", "", "ask the engine at this `url`, such as http://127.0.0.1:9002 or unix:/path; by default engine.yaml says where")
-	flags.StringVar(&f.dump, "dump", "", "read a `file` with an engine's /config_dump instead")
-	flags.StringVar(&f.engine, "engine", "", "have the bundle's binary at this `path` check its configuration instead; nothing is started")
+func (f *engineFlags) register(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.config, "config", "", "the engine's configuration `file`, engine.yaml (required)")
+	flags.StringVar(&f.admin, "admin", "", "ask the engine at this `url`, such as http://127.0.0.1:9002 or unix:/path (default the admin address in engine.yaml)")
+	flags.StringVar(&f.dump, "dump", "", "read this `file`, the output of an engine's /config_dump, instead of asking an engine")
+	flags.StringVar(&f.engine, "engine", "", "have the bundle's binary at this `path` check its configuration, instead of asking a running engine")
+	_ = c.MarkFlagFilename("config", "yaml", "yml")
+	_ = c.MarkFlagFilename("dump", "json")
+	_ = c.MarkFlagFilename("engine")
+	c.MarkFlagsMutuallyExclusive("admin", "dump", "engine")
 }
 
 // Bounds on what an engine may tell, and how long it may take.
@@ -42,16 +48,7 @@ const (
 // load reads engine.yaml and finds out what the chains need.
 func (f *engineFlags) load(ctx context.Context) (*needs.Needs, error) {
 	if f.config == "" {
-		return nil, command.Usagef("which engine: name its engine.yaml with --config")
-	}
-	given := 0
-	for _, s := range []string{f.admin, f.dump, f.engine} {
-		if s != "" {
-			given++
-		}
-	}
-	if given > 1 {
-		return nil, command.Usagef("give one of --admin, --dump and --engine")
+		return nil, commandline.Usagef("--config is missing: it names the engine's engine.yaml")
 	}
 	engine, err := config.LoadEngine(f.config)
 	if err != nil {
@@ -73,7 +70,7 @@ func (f *engineFlags) read(ctx context.Context, engine config.Engine) (admin.Dum
 	case f.dump != "":
 		src, err = readFile(f.dump, maxDump)
 	case f.engine != "":
-		src, err = run(ctx, f.engine, "-config", f.config, "-check", "-dump")
+		src, err = run(ctx, f.engine, "check", "--dump", "--config", f.config)
 	case f.admin != "":
 		src, err = fetch(ctx, f.admin)
 	default:

@@ -5,57 +5,55 @@ package envoyconfig
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"policyengine.dev/tools/pectl/command"
+	"github.com/spf13/cobra"
+
+	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/tools/pectl/envoyconfig/generate"
 )
 
 // Command returns the command, for one call.
-func Command() *command.Command {
+func Command() *cobra.Command {
 	var engine engineFlags
 	var g generateFlags
-	return &command.Command{
-		Name:  "envoy-config",
-		Short: "Writes the Envoy configuration that an engine needs, or checks an existing one.",
+	c := &cobra.Command{
+		Use:   "envoy-config",
+		Short: "Write the Envoy configuration that an engine needs, or check an existing one",
 		Long: `
-Writes the engine's external processing filter, its cluster, the listener's buffer
-limit, and what single routes need: the parts to put into an Envoy configuration.
+Writes the parts that an Envoy configuration needs for an engine: the external processing
+filter, the engine's cluster, the listener's buffer limit, and the settings of single
+routes.
 
-What the chains need is asked of the engine: of the one that runs where engine.yaml
-says, unless --admin, --dump or --engine say otherwise.
+The engine says what its chains need. By default, the command asks the running engine at
+the admin address in engine.yaml; --admin, --dump and --engine name another source.
 
-exit codes:
-  0  the configuration was written
-  1  it could not be: nothing is written then
-  2  the command was called wrongly`,
-		Flags: func(flags *flag.FlagSet) {
-			engine.register(flags)
-			g.register(flags)
-		},
-		Run: func(ctx context.Context, io command.IO, args []string) error {
-			if err := command.ExactArgs(args); err != nil {
-				return err
-			}
-			return g.run(ctx, &engine, io)
-		},
-		Commands: []*command.Command{checkCommand()},
+Exit codes:
+
+    0  the configuration was written
+    1  the configuration could not be written; there is no output then
+    2  the command was called with wrong arguments or flags`[1:],
+		Args:              commandline.Args(),
+		RunE:              func(c *cobra.Command, _ []string) error { return g.run(c, &engine) },
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
+	engine.register(c)
+	g.register(c)
+	c.AddCommand(checkCommand())
+	return c
 }
 
-func (g *generateFlags) run(ctx context.Context, engine *engineFlags, io command.IO) error {
+func (g *generateFlags) run(c *cobra.Command, engine *engineFlags) error {
 	options, err := g.options()
 	if err != nil {
 		return err
 	}
-	n, err := engine.load(ctx)
+	n, err := engine.load(c.Context())
 	if err != nil {
 		return err
 	}
@@ -74,7 +72,7 @@ func (g *generateFlags) run(ctx context.Context, engine *engineFlags, io command
 	if g.out != "" {
 		return replaceFile(g.out, b.Bytes())
 	}
-	_, err = io.Out.Write(b.Bytes())
+	_, err = c.OutOrStdout().Write(b.Bytes())
 	return err
 }
 
@@ -89,46 +87,49 @@ type generateFlags struct {
 // maxHeadersKB is the most that Envoy takes for max_request_headers_kb.
 const maxHeadersKB = 8192
 
-func (g *generateFlags) register(flags *flag.FlagSet) {
-	flags.StringVar(&g.format, "format", "yaml", "the `format`: yaml or json")
-	flags.StringVar(&g.out, "out", "", "write to this `file` rather than to standard output")
-	flags.Var(&g.addresses, "address", "the `address` where Envoy finds an engine, host:port or unix:/path; given again, a further one; by default as engine.yaml listens")
-	flags.StringVar(&g.o.Listener, "listener", "", "the `address`, as engine.yaml has it, of the listener that Envoy connects to; by default the first")
-	flags.StringVar(&g.o.ClusterName, "cluster", generate.DefaultClusterName, "the cluster's `name`")
-	flags.StringVar(&g.o.FilterName, "filter", generate.DefaultFilterName, "the HTTP filter's `name`")
-	flags.DurationVar(&g.o.MessageTimeout, "message-timeout", generate.DefaultMessageTimeout, "how long Envoy waits for each answer, a `duration`")
-	flags.BoolVar(&g.o.FixedModes, "fixed-modes", false, "leave mode overrides off, by which the engine is spared bodies that conditions have ruled out")
-	flags.BoolVar(&g.o.PreferModeOverride, "prefer-mode-override", false, "let the engine ask for request bodies by mode overrides rather than routes show them, where it would see that Envoy ignores one; engine.yaml has to say filter.preferModeOverride: true")
-	flags.BoolVar(&g.o.Routing, "allow-routing", false, "let policies change method and authority also where no chain reroutes")
-	flags.Var(&g.requestAttributes, "request-attribute", "the `name` of a further attribute that requests come with, may be given again; those that conditions and policies read are known")
-	flags.Var(&g.responseAttributes, "response-attribute", "the `name` of a further attribute that responses come with, may be given again")
-	flags.UintVar(&g.maxHeaders, "max-headers", 0, "max_headers_count of the connection manager, a `number`, where it is set there")
-	flags.UintVar(&g.maxHeadersKB, "max-headers-kb", 0, "max_request_headers_kb of the connection manager, a `number` of KiB, where it is set there")
-	flags.UintVar(&g.maxRequests, "max-requests", generate.DefaultMaxRequests, "the `number` of requests that may be in flight; what is over it is answered 500")
-	flags.StringVar(&g.o.TLS.CA, "tls-ca", "", "where engine.yaml has tls: the `file`, on Envoy's machine, of the authorities that the engine's certificate comes from")
-	flags.StringVar(&g.o.TLS.SAN, "tls-san", "", "the `name`, a DNS name or a URI, that the engine's certificate carries")
-	flags.StringVar(&g.o.TLS.Certificate, "tls-certificate", "", "the `file` of Envoy's own certificate, for engines that ask for one")
-	flags.StringVar(&g.o.TLS.Key, "tls-key", "", "the `file` of its private key")
+func (g *generateFlags) register(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&g.format, "format", "yaml", "output `format`: yaml or json")
+	flags.StringVar(&g.out, "out", "", "write to this `file` instead of standard output")
+	flags.Var(&g.addresses, "address", "`address` at which Envoy reaches an engine, host:port or unix:/path; repeat it for several engines (default the address in engine.yaml)")
+	flags.StringVar(&g.o.Listener, "listener", "", "`address`, as written in engine.yaml, of the listener that Envoy connects to (default the first)")
+	flags.StringVar(&g.o.ClusterName, "cluster", generate.DefaultClusterName, "`name` of the cluster")
+	flags.StringVar(&g.o.FilterName, "filter", generate.DefaultFilterName, "`name` of the HTTP filter")
+	flags.DurationVar(&g.o.MessageTimeout, "message-timeout", generate.DefaultMessageTimeout, "`duration` for which Envoy waits for each answer")
+	flags.BoolVar(&g.o.FixedModes, "fixed-modes", false, "write no mode overrides; the engine then receives bodies even if conditions rule their policies out")
+	flags.BoolVar(&g.o.PreferModeOverride, "prefer-mode-override", false, "let the engine ask for request bodies by mode overrides instead of routes. It would notice if Envoy ignored one. engine.yaml must set filter.preferModeOverride: true")
+	flags.BoolVar(&g.o.Routing, "allow-routing", false, "let policies change method and authority even if no chain reroutes")
+	flags.Var(&g.requestAttributes, "request-attribute", "`name` of an additional attribute to send with requests; may be repeated. Attributes that conditions and policies read are included already")
+	flags.Var(&g.responseAttributes, "response-attribute", "`name` of an additional attribute to send with responses; may be repeated")
+	flags.UintVar(&g.maxHeaders, "max-headers", 0, "`number` that the connection manager sets as max_headers_count, if it does")
+	flags.UintVar(&g.maxHeadersKB, "max-headers-kb", 0, "`number` of KiB that the connection manager sets as max_request_headers_kb, if it does")
+	flags.UintVar(&g.maxRequests, "max-requests", generate.DefaultMaxRequests, "`number` of requests that may be in flight; Envoy answers 500 to more")
+	flags.StringVar(&g.o.TLS.CA, "tls-ca", "", "if engine.yaml sets tls: `file`, on Envoy's machine, of the authorities that issue the engine's certificate")
+	flags.StringVar(&g.o.TLS.SAN, "tls-san", "", "`name`, a DNS name or a URI, in the engine's certificate")
+	flags.StringVar(&g.o.TLS.Certificate, "tls-certificate", "", "`file` of Envoy's own certificate, for engines that ask for one")
+	flags.StringVar(&g.o.TLS.Key, "tls-key", "", "`file` of the certificate's private key")
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"yaml", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.MarkFlagFilename("out")
 }
 
 func (g *generateFlags) options() (generate.Options, error) {
 	var problems []error
 	if g.format != "yaml" && g.format != "json" {
-		problems = append(problems, command.Usagef("--format is yaml or json, not %q", g.format))
+		problems = append(problems, commandline.Usagef("--format is yaml or json, not %q", g.format))
 	}
 	if g.o.MessageTimeout <= 0 {
-		problems = append(problems, command.Usagef("--message-timeout must be more than 0: Envoy would give up at once"))
+		problems = append(problems, commandline.Usagef("--message-timeout must be more than 0: Envoy would give up at once"))
 	}
 	if g.maxRequests == 0 || g.maxRequests > math.MaxUint32 {
-		problems = append(problems, command.Usagef("--max-requests is from 1 to 4294967295"))
+		problems = append(problems, commandline.Usagef("--max-requests is from 1 to 4294967295"))
 	}
 	o := g.o
 	o.Addresses, o.RequestAttributes, o.ResponseAttributes = g.addresses, g.requestAttributes, g.responseAttributes
 	if g.maxHeaders > 1<<20 {
-		problems = append(problems, command.Usagef("--max-headers is at most %d", 1<<20))
+		problems = append(problems, commandline.Usagef("--max-headers is at most %d", 1<<20))
 	}
 	if g.maxHeadersKB > maxHeadersKB {
-		problems = append(problems, command.Usagef("--max-headers-kb is at most %d, as Envoy's own", maxHeadersKB))
+		problems = append(problems, commandline.Usagef("--max-headers-kb is at most %d, as Envoy's own", maxHeadersKB))
 	}
 	o.MaxHeaders, o.MaxHeadersKB = int(min(g.maxHeaders, 1<<20)), int(min(g.maxHeadersKB, maxHeadersKB))
 	o.MaxRequests = uint32(min(g.maxRequests, math.MaxUint32))
@@ -137,6 +138,9 @@ func (g *generateFlags) options() (generate.Options, error) {
 
 // texts is a flag that can be given several times.
 type texts []string
+
+// Type implements pflag.Value.
+func (t *texts) Type() string { return "stringArray" }
 
 func (t *texts) String() string { return strings.Join(*t, ", ") }
 

@@ -12,10 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
 
+	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/runtime/engine"
-	"policyengine.dev/tools/pectl/command"
 	"policyengine.dev/tools/pectl/envoyconfig"
 	"policyengine.dev/tools/pectl/envoyconfig/internal/sample"
 )
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 	case "real":
 		engine.Main(entries)
 	case "good":
-		if got := strings.Join(os.Args[1:], " "); !strings.HasPrefix(got, "-config ") || !strings.HasSuffix(got, "engine.yaml -check -dump") {
+		if got := strings.Join(os.Args[1:], " "); !strings.HasPrefix(got, "check --dump --config ") || !strings.HasSuffix(got, "engine.yaml") {
 			fmt.Fprintln(os.Stderr, "called as", got)
 			os.Exit(1)
 		}
@@ -78,8 +79,9 @@ func (d *directory) write(name, content string) string {
 func (d *directory) pectl(args ...string) (code int, out, errors string) {
 	d.Helper()
 	var stdout, stderr bytes.Buffer
-	root := &command.Command{Name: "pectl", Commands: []*command.Command{envoyconfig.Command()}}
-	code = command.Main(d.Context(), root, append([]string{"envoy-config"}, args...), command.IO{Out: &stdout, Err: &stderr})
+	root := &cobra.Command{Use: "pectl"}
+	root.AddCommand(envoyconfig.Command())
+	code = commandline.Main(d.Context(), root, append([]string{"envoy-config"}, args...), commandline.IO{Out: &stdout, Err: &stderr})
 	return code, stdout.String(), stderr.String()
 }
 
@@ -173,7 +175,7 @@ func TestCannot(t *testing.T) {
 	}{
 		{"no engine named", nil, 2, "--config"},
 		{"an argument", []string{"--config", engine, "file.yaml"}, 2, `"file.yaml"`},
-		{"two sources", []string{"--config", engine, "--dump", dump, "--admin", "x"}, 2, "one of --admin, --dump and --engine"},
+		{"two sources", []string{"--config", engine, "--dump", dump, "--admin", "x"}, 2, "[admin dump engine]"},
 		{"no such format", []string{"--config", engine, "--dump", dump, "--format", "toml"}, 2, `"toml"`},
 		{"a timeout that fires at once", []string{"--config", engine, "--dump", dump, "--message-timeout", "0s"}, 2, "--message-timeout"},
 		{"no requests at all", []string{"--config", engine, "--dump", dump, "--max-requests", "0"}, 2, "--max-requests"},

@@ -1,12 +1,11 @@
 package policycmd
 
 import (
-	"context"
 	"embed"
 	"errors"
-	"flag"
 	"fmt"
 	"go/format"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -14,7 +13,9 @@ import (
 	"strings"
 	"text/template"
 
-	"policyengine.dev/tools/pectl/command"
+	"github.com/spf13/cobra"
+
+	"policyengine.dev/runtime/commandline"
 )
 
 //go:embed templates
@@ -31,36 +32,28 @@ var scaffold = map[string]string{
 }
 
 const newLong = `
-The policy is a directory NAME/VERSION below the directory of policies, with
+Creates a policy version in the directory NAME/VERSION below the directory of policies:
 
-  policy.yaml            its name, phases, parameters and examples
-  NAME.go                the code, in a package named NAME without its hyphens
-  NAME_test.go           its tests
-  testdata/cases.yaml    requests, and what is expected of each
-  README.md              what its users read
+    policy.yaml            its name, phases, parameters and examples
+    NAME.go                the code, in a package named NAME without its hyphens
+    NAME_test.go           its tests
+    testdata/cases.yaml    requests, and the expected result of each
+    README.md              its documentation
 
-It builds, its tests pass, and it does something simple, which you then change.
-The list of policy versions that the conformance suite runs over is brought up to
-date. Nothing that is there already is overwritten.
+The new policy builds, its tests pass, and it does something simple for you to replace.
+The command also updates the list of policy versions that the conformance suite runs
+over. It never overwrites a file of an existing policy version.
 
 With --from, the new version is a copy of another version of the policy.`
 
-func newCommand() *command.Command {
+func newCommand() *cobra.Command {
 	var version, dir, from string
-	return &command.Command{
-		Name:  "new",
-		Args:  "NAME",
-		Short: "Makes a new policy, or a new version of one.",
-		Long:  newLong,
-		Flags: func(f *flag.FlagSet) {
-			f.StringVar(&version, "version", "v1.0.0", "the `version`, in full")
-			f.StringVar(&dir, "dir", "", "the `directory` of the policies (default: policies, beside go.mod)")
-			f.StringVar(&from, "from", "", "another `version` of the policy, to copy")
-		},
-		Run: func(_ context.Context, io command.IO, args []string) error {
-			if err := command.ExactArgs(args, "NAME"); err != nil {
-				return err
-			}
+	c := &cobra.Command{
+		Use:   "new NAME",
+		Short: "Create a policy, or a new version of one",
+		Long:  newLong[1:],
+		Args:  commandline.Args("NAME"),
+		RunE: func(c *cobra.Command, args []string) error {
 			p, err := plan(args[0], version, dir)
 			if err != nil {
 				return err
@@ -80,10 +73,16 @@ func newCommand() *command.Command {
 			if _, err := writeIndex(p.module, p.policies); err != nil {
 				return err
 			}
-			p.report(io)
+			p.report(c.OutOrStdout())
 			return nil
 		},
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
+	c.Flags().StringVar(&version, "version", "v1.0.0", "full `version` of the policy")
+	c.Flags().StringVar(&dir, "dir", "", "`directory` of the policies (default policies, beside go.mod)")
+	c.Flags().StringVar(&from, "from", "", "`version` of the policy to copy")
+	_ = c.MarkFlagDirname("dir")
+	return c
 }
 
 // newPolicy is a policy version that is to be.
@@ -224,9 +223,9 @@ func (p *newPolicy) create(files map[string]string) (err error) {
 	return os.Rename(draft, p.dir())
 }
 
-func (p *newPolicy) report(io command.IO) {
-	fmt.Fprintf(io.Out, "%s %s is in %s\n\n", p.Name, p.Version, p.dir())
-	fmt.Fprintf(io.Out, "test it:            go test %s\n", p.Import)
-	fmt.Fprintf(io.Out, "and its conformity: go test -race %s -run 'TestConformance/%s'\n", path.Dir(path.Dir(p.Import)), p.Name)
-	fmt.Fprintf(io.Out, "for Bazel:          bazel run //:gazelle, then add the label to a policy_engine_bundle\n")
+func (p *newPolicy) report(to io.Writer) {
+	fmt.Fprintf(to, "%s %s is in %s\n\n", p.Name, p.Version, p.dir())
+	fmt.Fprintf(to, "test it:            go test %s\n", p.Import)
+	fmt.Fprintf(to, "and its conformity: go test -race %s -run 'TestConformance/%s'\n", path.Dir(path.Dir(p.Import)), p.Name)
+	fmt.Fprintf(to, "for Bazel:          bazel run //:gazelle, then add the label to a policy_engine_bundle\n")
 }

@@ -1,16 +1,15 @@
-// Package policycmd is `pectl policy`: what an author of policies needs beside an
-// editor and `go test`.
+// Package policycmd is `pectl policy`: it creates policies and maintains the list of
+// policy versions.
 package policycmd
 
-import (
-	"policyengine.dev/tools/pectl/command"
-)
+import "github.com/spf13/cobra"
 
-// Command returns the group `policy`.
-func Command() *command.Command {
-	return &command.Command{
-		Name:     "policy",
-		Short:    "Makes policies and keeps the list of them.",
-		Commands: []*command.Command{newCommand(), indexCommand()},
+// Command returns the group `policy`, for one call.
+func Command() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "policy",
+		Short: "Create policies and maintain the list of policy versions",
 	}
+	c.AddCommand(newCommand(), indexCommand())
+	return c
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"policyengine.dev/tools/pectl/command"
+	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/tools/pectl/policycmd"
 )
 
@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the scaffold anew into golden")
 func pectl(t *testing.T, args ...string) (code int, out, err string) {
 	t.Helper()
 	var o, e bytes.Buffer
-	code = command.Main(t.Context(), policycmd.Command(), args, command.IO{Out: &o, Err: &e})
+	code = commandline.Main(t.Context(), policycmd.Command(), args, commandline.IO{Out: &o, Err: &e})
 	return code, o.String(), e.String()
 }
 
@@ -184,7 +184,7 @@ func TestErrors(t *testing.T) {
 			write(t, filepath.Join(root, "policies/hello/v1.2.0/policy.yaml"), "")
 		}, []string{"new", "hello", "--version", "v2.0.0", "--from", "v1.0.0"}, 1, "there is v1.2.0"},
 		{"nothing to list", nil, []string{"index"}, 1, "there is no policy version in"},
-		{"an index of something", nil, []string{"index", "x"}, 2, "an argument too many"},
+		{"an index of something", nil, []string{"index", "x"}, 2, "unexpected argument"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := newModule(t, "example.com/acme")
