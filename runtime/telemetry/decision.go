@@ -1,8 +1,10 @@
 package telemetry
 
 import (
+	"log/slog"
 	"time"
 
+	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -64,6 +66,11 @@ type StepDecision struct {
 	Reason string
 	// Cause is what the policy says about its answer, or empty.
 	Cause string
+	// Annotations and Spans are what the policy has noted about the call: see
+	// [exchange.Noted]. NotesDropped is how many of them were left out.
+	Annotations  []slog.Attr
+	Spans        []exchange.Span
+	NotesDropped int
 }
 
 // Recorder receives decisions. It is called at the end of the exchange, on the

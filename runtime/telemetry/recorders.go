@@ -60,6 +60,12 @@ func (l DecisionLog) Record(d *Decision) {
 		if s.Cause != "" {
 			attrs = append(attrs, slog.String("cause", s.Cause))
 		}
+		if len(s.Annotations) > 0 {
+			attrs = append(attrs, slog.GroupAttrs("annotations", s.Annotations...))
+		}
+		if s.NotesDropped > 0 {
+			attrs = append(attrs, slog.Int("notes_dropped", s.NotesDropped))
+		}
 		steps = append(steps, slog.Group(s.ID+"/"+s.Phase.String(), attrs...))
 	}
 	attrs := []slog.Attr{

@@ -20,6 +20,7 @@ type Callee struct {
 	run     *run
 	answers []Answer
 	done    func([]Answer)
+	records bool
 }
 
 // Group says which steps a [Callee] runs, and on what beside the exchange.
@@ -38,6 +39,8 @@ type Group struct {
 	Budget, Age time.Duration
 	// Shadow has every step run in shadow mode.
 	Shadow bool
+	// Records has what policies note beside their decisions kept in their answers.
+	Records bool
 }
 
 // Serve returns what runs steps of the chain for one exchange. The snapshot has to stay
@@ -64,7 +67,7 @@ func (e *Callee) Run(ctx context.Context, g Group, done func([]Answer)) error {
 	if err != nil {
 		return err
 	}
-	e.answers, e.done = e.answers[:0], done
+	e.answers, e.done, e.records = e.answers[:0], done, g.Records
 	now := r.clock.now()
 	r.began, r.shadow, r.chunk, r.rejection = now-int64(g.Age), g.Shadow, g.Chunk, nil
 	if g.Rejection {
@@ -119,7 +122,7 @@ func (e *Callee) End() { e.run.release() }
 // note keeps an answer for the caller. One that cannot leave the process becomes a failure.
 func (e *Callee) note(a *Answer) {
 	if err := a.portable(); err != nil {
-		*a = Answer{Kind: Failed, Failure: Failure{BadAction, err}, At: a.At, Took: a.Took, piece: a.piece}
+		*a = Answer{Kind: Failed, Failure: Failure{BadAction, err}, At: a.At, Took: a.Took, Noted: a.Noted, piece: a.piece}
 	}
 	e.answers = append(e.answers, *a)
 }

@@ -122,9 +122,23 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 	}
 	s.path = path[len(b.path):]
 	s.metrics = b.stepMetrics(s)
+	s.place = b.placeOf(s)
 	s.index = len(b.chain.steps)
 	b.chain.steps = append(b.chain.steps, s)
 	b.paths = append(b.paths, path)
+}
+
+// placeOf is what the policy's calls at the step are told about it.
+func (b *chainBuilder) placeOf(s *step) *exchange.Place {
+	in, host := s.instance, &b.worker.options.Host
+	p := &exchange.Place{
+		Chain: b.chain.name, ID: s.id, Policy: in.version.Name, Version: in.version.Version,
+		Log: in.host.Logger.Handler(), Random: host.Random, Scrub: in.scrub.text,
+	}
+	if host.Clock != nil {
+		p.Now = host.Clock.Now
+	}
+	return p
 }
 
 // condition compiles the step's condition. It is evaluated at the policy's first

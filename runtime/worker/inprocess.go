@@ -109,6 +109,7 @@ func (r *run) try(s *step, i int, a *Answer) (back bool) {
 		return true
 	}
 	r.at, r.called = i, r.now
+	r.beside.Place, r.beside.Phase, r.beside.Records = s.place, r.phase.String(), r.records()
 	ctx := r.contexts.next(r.ctx, deadline)
 	r.stepCtx = ctx
 	armed := r.watch.arm(deadline)
@@ -121,6 +122,7 @@ func (r *run) try(s *step, i int, a *Answer) (back bool) {
 	r.now = r.clock.now()
 	ctx.end()
 	a.Took = time.Duration(r.now - r.called)
+	a.Noted = r.beside.Take()
 	switch e := err.(type) {
 	case nil:
 	case *panicError:

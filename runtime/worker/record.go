@@ -13,6 +13,11 @@ import (
 // maxNotes bounds the steps of one decision record: a long body has many chunks.
 const maxNotes = 128
 
+// records reports whether somebody reads what policies note beside their decisions.
+func (r *run) records() bool {
+	return r.decision != nil || r.callee != nil && r.callee.records
+}
+
 // note adds a step to the decision record, where somebody listens.
 func (r *run) note(s *step, outcome telemetry.StepOutcome, a *Answer, changes, reason string) {
 	d := r.decision
@@ -26,6 +31,10 @@ func (r *run) note(s *step, outcome telemetry.StepOutcome, a *Answer, changes, r
 		Changes: changes, Reason: reason,
 	})
 	d.Took += a.Took
+	if n := a.Noted; n != nil {
+		last := &d.Steps[len(d.Steps)-1]
+		last.Annotations, last.Spans, last.NotesDropped = n.Annotations, n.Spans, n.Dropped
+	}
 }
 
 // noteCause adds what a policy says about its answer to its step, which was noted last

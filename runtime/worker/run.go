@@ -59,6 +59,8 @@ type run struct {
 	// rejection is set while the steps of onReject shape it.
 	rejection *Outcome
 
+	// beside is what the call that is running has beside the exchange.
+	beside   exchange.Call
 	contexts contexts
 	// stepCtx is the context of the call that is running.
 	stepCtx *stepContext
@@ -121,10 +123,10 @@ func (r *run) shadows(s *step) bool { return r.shadow || s.mode == Shadow }
 
 func (w *Worker) newRun() *run {
 	r := &run{clock: w.clock, contexts: contexts{clock: w.clock}}
-	r.request = policy.NewRequestContext(&r.x, false)
-	r.requestShadow = policy.NewRequestContext(&r.x, true)
-	r.response = policy.NewResponseContext(&r.x, false)
-	r.responseShadow = policy.NewResponseContext(&r.x, true)
+	r.request = policy.NewRequestContext(&r.x, false).WithCall(&r.beside)
+	r.requestShadow = policy.NewRequestContext(&r.x, true).WithCall(&r.beside)
+	r.response = policy.NewResponseContext(&r.x, false).WithCall(&r.beside)
+	r.responseShadow = policy.NewResponseContext(&r.x, true).WithCall(&r.beside)
 	r.conditions.run, r.conditions.X = r, &r.x
 	r.call.run = r
 	r.watch.run = r
@@ -176,7 +178,7 @@ func (r *run) release() {
 	r.snapshot, r.chain, r.ctx, r.resumer, r.rejection, r.slowest = nil, nil, nil, nil, nil, nil
 	r.steps, r.groups, r.callee = nil, nil, nil
 	r.shadow, r.answered, r.cutShort, r.blame = false, false, false, blame{}
-	r.stepCtx = nil
+	r.stepCtx, r.beside.Place = nil, nil
 	r.call.out, r.call.failure = Outcome{}, Failure{}
 	clear(r.kept)
 	r.kept = r.kept[:0]

@@ -62,6 +62,9 @@ func (c *Call) Budget() time.Duration { return time.Duration(c.run.budgetEnd - c
 // Shadow reports whether the whole exchange runs in shadow mode.
 func (c *Call) Shadow() bool { return c.run.shadow }
 
+// Records reports whether somebody reads what policies note beside their decisions.
+func (c *Call) Records() bool { return c.run.records() }
+
 // Rejection reports whether the steps are those of onReject, which shape a rejection.
 func (c *Call) Rejection() bool { return c.run.rejection != nil }
 
@@ -234,6 +237,8 @@ type Answer struct {
 	// At is when the step began, counted from when the exchange began. Took is how long
 	// the call of the policy took, 0 where it was not called.
 	At, Took time.Duration
+	// Noted is what the policy has noted beside its decision, or nil.
+	Noted *exchange.Noted
 
 	// piece is what a chunk policy in this process was given, with the state that it left
 	// there.

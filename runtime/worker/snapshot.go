@@ -7,6 +7,7 @@ import (
 
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/sdk/definition"
+	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/expr"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/policy/apply"
@@ -230,6 +231,7 @@ type step struct {
 	metrics  *telemetry.Step
 	failures telemetry.Rate
 	checked  apply.Memo
+	place    *exchange.Place
 }
 
 // conditional reports whether a condition, decided at the step's first phase, can rule

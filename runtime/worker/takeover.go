@@ -42,7 +42,9 @@ func (r *run) goOn(why Failure) {
 	}
 	n.snapshot.worker.watchdog.enter(&n.watch)
 	n.now = n.clock.now()
-	out := n.apply(s, &Answer{Kind: Failed, Failure: why, At: time.Duration(r.called - r.began), Took: time.Duration(n.now - r.called)})
+	out := n.apply(s, &Answer{
+		Kind: Failed, Failure: why, At: time.Duration(r.called - r.began), Took: time.Duration(n.now - r.called), Noted: r.beside.Take(),
+	})
 	switch {
 	case n.callee != nil:
 		if out.Kind == Continue {

@@ -41,12 +41,19 @@ func (h Headers) Len() int { return h.h.Len() }
 // how long it is valid.
 type RequestContext struct {
 	x      *exchange.Exchange
+	call   *exchange.Call
 	shadow bool
 }
 
 // NewRequestContext returns a view of x. It is for runtimes and for policytest.
 func NewRequestContext(x *exchange.Exchange, shadow bool) RequestContext {
 	return RequestContext{x: x, shadow: shadow}
+}
+
+// WithCall returns the view for calls of which call tells. It is for runtimes.
+func (c RequestContext) WithCall(call *exchange.Call) RequestContext {
+	c.call = call
+	return c
 }
 
 // Method is the request's method, such as "GET".
@@ -129,12 +136,19 @@ func (c RequestContext) Shadow() bool { return c.shadow }
 // for how long it is valid.
 type ResponseContext struct {
 	x      *exchange.Exchange
+	call   *exchange.Call
 	shadow bool
 }
 
 // NewResponseContext returns a view of x. It is for runtimes and for policytest.
 func NewResponseContext(x *exchange.Exchange, shadow bool) ResponseContext {
 	return ResponseContext{x: x, shadow: shadow}
+}
+
+// WithCall returns the view for calls of which call tells. It is for runtimes.
+func (c ResponseContext) WithCall(call *exchange.Call) ResponseContext {
+	c.call = call
+	return c
 }
 
 // Status is the response's status.
@@ -155,7 +169,7 @@ func (c *ResponseContext) Body() []byte { return c.x.Response.Body.Bytes }
 
 // Request is the request that this answers, as the chain has left it.
 func (c *ResponseContext) Request() RequestContext {
-	return RequestContext{x: c.x, shadow: c.shadow}
+	return RequestContext{x: c.x, call: c.call, shadow: c.shadow}
 }
 
 // Route is the name of the route that Envoy chose.

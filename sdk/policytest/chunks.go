@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -41,14 +42,19 @@ func (r *chunkRun) next(ctx context.Context, piece string, last bool) ([]byte, e
 	data := append(r.held[:len(r.held):len(r.held)], piece...)
 	chunk := &policy.Chunk{Data: data, Last: last, State: r.state}
 	before := string(data)
-	action, err := r.call(ctx, chunk)
+	call := r.newCall(r.phase)
+	action, err := r.call(ctx, chunk, call)
+	noted := call.Take()
+	bad := checkNoted(noted)
 	switch {
+	case bad != nil:
+		return nil, fmt.Errorf("%w: %w", errAction, bad)
 	case string(data) != before:
 		return nil, fmt.Errorf("%w: %w", errAction, errModified)
 	case err != nil:
 		return nil, fmt.Errorf("the policy gave an error: %w", err)
 	}
-	r.Steps = append(r.Steps, Step{r.phase, action})
+	r.Steps = append(r.Steps, newStep(r.phase, action, noted))
 	r.state, r.held = chunk.State, nil
 	shadow := r.policy.config.shadow
 	switch replacement, replaced := policy.ChunkReplacement(action); {
@@ -73,8 +79,8 @@ func (r *chunkRun) next(ctx context.Context, piece string, last bool) ([]byte, e
 	return data, nil
 }
 
-func (r *chunkRun) call(ctx context.Context, chunk *policy.Chunk) (policy.ChunkAction, error) {
-	req, resp := r.views()
+func (r *chunkRun) call(ctx context.Context, chunk *policy.Chunk, call *exchange.Call) (policy.ChunkAction, error) {
+	req, resp := r.views(call)
 	if r.phase == policy.RequestBodyChunks {
 		return r.policy.Instance.(policy.RequestBodyChunksPolicy).OnRequestBodyChunk(ctx, req, chunk)
 	}

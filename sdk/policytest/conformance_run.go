@@ -42,7 +42,7 @@ func checkHostileInput(t testing.TB, c *conformance) {
 			var err error
 			within(t, "a method", func() { err = s.drive(s.policy, req, resp) })
 			switch {
-			case errors.Is(err, errPanic), errors.Is(err, errTells), errors.Is(err, errChanged), possible && errors.Is(err, errAction):
+			case errors.Is(err, errPanic), errors.Is(err, errTells), errors.Is(err, errTellsNotes), errors.Is(err, errChanged), possible && errors.Is(err, errAction):
 				t.Fatalf("%s, exchange %d: %v\nrequest: %s\nresponse: %s", s, i, err, brief(req), brief(resp))
 			case err != nil && tells(err.Error(), s.secrets):
 				t.Fatalf("%s, exchange %d: an error tells a secret: %v", s, i, err)
@@ -84,6 +84,19 @@ func (s *subject) serve(t testing.TB, goroutines int, ps ...*Policy) {
 
 // errTells is in the error of an answer that tells a secret.
 var errTells = errors.New("the answer tells the client a secret of the parameters")
+
+// errTellsNotes is the error of an annotation or a span that tells a secret.
+var errTellsNotes = errors.New("an annotation or a span tells a secret of the parameters")
+
+// tellsNotes reports whether annotations or spans tell a secret.
+func (s *subject) tellsNotes(steps []Step) bool {
+	for i := range steps {
+		if len(steps[i].Annotations)+len(steps[i].Spans) > 0 && tells(fmt.Sprint(steps[i].Annotations, steps[i].Spans), s.secrets) {
+			return true
+		}
+	}
+	return false
+}
 
 // errChanged is the error of a policy that modifies an action that it has returned.
 var errChanged = errors.New("the policy has modified an action that it had returned before: a runtime may still be using it, and checks it only once")
@@ -148,6 +161,9 @@ func (s *subject) drive(p *Policy, req Request, resp Response) error {
 	})
 	if s.changed(x.Steps) {
 		return errChanged
+	}
+	if s.tellsNotes(x.Steps) {
+		return errTellsNotes
 	}
 	if ir := x.Immediate; ir != nil && tells(fmt.Sprint(ir.Headers, string(ir.Body), ir.Reason), s.secrets) {
 		return errTells

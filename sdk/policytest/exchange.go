@@ -3,6 +3,7 @@ package policytest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"policyengine.dev/sdk/exchange"
@@ -42,6 +43,23 @@ type Step struct {
 	// Action is a [*policy.RequestMutation], a [*policy.ResponseMutation], an
 	// [*policy.ImmediateResponse], a [policy.ChunkAction], or nil.
 	Action any
+	// Annotations are what the policy has told the operator, as a decision record has
+	// them, and Spans what it has told the trace.
+	Annotations []slog.Attr
+	Spans       []exchange.Span
+}
+
+// Annotation returns the annotation of that key in any of the calls, the last one where
+// there are several. A string is a string, a whole number an int64 (or uint64), and so on.
+func (x *Exchange) Annotation(key string) (value any, ok bool) {
+	for i := range x.Steps {
+		for _, a := range x.Steps[i].Annotations {
+			if a.Key == key {
+				value, ok = a.Value.Any(), true
+			}
+		}
+	}
+	return value, ok
 }
 
 // Send takes a request through the policy's request phases: headers, body (whole or
@@ -213,10 +231,11 @@ func (x *Exchange) body(ctx context.Context, data *exchange.Body, b *body, whole
 	return nil
 }
 
-// views returns contexts of their own, which a policy cannot tell from a runtime's.
-func (x *Exchange) views() (*policy.RequestContext, *policy.ResponseContext) {
+// views returns contexts of their own for one call, which a policy cannot tell from a
+// runtime's.
+func (x *Exchange) views(call *exchange.Call) (*policy.RequestContext, *policy.ResponseContext) {
 	shadow := x.policy.config.shadow
-	req, resp := policy.NewRequestContext(x.data, shadow), policy.NewResponseContext(x.data, shadow)
+	req, resp := policy.NewRequestContext(x.data, shadow).WithCall(call), policy.NewResponseContext(x.data, shadow).WithCall(call)
 	if x.trace != nil {
 		x.trace(&req, &resp)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"policyengine.dev/sdk/definition"
+	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/policy/apply"
 	"policyengine.dev/sdk/policy/sharing"
@@ -21,6 +22,9 @@ import (
 
 // startTimeout bounds a policy's Start.
 const startTimeout = 10 * time.Second
+
+// testChain is the chain that a policy under test stands in, by its log.
+const testChain = "test"
 
 // Policy is an instance of a policy under test. It is safe for concurrent use where
 // the policy is.
@@ -35,6 +39,8 @@ type Policy struct {
 	config config
 	scope  *sharing.Scope
 	reads  definition.Attributes
+	// place is where the policy stands, as a runtime tells it.
+	place *exchange.Place
 }
 
 type config struct {
@@ -169,6 +175,10 @@ func (c config) build(b policy.Builder, def *definition.Definition, params json.
 		return nil, errors.Join(err, p.Close())
 	}
 	p.owned = apply.NewOwnedHeaders(owned)
+	p.place = &exchange.Place{
+		Chain: testChain, ID: def.Name, Policy: def.Name, Version: def.Version,
+		Log: host.Logger.Handler(), Now: host.Clock.Now, Random: host.Random,
+	}
 	return p, nil
 }
 

@@ -18,22 +18,52 @@ func (x *Exchange) step(ctx context.Context, phase policy.Phase) error {
 	}
 	given := x.givenBody(phase)
 	before := string(given)
-	action, err := x.call(ctx, phase)
+	call := x.newCall(phase)
+	action, err := x.call(ctx, phase, call)
+	noted := call.Take()
+	if err := checkNoted(noted); err != nil {
+		return fmt.Errorf("%s: %w: %w", phase, errAction, err)
+	}
 	if string(given) != before {
 		return fmt.Errorf("%s: %w: %w", phase, errAction, errModified)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: the policy gave an error: %w", phase, err)
 	}
-	x.Steps = append(x.Steps, Step{phase, action})
+	x.Steps = append(x.Steps, newStep(phase, action, noted))
 	if err := x.apply(phase, action); err != nil {
 		return fmt.Errorf("%s: %w: %w", phase, errAction, err)
 	}
 	return nil
 }
 
-func (x *Exchange) call(ctx context.Context, phase policy.Phase) (any, error) {
-	req, resp := x.views()
+// newCall is what one call of the policy has beside the exchange.
+func (x *Exchange) newCall(phase policy.Phase) *exchange.Call {
+	return &exchange.Call{Place: x.policy.place, Phase: phase.String(), Records: true}
+}
+
+// newStep is a call that is over. noted may be nil.
+func newStep(phase policy.Phase, action any, noted *exchange.Noted) Step {
+	s := Step{Phase: phase, Action: action}
+	if noted != nil {
+		s.Annotations, s.Spans = noted.Annotations, noted.Spans
+	}
+	return s
+}
+
+// checkNoted finds what a runtime would leave out of its record.
+func checkNoted(noted *exchange.Noted) error {
+	if noted == nil {
+		return nil
+	}
+	if noted.Dropped > 0 {
+		return fmt.Errorf("%d annotations, spans or attributes of spans are too many, or have keys that are not valid: see RequestContext.Annotate", noted.Dropped)
+	}
+	return nil
+}
+
+func (x *Exchange) call(ctx context.Context, phase policy.Phase, call *exchange.Call) (any, error) {
+	req, resp := x.views(call)
 	switch phase {
 	case policy.RequestHeaders:
 		return x.policy.Instance.(policy.RequestHeadersPolicy).OnRequestHeaders(ctx, req)

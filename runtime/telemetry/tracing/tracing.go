@@ -110,7 +110,7 @@ func NewWith(exporter sdktrace.SpanExporter, o Options) *Tracer {
 	}
 	t.sending, t.abort = context.WithCancel(context.Background())
 	t.provider = sdktrace.NewTracerProvider(
-		sdktrace.WithSpanProcessor(ended{t}),
+		sdktrace.WithSpanProcessor(ended{t}), sdktrace.WithIDGenerator(ids{}),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(o.SampleRatio))),
 		sdktrace.WithResource(resourceOf(o)),
 	)
@@ -309,7 +309,7 @@ func (t *Tracer) record(d *telemetry.Decision) {
 
 func (t *Tracer) step(ctx context.Context, s *telemetry.StepDecision, d *telemetry.Decision) {
 	at := d.Began.Add(s.At)
-	_, span := t.tracer.Start(ctx, s.Policy+"@"+s.Version+" "+s.Phase.String(), trace.WithTimestamp(at))
+	ctx, span := t.tracer.Start(ctx, s.Policy+"@"+s.Version+" "+s.Phase.String(), trace.WithTimestamp(at))
 	span.SetAttributes(
 		attribute.String("policy_engine.policy", s.Policy), attribute.String("policy_engine.version", s.Version),
 		attribute.String("policy_engine.id", s.ID), attribute.String("policy_engine.phase", s.Phase.String()),
@@ -318,9 +318,15 @@ func (t *Tracer) step(ctx context.Context, s *telemetry.StepDecision, d *telemet
 	if s.Changes != "" {
 		span.SetAttributes(attribute.String("policy_engine.changes", s.Changes))
 	}
+	for _, a := range s.Annotations {
+		span.SetAttributes(attributeOf("policy_engine.annotation."+a.Key, a.Value))
+	}
 	switch s.Outcome {
 	case telemetry.Errored, telemetry.TimedOut, telemetry.Panicked, telemetry.Stalled:
 		span.SetStatus(codes.Error, s.Reason)
+	}
+	for i := range s.Spans {
+		t.own(ctx, &s.Spans[i])
 	}
 	span.End(trace.WithTimestamp(at.Add(s.Took)))
 }

@@ -3,6 +3,7 @@ package tracing_test
 import (
 	"context"
 	"crypto/x509"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -10,12 +11,14 @@ import (
 
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/telemetry/tracing"
+	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -144,5 +147,50 @@ func TestOTLP(t *testing.T) {
 func TestSampleRatioIsChecked(t *testing.T) {
 	if _, err := tracing.New(context.Background(), tracing.Options{Endpoint: "127.0.0.1:1", SampleRatio: 2}); err == nil {
 		t.Error("a ratio of 2 is accepted")
+	}
+}
+
+// TestSpansOfPolicies proves that what a policy tells of a call is below the span of its
+// step, with the ids that others were told, and that annotations are attributes of the step.
+func TestSpansOfPolicies(t *testing.T) {
+	out := tracetest.NewInMemoryExporter()
+	tracer := tracing.NewWith(out, tracing.Options{})
+	d := decision()
+	id := [8]byte{1, 2, 3, 4, 5, 6, 7, 8}
+	d.Steps = d.Steps[:1]
+	d.Steps[0].Annotations = []slog.Attr{slog.Int("score", 7), slog.Duration("age", 1500*time.Millisecond), slog.String("rule", "r"), slog.Bool("new", true), slog.Float64("share", 0.5), slog.Uint64("n", 8)}
+	d.Steps[0].Spans = []exchange.Span{
+		{Name: "ask", Began: began, Ended: began.Add(time.Millisecond), ID: id, Client: true, Attributes: []slog.Attr{slog.Int("status", 503)}, Error: "refused"},
+		{Name: "search", Began: began, Ended: began.Add(time.Millisecond)},
+	}
+	tracer.Record(d)
+	tracer.Flush(context.Background())
+	spans := out.GetSpans()
+	if len(spans) != 4 {
+		t.Fatalf("%d spans, want 4", len(spans))
+	}
+	ask, search, step := spans[0], spans[1], spans[2]
+	for _, s := range []tracetest.SpanStub{ask, search} {
+		if s.Parent.SpanID() != step.SpanContext.SpanID() || !s.EndTime.Equal(began.Add(time.Millisecond)) {
+			t.Errorf("the span %s is %+v", s.Name, s)
+		}
+	}
+	if ask.SpanContext.SpanID() != id || ask.SpanKind != trace.SpanKindClient || ask.Status.Description != "refused" {
+		t.Errorf("the span of the question is %+v", ask)
+	}
+	if search.SpanContext.SpanID() == id || !search.SpanContext.SpanID().IsValid() || search.SpanKind != trace.SpanKindInternal {
+		t.Errorf("the span of the search is %+v", search)
+	}
+	got := map[string]string{}
+	for _, a := range step.Attributes {
+		got[string(a.Key)] = a.Value.Emit()
+	}
+	for key, want := range map[string]string{"score": "7", "age": "1.5", "rule": "r", "new": "true", "share": "0.5", "n": "8"} {
+		if got["policy_engine.annotation."+key] != want {
+			t.Errorf("the annotation %s is %q, want %q", key, got["policy_engine.annotation."+key], want)
+		}
+	}
+	if err := tracer.Shutdown(context.Background()); err != nil {
+		t.Error(err)
 	}
 }
