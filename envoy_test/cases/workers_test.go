@@ -119,7 +119,7 @@ func serveKernel(t *testing.T, source kernel.Source) string {
 		t.Fatal(err)
 	}
 	server := grpc.NewServer(extproc.ServerOptions()...)
-	extproc.New(source, extproc.Options{
+	extproc.New(kernel.New(source, kernel.Options{}), extproc.Options{
 		Filter: negotiate.Settings{ResponseTrailers: true, MessageTimeout: harness.MessageTimeout},
 	}).Register(server)
 	ended := make(chan struct{})

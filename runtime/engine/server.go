@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"log/slog"
 	"time"
 
 	"google.golang.org/grpc"
@@ -14,7 +13,7 @@ import (
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
-	"policyengine.dev/runtime/telemetry"
+	"policyengine.dev/runtime/kernel"
 )
 
 const (
@@ -70,11 +69,11 @@ func (e *Engine) newServer() {
 	// 0 is no bound to grpc as well.
 	options = append(options, grpc.MaxConcurrentStreams(e.static.Limits.ConcurrentStreams))
 	e.grpc = grpc.NewServer(options...)
-	k := extprocOptions(e.static, e.logger, &e.streams)
-	k.Memory = e.memory
-	k.FilterExpressions = e.expressions
-	k.Recorder, k.Refusals = e.recorder, e.refusals
-	e.extproc = extproc.New(source{e.worker}, k)
+	k := kernel.New(source{e.worker}, kernel.Options{
+		BodyLimit: e.static.Limits.Body, Memory: e.memory, Logger: e.logger,
+		Recorder: e.recorder, Refusals: e.refusals, Streams: &e.streams,
+	})
+	e.extproc = extproc.New(k, extprocOptions(e.static, e.expressions))
 	e.extproc.Register(e.grpc)
 	e.health = health.NewServer()
 	e.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
@@ -84,19 +83,16 @@ func (e *Engine) newServer() {
 	reflection.Register(e.grpc)
 }
 
-func extprocOptions(static config.Engine, logger *slog.Logger, streams *telemetry.Streams) extproc.Options {
+// extprocOptions are those of the service that speaks to Envoy.
+func extprocOptions(static config.Engine, expressions negotiate.Expressions) extproc.Options {
 	return extproc.Options{
-		Streams: streams,
-		Filter:  settings(static.Filter),
-
+		Filter:             settings(static.Filter),
+		FilterExpressions:  expressions,
 		PreferModeOverride: static.Filter.PreferModeOverride,
-
-		RouteAttribute: static.Route.Attribute,
-		RouteMetadata:  static.Route.StreamMetadata,
-		BodyLimit:      static.Limits.Body,
-		MaxMessage:     largestBody(static) + messageOverhead,
-		TraceContext:   static.Telemetry.Tracing.Endpoint != "",
-		Logger:         logger,
+		RouteAttribute:     static.Route.Attribute,
+		RouteMetadata:      static.Route.StreamMetadata,
+		MaxMessage:         largestBody(static) + messageOverhead,
+		TraceContext:       static.Telemetry.Tracing.Endpoint != "",
 	}
 }
 

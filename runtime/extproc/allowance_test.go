@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 )
 
@@ -29,7 +28,7 @@ func TestStampsAllocate(t *testing.T) {
 		t.Skip("pools lose what they hold under the race detector")
 	}
 	var log bytes.Buffer
-	r := newReplayWith(t, headerChain(t, 5, false, ""), extproc.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	r := newReplayWith(t, headerChain(t, 5, false, ""), options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for _, stamps := range [][]string{
 		{"v1 timeout=1s mode_override"},
 		{"v1 timeout=1s mode_override", "v1 timeout=2s", "v1 max_headers=200"},
@@ -58,7 +57,7 @@ func TestStampsAllocate(t *testing.T) {
 // TestManyStamps proves that more stamps than are remembered are told apart all the
 // same, by many streams at a time.
 func TestManyStamps(t *testing.T) {
-	k := extproc.New(oneChain(parseChain(t, "request_body=pass")), extproc.Options{PreferModeOverride: true})
+	k := newService(oneChain(parseChain(t, "request_body=pass")), options{PreferModeOverride: true})
 	first := requestHeaders(false)
 	first.Attributes, first.ProtocolConfig = attributesFor("r"), serveConfig()
 	message := marshal(t, first)

@@ -9,7 +9,6 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/kernel"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
@@ -111,16 +110,16 @@ type replay struct {
 }
 
 func newReplay(t testing.TB, policies int, both bool) *replay {
-	return newReplayWith(t, headerChain(t, policies, both, ""), extproc.Options{})
+	return newReplayWith(t, headerChain(t, policies, both, ""), options{})
 }
 
-func newReplayWith(t testing.TB, chain workerSource, o extproc.Options) *replay {
+func newReplayWith(t testing.TB, chain workerSource, o options) *replay {
 	first := requestHeaders(true, "accept", "application/json", "accept-encoding", "gzip, br", "authorization", "Bearer abc.def.ghi",
 		"content-type", "application/json", "cookie", "session=123", "user-agent", "Mozilla/5.0", "x-request-id", "0c9c6f3e-0f52-4c3e-9d5e-5e2b5f6b7a80")
 	first.Attributes, first.ProtocolConfig = attributesFor("r"), &extprocv3.ProtocolConfiguration{}
 	d := newDirect(nil, marshal(t, first), marshal(t, responseHeaders(false, "content-type", "application/json", "server", "x")))
 	d.discard = true
-	return &replay{handler: handlerOf(extproc.New(chain, o)), stream: d}
+	return &replay{handler: handlerOf(newService(chain, o)), stream: d}
 }
 
 func (r *replay) run(t testing.TB) {
@@ -152,7 +151,7 @@ func TestAllocations(t *testing.T) {
 		{"five header policies both ways, ruled out by their conditions", 5, true, `request.method == "GET"`, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newReplayWith(t, headerChain(t, tt.policies, tt.both, tt.when), extproc.Options{})
+			r := newReplayWith(t, headerChain(t, tt.policies, tt.both, tt.when), options{})
 			if got := testing.AllocsPerRun(500, func() { r.run(t) }); got > tt.most {
 				t.Errorf("%v allocations, at most %v allowed", got, tt.most)
 			}

@@ -10,7 +10,6 @@ import (
 	modev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 )
 
@@ -42,7 +41,7 @@ func unzipped(t *testing.T, b []byte) string {
 
 var buffered = &negotiate.Settings{RequestTrailers: true, ResponseTrailers: true}
 
-func bodyExchange(t *testing.T, chain string, o extproc.Options, coding, body string) *stream {
+func bodyExchange(t *testing.T, chain string, o options, coding, body string) *stream {
 	t.Helper()
 	e := serve(t, oneChain(parseChain(t, chain)), o)
 	e.stamp = buffered
@@ -56,7 +55,7 @@ func bodyExchange(t *testing.T, chain string, o extproc.Options, coding, body st
 // they make of them goes on in the coding that it came in.
 func TestPlainBodies(t *testing.T) {
 	t.Run("changed", func(t *testing.T) {
-		r := bodyExchange(t, "request_body=see+twice decode", extproc.Options{}, "gzip", zipped(t, "hello")).receive()
+		r := bodyExchange(t, "request_body=see+twice decode", options{}, "gzip", zipped(t, "hello")).receive()
 		common := r.GetRequestBody().GetResponse()
 		got := setHeaders(common.GetHeaderMutation())
 		if got["x-seen"] != "hello (true)" {
@@ -71,7 +70,7 @@ func TestPlainBodies(t *testing.T) {
 		}
 	})
 	t.Run("not changed", func(t *testing.T) {
-		r := bodyExchange(t, "request_body=see decode", extproc.Options{}, "gzip", zipped(t, "hello")).receive()
+		r := bodyExchange(t, "request_body=see decode", options{}, "gzip", zipped(t, "hello")).receive()
 		common := r.GetRequestBody().GetResponse()
 		if common.GetBodyMutation() != nil || setHeaders(common.GetHeaderMutation())["content-length"] != "" {
 			t.Errorf("the reply is %v", r)
@@ -82,7 +81,7 @@ func TestPlainBodies(t *testing.T) {
 			"request_body=remove(content-encoding) decode",
 			"request_headers=remove(content-encoding) request_body=see decode",
 		} {
-			r := bodyExchange(t, chain, extproc.Options{}, "gzip", zipped(t, "hello")).receive()
+			r := bodyExchange(t, chain, options{}, "gzip", zipped(t, "hello")).receive()
 			common := r.GetRequestBody().GetResponse()
 			got := setHeaders(common.GetHeaderMutation())
 			if sent := common.GetBodyMutation().GetBody(); string(sent) != "hello" || got["content-length"] != "5" {
@@ -94,30 +93,30 @@ func TestPlainBodies(t *testing.T) {
 		}
 	})
 	t.Run("another coding", func(t *testing.T) {
-		r := bodyExchange(t, "request_body=twice+set(content-encoding,gzip) decode", extproc.Options{}, "identity", "hello").receive()
+		r := bodyExchange(t, "request_body=twice+set(content-encoding,gzip) decode", options{}, "identity", "hello").receive()
 		if sent := r.GetRequestBody().GetResponse().GetBodyMutation().GetBody(); unzipped(t, sent) != "hellohello" {
 			t.Errorf("the body went on as %q", sent)
 		}
 	})
 	t.Run("a coding that is not known", func(t *testing.T) {
-		s := bodyExchange(t, "request_body=set(content-encoding,secret) decode", extproc.Options{}, "gzip", zipped(t, "hello"))
+		s := bodyExchange(t, "request_body=set(content-encoding,secret) decode", options{}, "gzip", zipped(t, "hello"))
 		immediate(t, s.receive(), 500, "policy_engine.FILTER_CANNOT_SERVE_CHAIN")
 	})
 	t.Run("an empty body has none", func(t *testing.T) {
-		r := bodyExchange(t, "request_body=remove(content-encoding) decode", extproc.Options{}, "gzip", "").receive()
+		r := bodyExchange(t, "request_body=remove(content-encoding) decode", options{}, "gzip", "").receive()
 		if common := r.GetRequestBody().GetResponse(); common.GetBodyMutation() != nil {
 			t.Errorf("the reply is %v", r)
 		}
 	})
 	t.Run("not wanted", func(t *testing.T) {
 		body := zipped(t, "hello")
-		r := bodyExchange(t, "request_body=twice", extproc.Options{}, "gzip", body).receive()
+		r := bodyExchange(t, "request_body=twice", options{}, "gzip", body).receive()
 		if got := r.GetRequestBody().GetResponse().GetBodyMutation().GetBody(); string(got) != body+body {
 			t.Errorf("the body went on as %q", got)
 		}
 	})
 	t.Run("in one piece for chunk policies", func(t *testing.T) {
-		r := bodyExchange(t, "request_body_chunks=upper decode", extproc.Options{}, "gzip", zipped(t, "hello")).receive()
+		r := bodyExchange(t, "request_body_chunks=upper decode", options{}, "gzip", zipped(t, "hello")).receive()
 		if got := unzipped(t, r.GetRequestBody().GetResponse().GetBodyMutation().GetBody()); got != "HELLO" {
 			t.Errorf("the body went on as %q", got)
 		}
@@ -135,13 +134,13 @@ func TestBodiesThatCannotBeRead(t *testing.T) {
 		{"a bomb", "gzip", zipped(t, strings.Repeat("0", 5000)), 413, "policy_engine.BODY_TOO_LARGE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := bodyExchange(t, "request_body=see decode", extproc.Options{BodyLimit: 1000}, tt.coding, tt.body)
+			s := bodyExchange(t, "request_body=see decode", options{BodyLimit: 1000}, tt.coding, tt.body)
 			immediate(t, s.receive(), tt.status, tt.details)
 			s.ended()
 		})
 	}
 	t.Run("of a response", func(t *testing.T) {
-		e := serve(t, oneChain(parseChain(t, "response_body=see decode")), extproc.Options{})
+		e := serve(t, oneChain(parseChain(t, "response_body=see decode")), options{})
 		e.stamp = buffered
 		s := e.open(t, "r").withModes(modev3.ProcessingMode_NONE, modev3.ProcessingMode_BUFFERED)
 		s.call(requestHeaders(true))
@@ -154,7 +153,7 @@ func TestBodiesThatCannotBeRead(t *testing.T) {
 // TestHeadHasNoBodyToRead proves that what a HEAD response says of a body that does
 // not come is not looked at.
 func TestHeadHasNoBodyToRead(t *testing.T) {
-	e := serve(t, oneChain(parseChain(t, "response_body=see decode")), extproc.Options{})
+	e := serve(t, oneChain(parseChain(t, "response_body=see decode")), options{})
 	e.stamp = buffered
 	s := e.open(t, "r").withModes(none, wholeBody)
 	m := requestHeaders(true)
@@ -172,7 +171,7 @@ func TestHeadHasNoBodyToRead(t *testing.T) {
 func TestBodiesThatShouldNotBe(t *testing.T) {
 	for _, chain := range []string{"response_body=see decode", "response_headers=status(204) response_body=see decode"} {
 		for _, status := range []string{"204", "205", "304"} {
-			e := serve(t, oneChain(parseChain(t, chain)), extproc.Options{})
+			e := serve(t, oneChain(parseChain(t, chain)), options{})
 			e.stamp = buffered
 			s := e.open(t, "r").withModes(none, wholeBody)
 			s.call(requestHeaders(true))
@@ -192,7 +191,7 @@ func TestBodiesThatShouldNotBe(t *testing.T) {
 func TestLargeBodiesInPieces(t *testing.T) {
 	for _, size := range []int{0, 1, 60 << 10, 60<<10 + 1, 300_000} {
 		body := strings.Repeat("x", size)
-		e := serve(t, oneChain(parseChain(t, "request_body=pass")), extproc.Options{})
+		e := serve(t, oneChain(parseChain(t, "request_body=pass")), options{})
 		e.stamp = &negotiate.Settings{RequestTrailers: true}
 		s := e.open(t, "r").withModes(modev3.ProcessingMode_FULL_DUPLEX_STREAMED, modev3.ProcessingMode_NONE)
 		s.send(requestHeaders(false))
@@ -218,7 +217,7 @@ func TestLargeBodiesInPieces(t *testing.T) {
 // TestUnknownRouteInFullDuplex proves that a request that may pass without a chain
 // passes with its body.
 func TestUnknownRouteInFullDuplex(t *testing.T) {
-	e := serve(t, &source{unknown: 1}, extproc.Options{})
+	e := serve(t, &source{unknown: 1}, options{})
 	e.stamp = &negotiate.Settings{RequestTrailers: true}
 	s := e.open(t, "r").withModes(modev3.ProcessingMode_FULL_DUPLEX_STREAMED, modev3.ProcessingMode_NONE)
 	s.call(requestHeaders(false))

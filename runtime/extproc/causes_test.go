@@ -10,7 +10,6 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/telemetry"
 )
@@ -81,7 +80,7 @@ func TestRefusalsOfAChainHaveACause(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, streams := parseChain(t, tt.chain), new(telemetry.Streams)
-			s := serve(t, oneChain(c), extproc.Options{Filter: tt.filter, Streams: streams}).open(t, "r")
+			s := serve(t, oneChain(c), options{Filter: tt.filter, Streams: streams}).open(t, "r")
 			if tt.modes != nil {
 				s.modes = tt.modes
 			}
@@ -128,7 +127,7 @@ func TestRefusalsWithoutAChainAreRecordedAndLogged(t *testing.T) {
 			var log bytes.Buffer
 			var kept records
 			streams := new(telemetry.Streams)
-			e := serve(t, tt.source, extproc.Options{
+			e := serve(t, tt.source, options{
 				Recorder: &kept, Streams: streams,
 				Refusals: telemetry.NewRefusalLog(slog.New(slog.NewTextHandler(&log, nil)), 1, 1),
 			})

@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/extproc/wire"
 )
@@ -33,11 +32,11 @@ type envoy struct {
 }
 
 // serve starts a kernel for s and returns a client of it.
-func serve(t testing.TB, s *source, o extproc.Options) *envoy {
+func serve(t testing.TB, s *source, o options) *envoy {
 	t.Helper()
 	l := bufconn.Listen(1 << 20)
 	g := grpc.NewServer(grpc.ForceServerCodecV2(wire.Codec{}), grpc.MaxRecvMsgSize(16<<20), grpc.WaitForHandlers(true))
-	extproc.New(s, o).Register(g)
+	newService(s, o).Register(g)
 	go g.Serve(l) //nolint:errcheck // ends with the listener
 	conn, err := grpc.NewClient("passthrough:///kernel", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))

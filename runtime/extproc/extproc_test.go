@@ -8,7 +8,6 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
@@ -66,7 +65,7 @@ func requestMutation(r *extprocv3.ProcessingResponse) *extprocv3.HeaderMutation 
 }
 
 func TestHeadersOfARequest(t *testing.T) {
-	e := serve(t, oneChain(&chain{steps: map[policy.Phase]step{policy.RequestHeaders: setsRequest("x-a", "1")}}), extproc.Options{})
+	e := serve(t, oneChain(&chain{steps: map[policy.Phase]step{policy.RequestHeaders: setsRequest("x-a", "1")}}), options{})
 	s := e.open(t, "r")
 	r := s.call(requestHeaders(false, "x-a", "0"))
 	if got := setHeaders(requestMutation(r)); got["x-a"] != "1" || len(got) != 1 {
@@ -83,7 +82,7 @@ func TestHeadersOfBoth(t *testing.T) {
 	e := serve(t, oneChain(&chain{steps: map[policy.Phase]step{
 		policy.RequestHeaders:  setsRequest("x-a", "1"),
 		policy.ResponseHeaders: setsResponse("x-b", "2"),
-	}}), extproc.Options{})
+	}}), options{})
 	s := e.open(t, "r")
 	s.call(requestHeaders(true))
 	r := s.call(responseHeaders(false, "server", "x"))
@@ -95,7 +94,7 @@ func TestHeadersOfBoth(t *testing.T) {
 
 func TestDenied(t *testing.T) {
 	e := serve(t, oneChain(&chain{steps: map[policy.Phase]step{
-		policy.RequestHeaders: denies, policy.ResponseHeaders: passes}}), extproc.Options{})
+		policy.RequestHeaders: denies, policy.ResponseHeaders: passes}}), options{})
 	s := e.open(t, "r")
 	im := immediate(t, s.call(requestHeaders(false)), 403, "policy_engine.fake@v1.0.0.NO")
 	if got := setHeaders(im.GetHeaders()); got["content-type"] != policy.ProblemContentType || got["x-why"] != "because" {
@@ -118,7 +117,7 @@ func TestNoChain(t *testing.T) {
 		{"no configuration", &source{notReady: true}, nil, 503, "policy_engine.NOT_READY"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := serve(t, tt.source, extproc.Options{}).open(t, "r")
+			s := serve(t, tt.source, options{}).open(t, "r")
 			m := requestHeaders(false)
 			m.Attributes = tt.attrs
 			immediate(t, s.call(m), tt.status, tt.details)
@@ -126,7 +125,7 @@ func TestNoChain(t *testing.T) {
 		})
 	}
 	t.Run("unknown route that may pass", func(t *testing.T) {
-		s := serve(t, &source{unknown: worker.ContinueUnknownRoute}, extproc.Options{}).open(t, "r")
+		s := serve(t, &source{unknown: worker.ContinueUnknownRoute}, options{}).open(t, "r")
 		if r := s.call(requestHeaders(false)); r.GetRequestHeaders() == nil {
 			t.Errorf("the reply is %v", r)
 		}

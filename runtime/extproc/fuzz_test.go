@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/extproc/wire"
 	"policyengine.dev/runtime/memory"
@@ -127,7 +126,7 @@ func FuzzStream(f *testing.F) {
 			newFramed(d, 7)
 		}
 		account := memory.NewAccount(150)
-		err := handlerOf(extproc.New(s, extproc.Options{BodyLimit: 100, PreferModeOverride: true, Memory: account}))(d)
+		err := handlerOf(newService(s, options{BodyLimit: 100, PreferModeOverride: true, Memory: account}))(d)
 		release()
 		if n := account.Used(); n != 0 {
 			t.Fatalf("%d bytes of the account are left", n)

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/sdk/policy"
@@ -43,7 +42,7 @@ func TestStreamsThatEndUndecided(t *testing.T) {
 			d := newDirect(nil, marshal(t, first))
 			d.ctx = tc.ctx
 			var counts telemetry.Streams
-			err := handlerOf(extproc.New(oneChain(c), extproc.Options{Streams: &counts}))(d)
+			err := handlerOf(newService(oneChain(c), options{Streams: &counts}))(d)
 			if status.Code(err) != tc.code || len(d.replies) != 0 {
 				t.Errorf("%s, taken over %t: %v, and %d replies", name, stuck, err, len(d.replies))
 			}
@@ -107,7 +106,7 @@ func TestHalfClosed(t *testing.T) {
 			}
 			d := newDirect(&trailers, messages...)
 			var counts telemetry.Streams
-			err := handlerOf(extproc.New(oneChain(parseChain(t, tc.chain)), extproc.Options{Streams: &counts}))(d)
+			err := handlerOf(newService(oneChain(parseChain(t, tc.chain)), options{Streams: &counts}))(d)
 			want := codes.Canceled
 			if tc.clean {
 				want = codes.OK
@@ -126,7 +125,7 @@ func TestHalfClosed(t *testing.T) {
 // everything and only waits for its handler ends cleanly when Envoy ends it.
 func TestHalfClosedWhileDraining(t *testing.T) {
 	c := parseChain(t, "request_headers=stuck+set(x-a,1)")
-	e := serve(t, oneChain(c), extproc.Options{})
+	e := serve(t, oneChain(c), options{})
 	s := e.open(t, "r")
 	s.call(requestHeaders(true))
 	if err := s.grpc.CloseSend(); err != nil {
@@ -153,7 +152,7 @@ func TestStreamsThatEnvoyEndsEarly(t *testing.T) {
 			first := requestHeaders(false)
 			first.Attributes, first.ProtocolConfig = attributesFor("r"), serveConfig()
 			d := newDirect(nil, marshal(t, first))
-			_ = handlerOf(extproc.New(oneChain(c), extproc.Options{Filter: negotiate.Settings{ModeOverride: true}, PreferModeOverride: true}))(d)
+			_ = handlerOf(newService(oneChain(c), options{Filter: negotiate.Settings{ModeOverride: true}, PreferModeOverride: true}))(d)
 			if c.ended.Load() != 1 || c.unfinished.Load() != tc.unfinished {
 				t.Errorf("ended %d times, unfinished %t, want %t", c.ended.Load(), c.unfinished.Load(), tc.unfinished)
 			}

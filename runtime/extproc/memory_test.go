@@ -9,7 +9,6 @@ import (
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
@@ -41,7 +40,7 @@ func TestNothingIsKept(t *testing.T) {
 			first.Attributes, first.ProtocolConfig = attributesFor("r"), tt.modes
 			d := newDirect(&tt.filter, marshal(t, first), marshal(t, requestBody(strings.Repeat("x", 1000), true)))
 			d.discard = true
-			k := extproc.New(oneChain(c), extproc.Options{})
+			k := newService(oneChain(c), options{})
 			if err := handlerOf(k)(d); err != nil {
 				t.Fatal(err)
 			}

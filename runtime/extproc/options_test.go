@@ -18,7 +18,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/runtime/worker"
@@ -42,7 +41,7 @@ func (e *envoy) withMetadata(t testing.TB, route string, pairs ...string) *strea
 
 func TestRouteFromMetadata(t *testing.T) {
 	c := &chain{steps: map[policy.Phase]step{policy.RequestHeaders: setsRequest("x-a", "1")}}
-	e := serve(t, &source{chains: map[string]*chain{"told": c}}, extproc.Options{RouteMetadata: "x-route"})
+	e := serve(t, &source{chains: map[string]*chain{"told": c}}, options{RouteMetadata: "x-route"})
 	s := e.withMetadata(t, "another", "x-route", "told")
 	if r := s.call(requestHeaders(true)); requestMutation(r) == nil {
 		t.Errorf("the reply is %v", r)
@@ -54,7 +53,7 @@ func TestRouteFromMetadata(t *testing.T) {
 
 func TestRouteFromAnotherAttribute(t *testing.T) {
 	c := &chain{steps: map[policy.Phase]step{policy.RequestHeaders: setsRequest("x-a", "1")}}
-	e := serve(t, &source{chains: map[string]*chain{"told": c}}, extproc.Options{RouteAttribute: "my.route"})
+	e := serve(t, &source{chains: map[string]*chain{"told": c}}, options{RouteAttribute: "my.route"})
 	s := e.open(t, "")
 	m := requestHeaders(true)
 	m.Attributes = attributesFor("told")
@@ -75,7 +74,7 @@ func TestTraceContext(t *testing.T) {
 			parent, state = x.TraceParent, x.TraceState
 			return nil
 		}}}
-		e := serve(t, oneChain(c), extproc.Options{TraceContext: wanted})
+		e := serve(t, oneChain(c), options{TraceContext: wanted})
 		e.withMetadata(t, "r", "traceparent", "00-a-b-01", "tracestate", "v=1").call(requestHeaders(true))
 		if (parent == "00-a-b-01") != wanted || (state == "v=1") != wanted {
 			t.Errorf("wanted %v: got %q and %q", wanted, parent, state)
@@ -88,7 +87,7 @@ func TestTraceContext(t *testing.T) {
 func TestStamp(t *testing.T) {
 	var log bytes.Buffer
 	c := &chain{needs: worker.Needs{Phases: policy.Phases(policy.RequestBody)}}
-	e := serve(t, oneChain(c), extproc.Options{
+	e := serve(t, oneChain(c), options{
 		Filter: negotiate.Settings{ModeOverride: true}, PreferModeOverride: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for _, tt := range []struct {
 		name, stamp string
@@ -135,7 +134,7 @@ func TestBudget(t *testing.T) {
 				return nil
 			}
 			c := &chain{steps: map[policy.Phase]step{policy.RequestHeaders: pause, policy.RequestBody: pause}}
-			e := serve(t, oneChain(c), extproc.Options{Elapsed: func() time.Duration { return time.Duration(elapsed.Load()) }})
+			e := serve(t, oneChain(c), options{Elapsed: func() time.Duration { return time.Duration(elapsed.Load()) }})
 			e.stamp = tt.stamp
 			e.open(t, "r").call(requestHeaders(true))
 			if b := c.budgets(); !slices.Equal(b, []time.Duration{tt.want, tt.want - 2*time.Millisecond}) {
@@ -153,7 +152,7 @@ func TestImmediateHeaders(t *testing.T) {
 		{Name: "bad name", Value: "1"}, {Name: "x-bad", Value: "a\r\nb: c"}, {Name: "", Value: "1"},
 	}}
 	c := &chain{steps: map[policy.Phase]step{policy.RequestHeaders: func(context.Context, *exchange.Exchange) *policy.ImmediateResponse { return answer }}}
-	s := serve(t, oneChain(c), extproc.Options{}).open(t, "r")
+	s := serve(t, oneChain(c), options{}).open(t, "r")
 	im := immediate(t, s.call(requestHeaders(true)), 401, "policy_engine.fake@v1.0.0.NO")
 	var got []string
 	for _, h := range im.GetHeaders().GetSetHeaders() {
@@ -215,7 +214,7 @@ func TestCancelledAnywhere(t *testing.T) {
 					b.receives = at
 				}
 				var counts telemetry.Streams
-				err := handlerOf(extproc.New(s, extproc.Options{Streams: &counts}))(b)
+				err := handlerOf(newService(s, options{Streams: &counts}))(b)
 				over := at >= 5 // the kernel ends the stream with the fifth reply
 				if (err == nil) != over || (counts.Failed.Load() == 1) != (tt.failed && !over) {
 					t.Errorf("%s at %d (sending %v): %v, %d failures", tt.name, at, sending, err, counts.Failed.Load())
@@ -232,7 +231,7 @@ func TestCancelledAnywhere(t *testing.T) {
 // go on to their end, one after the other, and leave the server able to stop.
 func TestHandlersThatArePulledAway(t *testing.T) {
 	c := parseChain(t, "request_headers=exit+set(x-a,1) response_headers=exit+set(x-b,2)")
-	e := serve(t, oneChain(c), extproc.Options{})
+	e := serve(t, oneChain(c), options{})
 	for range 100 {
 		s := e.open(t, "r")
 		if got := setHeaders(requestMutation(s.call(requestHeaders(true)))); got["x-a"] != "1" {
@@ -256,7 +255,7 @@ func TestHandlersThatArePulledAway(t *testing.T) {
 func TestTakenOverIsCounted(t *testing.T) {
 	c := parseChain(t, "request_headers=stuck+deny(504)")
 	var counts telemetry.Streams
-	e := serve(t, oneChain(c), extproc.Options{Streams: &counts})
+	e := serve(t, oneChain(c), options{Streams: &counts})
 	t.Cleanup(func() { close(c.release) })
 	s := e.open(t, "r")
 	immediate(t, s.call(requestHeaders(true)), 504, "policy_engine.fake@v1.0.0.NO")

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/memory"
 	"policyengine.dev/sdk/exchange"
@@ -60,7 +59,7 @@ func TestBodiesThatDoNotFit(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := memory.NewAccount(limit)
-			e := serve(t, oneChain(parseChain(t, tt.chain)), extproc.Options{Memory: a})
+			e := serve(t, oneChain(parseChain(t, tt.chain)), options{Memory: a})
 			e.stamp = buffered
 			s := e.open(t, "r").withModes(tt.request, tt.response)
 			for _, m := range tt.messages {
@@ -96,15 +95,15 @@ func TestBodiesThatDoNotFit(t *testing.T) {
 func TestNothingIsReadOfABodyThatDoesNotFit(t *testing.T) {
 	for _, tt := range []struct {
 		name, details string
-		options       extproc.Options
+		options       options
 	}{
-		{"no memory is left", "policy_engine.OVERLOADED", extproc.Options{Memory: memory.NewAccount(1 << 20)}},
-		{"it is over its own limit", "policy_engine.BODY_TOO_LARGE", extproc.Options{BodyLimit: 1 << 20}},
+		{"no memory is left", "policy_engine.OVERLOADED", options{Memory: memory.NewAccount(1 << 20)}},
+		{"it is over its own limit", "policy_engine.BODY_TOO_LARGE", options{BodyLimit: 1 << 20}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := newDirect(buffered, firstOf(t, wholeBody), marshal(t, requestBody(strings.Repeat("x", 9<<20), true)))
 			f := newFramed(d, 16<<10)
-			if err := handlerOf(extproc.New(oneChain(parseChain(t, "request_body=pass")), tt.options))(f); err != nil {
+			if err := handlerOf(newService(oneChain(parseChain(t, "request_body=pass")), tt.options))(f); err != nil {
 				t.Fatal(err)
 			}
 			if n := len(d.replies); n != 2 || d.replies[1].GetImmediateResponse().GetDetails() != tt.details {
@@ -137,7 +136,7 @@ func TestWhatTheAccountHolds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := memory.NewAccount(1 << 20)
-			e := serve(t, oneChain(parseChain(t, tt.chain)), extproc.Options{Memory: a})
+			e := serve(t, oneChain(parseChain(t, tt.chain)), options{Memory: a})
 			e.stamp = buffered
 			s := e.open(t, "r").withModes(wholeBody, none)
 			s.call(requestHeaders(false, "content-encoding", tt.coding))
@@ -165,7 +164,7 @@ func TestTheAccountIsGivenBack(t *testing.T) {
 		if change != nil {
 			change(c, d)
 		}
-		err := handlerOf(extproc.New(oneChain(c), extproc.Options{Memory: a}))(newFramed(d, 16<<10))
+		err := handlerOf(newService(oneChain(c), options{Memory: a}))(newFramed(d, 16<<10))
 		return a, c, err
 	}
 	for _, tt := range []struct {
@@ -199,7 +198,7 @@ func TestTheAccountIsGivenBack(t *testing.T) {
 	}
 	t.Run("a goroutine that a policy has ended", func(t *testing.T) {
 		a := memory.NewAccount(1 << 20)
-		e := serve(t, oneChain(parseChain(t, "request_body=exit+deny(504)")), extproc.Options{Memory: a})
+		e := serve(t, oneChain(parseChain(t, "request_body=exit+deny(504)")), options{Memory: a})
 		e.stamp = buffered
 		s := e.open(t, "r").withModes(wholeBody, none)
 		s.call(requestHeaders(false))
@@ -210,7 +209,7 @@ func TestTheAccountIsGivenBack(t *testing.T) {
 	t.Run("a call that has not come back", func(t *testing.T) {
 		a := memory.NewAccount(1 << 20)
 		c := parseChain(t, "request_body=stuck+deny(504)")
-		e := serve(t, oneChain(c), extproc.Options{Memory: a})
+		e := serve(t, oneChain(c), options{Memory: a})
 		e.stamp = buffered
 		s := e.open(t, "r").withModes(wholeBody, none)
 		s.call(requestHeaders(false))
@@ -257,7 +256,7 @@ func TestALargeBodyIsCopiedOnce(t *testing.T) {
 			for i := range tt.pieces {
 				messages = append(messages, marshal(t, requestBody(strings.Repeat("x", size/tt.pieces), i == tt.pieces-1)))
 			}
-			handler := handlerOf(extproc.New(oneChain(c), extproc.Options{Memory: memory.NewAccount(4 * size)}))
+			handler := handlerOf(newService(oneChain(c), options{Memory: memory.NewAccount(4 * size)}))
 			d := newDirect(&negotiate.Settings{RequestTrailers: true}, messages...)
 			d.discard = true
 			f := newFramed(d, 16<<10)
@@ -277,7 +276,7 @@ func TestALargeBodyIsCopiedOnce(t *testing.T) {
 // TestTheEngineReadsBelowRecvMsg proves that the kernel finds in grpc's stream what it
 // reads messages from: RecvMsg would refuse this one, over the server's limit.
 func TestTheEngineReadsBelowRecvMsg(t *testing.T) {
-	e := serve(t, oneChain(parseChain(t, "request_body=pass")), extproc.Options{BodyLimit: 32 << 20})
+	e := serve(t, oneChain(parseChain(t, "request_body=pass")), options{BodyLimit: 32 << 20})
 	e.stamp = buffered
 	s := e.open(t, "r").withModes(wholeBody, none)
 	s.call(requestHeaders(false))

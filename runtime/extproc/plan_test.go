@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
@@ -122,7 +121,7 @@ func TestPlans(t *testing.T) {
 		first := requestHeaders(end, pairs...)
 		first.Attributes, first.ProtocolConfig = attributesFor("r"), modes
 		d := newDirect(&settings, marshal(t, first))
-		if err := handlerOf(extproc.New(oneChain(&chain{needs: needs}), extproc.Options{PreferModeOverride: prefers}))(d); err != nil && status.Code(err) != codes.Canceled {
+		if err := handlerOf(newService(oneChain(&chain{needs: needs}), options{PreferModeOverride: prefers}))(d); err != nil && status.Code(err) != codes.Canceled {
 			t.Fatal(err)
 		}
 

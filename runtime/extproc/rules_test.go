@@ -4,7 +4,6 @@ import (
 	"context"
 	"testing"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
@@ -31,7 +30,7 @@ func TestHeaderLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := serve(t, oneChain(&chain{steps: map[policy.Phase]step{
 				policy.RequestHeaders: setsRequest("x-0", "new"), policy.ResponseHeaders: setsResponse("x-0", "new"),
-			}}), extproc.Options{Filter: negotiate.Settings{MaxHeaders: c.limit}})
+			}}), options{Filter: negotiate.Settings{MaxHeaders: c.limit}})
 			s := e.open(t, "r")
 			r := s.call(requestHeaders(true, numbered(c.request)...))
 			if c.response > 0 {
@@ -97,7 +96,7 @@ func TestMutationRules(t *testing.T) {
 				c.change(x)
 				return nil
 			}}
-			e := serve(t, oneChain(&chain{steps: steps}), extproc.Options{Filter: c.filter, FilterExpressions: c.expressions})
+			e := serve(t, oneChain(&chain{steps: steps}), options{Filter: c.filter, FilterExpressions: c.expressions})
 			s := e.open(t, "r")
 			if c.stamp != "" {
 				s = e.withMetadata(t, "r", negotiate.StampKey, c.stamp)

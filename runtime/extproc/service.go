@@ -1,10 +1,11 @@
 package extproc
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -12,116 +13,75 @@ import (
 
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/kernel"
-	"policyengine.dev/runtime/memory"
-	"policyengine.dev/runtime/telemetry"
 )
 
-// Options say how a [Service] behaves. The zero value is good.
+// Options configure a [Service]. The zero value is usable.
 type Options struct {
-	// Filter is what filters allow that carry no stamp.
+	// Filter is what filters without a stamp allow.
 	Filter negotiate.Settings
 	// FilterExpressions are what such filters say of single headers.
 	FilterExpressions negotiate.Expressions
-	// PreferModeOverride has the kernel ask for request bodies that Envoy does not
-	// show, by mode overrides, where filters are said to allow them and it would
-	// show that one was ignored. Without it a chain that reads bodies is served
-	// only where Envoy itself tells that it sends them.
+	// PreferModeOverride lets the service ask for request bodies that Envoy does not
+	// show, by mode overrides, if the filter's settings allow them and an ignored
+	// override would show. Without it a chain that reads bodies is served only where
+	// Envoy itself tells that it sends them.
 	PreferModeOverride bool
-	// RouteAttribute is the attribute that holds the route's name; empty
-	// counts as [DefaultRouteAttribute].
+	// RouteAttribute is the attribute that holds the route's name; empty means
+	// [DefaultRouteAttribute].
 	RouteAttribute string
-	// RouteMetadata, where it is not empty, is the key of the stream's initial
-	// metadata that holds the route's name; RouteAttribute is not read then.
+	// RouteMetadata, if not empty, is the key of the stream's initial metadata that
+	// holds the route's name; RouteAttribute is not read then.
 	RouteMetadata string
-	// BodyLimit bounds a whole body, in bytes, for chains that set no limit;
-	// 0 counts as [DefaultBodyLimit].
-	BodyLimit int64
 	// TraceContext has exchanges carry the W3C trace context of the stream's
 	// initial metadata, which is there where Envoy itself traces.
 	TraceContext bool
-	// MaxMessage bounds a message, in bytes; 0 counts as [DefaultMaxMessage].
+	// MaxMessage bounds a message, in bytes; 0 means [DefaultMaxMessage].
 	MaxMessage int64
-	// Memory bounds all bodies in flight together; nil has no bound.
-	Memory *memory.Account
-	// Elapsed is the time by which messages are measured and bounded: a monotonic
-	// clock that begins anywhere. nil is the system's.
-	Elapsed func() time.Duration
-	// Now is the time of day that records have; nil is the system's.
-	Now func() time.Time
-	// Logger is told of the kernel's own faults; nil drops them.
-	Logger *slog.Logger
-	// Recorder receives the records of refusals on streams without a chain; the
-	// worker makes those of the others. nil makes none.
-	Recorder telemetry.Recorder
-	// Refusals logs such refusals; nil logs none.
-	Refusals *telemetry.RefusalLog
-	// Streams counts what the kernel does; nil counts for nobody.
-	Streams *telemetry.Streams
 }
 
 const (
 	// DefaultRouteAttribute is the route's name in Envoy's configuration.
 	DefaultRouteAttribute = "xds.route_name"
-	// DefaultBodyLimit is 10 MiB.
-	DefaultBodyLimit = 10 << 20
 	// DefaultMaxMessage is 65 MiB.
 	DefaultMaxMessage = 65 << 20
 )
 
-// Service answers ext_proc streams. Safe for concurrent use.
+// Service carries exchanges between Envoy and a kernel: one gRPC stream is one exchange.
+// Safe for concurrent use.
 type Service struct {
-	source  kernel.Source
+	kernel  *kernel.Kernel
 	options Options
-	// declared is what filters allow that carry no stamp, stamps what the others
-	// allow.
-	declared *allowance
-	stamps   allowances
-	// findings are the filters that do not do what is said of them.
+	// declared is what filters without a stamp allow, stamps what the others allow.
+	declared *negotiate.Allowance
+	stamps   negotiate.Allowances
+	// findings are the filters that did not do what their settings say.
 	findings negotiate.Ledger
 	streams  sync.Pool
 }
 
-// New returns a kernel for the source's chains.
+// New returns a service for the kernel's chains.
 //
-// A request on a route that has no chain is answered as the snapshot says; without
-// a snapshot every request is answered NOT_READY. A chain that needs more than the
-// filter shows is answered FILTER_CANNOT_SERVE_CHAIN, on every request. Envoy itself
-// tells in which modes it sends bodies; what else a filter does is in the stamp of
-// package filter, or in Options.Filter where there is no stamp.
-func New(source kernel.Source, options Options) *Service {
+// A chain that needs more than the filter shows is refused as FILTER_CANNOT_SERVE_CHAIN, on
+// every request. Envoy itself tells in which modes it sends bodies; what else a filter does
+// is in its stamp (see package negotiate), or in Options.Filter if there is no stamp.
+func New(k *kernel.Kernel, options Options) *Service {
 	if options.RouteAttribute == "" {
 		options.RouteAttribute = DefaultRouteAttribute
-	}
-	if options.BodyLimit <= 0 {
-		options.BodyLimit = DefaultBodyLimit
 	}
 	if options.MaxMessage <= 0 {
 		options.MaxMessage = DefaultMaxMessage
 	}
-	if options.Now == nil {
-		options.Now = time.Now
-	}
-	if options.Elapsed == nil {
-		began := time.Now()
-		options.Elapsed = func() time.Duration { return time.Since(began) }
-	}
-	if options.Streams == nil {
-		options.Streams = new(telemetry.Streams)
-	}
-	if options.Logger == nil {
-		options.Logger = slog.New(slog.DiscardHandler)
-	}
-	k := &Service{source: source, options: options, declared: newAllowance("", options.Filter, nil)}
-	k.streams.New = func() any { return &stream{kernel: k, done: make(chan struct{}, 1)} }
-	return k
+	s := &Service{kernel: k, options: options, declared: negotiate.Declared(options.Filter, options.FilterExpressions)}
+	s.streams.New = func() any { return &stream{service: s, done: make(chan struct{}, 1)} }
+	return s
 }
 
-// Findings are the filters that do not do what is said of them, by their stamp and
+// Findings are the filters that did not do what their settings say, by stamp and
 // connection: chains that depend on it are refused there. Connections are told apart by
 // [negotiate.Track].
-func (k *Service) Findings() []*negotiate.Finding { return k.findings.Findings() }
+func (s *Service) Findings() []*negotiate.Finding { return s.findings.Findings() }
 
-// ServiceName is the gRPC service that the kernel implements.
+// ServiceName is the gRPC service that a [Service] implements.
 const ServiceName = "envoy.service.ext_proc.v3.ExternalProcessor"
 
 type processor interface{ process(grpc.ServerStream) error }
@@ -140,16 +100,24 @@ var service = grpc.ServiceDesc{
 	Metadata: "envoy/service/ext_proc/v3/external_processor.proto",
 }
 
-// Register adds the service to s, a server made with wire.Codec as its codec
+// Register adds the service to r, a server made with wire.Codec as its codec
 // (grpc.ForceServerCodecV2).
-func (k *Service) Register(s grpc.ServiceRegistrar) { s.RegisterService(&service, k) }
+func (s *Service) Register(r grpc.ServiceRegistrar) { r.RegisterService(&service, s) }
 
 var errInternal = status.Error(codes.Internal, "the policy engine failed on this stream")
 
+// statusOf is an error of the kernel as gRPC tells it.
+func statusOf(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return status.FromContextError(err).Err()
+	}
+	return errInternal
+}
+
 // process is the handler of one stream.
-func (k *Service) process(ss grpc.ServerStream) (err error) {
-	st := k.streams.Get().(*stream)
-	counts := k.options.Streams
+func (s *Service) process(ss grpc.ServerStream) (err error) {
+	st := s.streams.Get().(*stream)
+	counts := s.kernel.Options().Streams
 	counts.Started.Add(1)
 	counts.Open.Add(1)
 	back := false
@@ -157,13 +125,13 @@ func (k *Service) process(ss grpc.ServerStream) (err error) {
 	// nor let the request pass. The stream is not used again.
 	defer func() {
 		if v := recover(); v != nil {
-			k.panicked(v)
-			st.abandon()
-			st.giveAll()
+			s.panicked(v)
+			st.exchange.Abandon()
+			st.giveBack()
 			err = errInternal
 		} else if !back {
 			// A policy has ended this goroutine. The stream goes on elsewhere.
-			st.over()
+			st.part()
 		}
 		if err != nil && status.Code(err) != codes.Canceled {
 			counts.Failed.Add(1)
@@ -171,25 +139,25 @@ func (k *Service) process(ss grpc.ServerStream) (err error) {
 		counts.Open.Add(-1)
 	}()
 	st.begin(ss)
-	v := st.loop()
-	if v == takenOver {
+	if st.loop() == elsewhere {
 		// This goroutine was held up in a policy, and the stream has gone on
-		// elsewhere. It is not over before this returns.
+		// elsewhere. It ends when this returns.
 		<-st.done
 		back = true
-		st.over()
+		st.part()
 		return st.err
 	}
 	back = true
 	err = st.err
-	st.end()
-	st.giveAll()
+	st.exchange.End()
+	st.giveBack()
 	st.recycle()
-	k.streams.Put(st)
+	s.streams.Put(st)
 	return err
 }
 
-func (k *Service) panicked(v any) {
-	k.options.Streams.Panics.Add(1)
-	k.options.Logger.Error("panic in the kernel", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+func (s *Service) panicked(v any) {
+	o := s.kernel.Options()
+	o.Streams.Panics.Add(1)
+	o.Logger.Error("panic in the kernel or its carrier", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 }

@@ -6,35 +6,20 @@ import (
 
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/extproc/wire"
-	"policyengine.dev/runtime/kernel/coding"
-	"policyengine.dev/sdk/policy"
+	"policyengine.dev/runtime/kernel"
 )
 
-// side is the state of one direction of an exchange: the request or the response.
+// side is what the stream knows of one direction of its exchange.
 type side struct {
-	// base is the direction's headers phase.
-	base policy.Phase
-	// shown is what Envoy shows of it.
+	stream    *stream
+	direction kernel.Direction
+	at        progress
+	// shown is what Envoy shows of the direction, and body how its body comes and goes.
 	shown negotiate.Side
-	// pending are the chain's phases that have not run and may still.
-	pending policy.PhaseSet
-	at      progress
-	// whole says that the body phases run once, on the whole body, and seen that
-	// they have.
-	whole, seen bool
-	// gathering says that the pieces of the body are put together here, and
-	// that the answer to the headers waits for the end. gathered is the body so
-	// far.
-	gathering bool
-	gathered  []byte
-	// codings are those in which the body comes, or codingErr says why that
-	// cannot be told; decoded says that they were undone for the policies.
-	codings   coding.Codings
-	codingErr error
-	decoded   bool
+	body  body
 }
 
-// progress is how far a message has come.
+// progress is how far a direction has come.
 type progress uint8
 
 const (
@@ -48,6 +33,19 @@ var (
 	errNothing  = status.Error(codes.InvalidArgument, "a message with nothing in it")
 	errSequence = status.Error(codes.InvalidArgument, "a message out of sequence")
 )
+
+func (s *side) begin(st *stream, d kernel.Direction) {
+	s.stream, s.direction = st, d
+	s.body = none{s}
+}
+
+// sideOf is the side that a message belongs to.
+func (st *stream) sideOf(k wire.Kind) *side {
+	if k.IsResponse() {
+		return &st.response
+	}
+	return &st.request
+}
 
 // accept moves the side on to the part that m is, or says that it cannot come now.
 func (s *side) accept(m *wire.Message) error {
@@ -76,17 +74,36 @@ func (s *side) accept(m *wire.Message) error {
 	return nil
 }
 
-// settle notes how the body comes, now that it is settled what is shown.
-func (s *side) settle(d negotiate.Side) {
-	s.whole = d.Body == wire.BodyBuffered || s.shown.Body == wire.BodyBuffered
-	s.gathering = d.Body == wire.BodyBuffered && s.shown.Body != wire.BodyBuffered
+// show notes what Envoy shows of the direction.
+func (s *side) show(shown negotiate.Side) {
+	s.shown = shown
+	switch shown.Body {
+	case wire.BodyStreamed, wire.BodyBufferedPartial:
+		s.body = streamed{none{s}}
+	case wire.BodyBuffered:
+		s.body = buffered{none{s}}
+	case wire.BodyFullDuplex:
+		s.body = duplex{s}
+	default:
+		s.body = none{s}
+	}
 }
 
-// bodyPhases are the direction's phases that need the body.
-func (s *side) bodyPhases() policy.PhaseSet {
-	return s.pending & policy.Phases(s.base+toBody, s.base+toChunks)
-}
-
-// open reports that Envoy waits for a body in full duplex, of which what has been
-// sent is lost if the stream ends.
+// open reports that Envoy waits for a body in full duplex, of which what has been sent is
+// lost if the stream ends.
 func (s *side) open() bool { return s.shown.Body == wire.BodyFullDuplex && s.at != atEnd }
+
+// headersKind and bodyKind are the kinds of the direction's messages.
+func (s *side) headersKind() wire.Kind {
+	if s.direction.IsResponse() {
+		return wire.ResponseHeaders
+	}
+	return wire.RequestHeaders
+}
+
+func (s *side) bodyKind() wire.Kind {
+	if s.direction.IsResponse() {
+		return wire.ResponseBody
+	}
+	return wire.RequestBody
+}

@@ -29,10 +29,10 @@ type proxy struct {
 	conn   net.Conn
 }
 
-func newProxy(t *testing.T, o extproc.Options, chains map[string]*chain) *proxy {
+func newProxy(t *testing.T, o options, chains map[string]*chain) *proxy {
 	p := &proxy{t: t}
 	o.Logger, o.Streams = slog.New(slog.NewTextHandler(&p.log, nil)), &p.counts
-	p.kernel = extproc.New(&source{chains: chains}, o)
+	p.kernel = newService(&source{chains: chains}, o)
 	p.reconnect()
 	return p
 }
@@ -85,7 +85,7 @@ func TestIgnoredOverride(t *testing.T) {
 	const stamp, other = "v1 timeout=1s mode_override", "v1 timeout=2s mode_override"
 	for _, route := range []string{"whole", "late", "pieces"} {
 		t.Run(route, func(t *testing.T) {
-			p := newProxy(t, extproc.Options{PreferModeOverride: true}, bodyChains(t))
+			p := newProxy(t, options{PreferModeOverride: true}, bodyChains(t))
 			ignored := func() string {
 				return p.exchange(stamp, route, serveConfig(), requestHeaders(false), responseHeaders(false))
 			}
@@ -131,7 +131,7 @@ func TestIgnoredOverride(t *testing.T) {
 // it is said to send: of a request with headers and trailers alone, no body policy runs.
 func TestUnsentTrailers(t *testing.T) {
 	const stamp = "v1 request_trailers"
-	p := newProxy(t, extproc.Options{}, bodyChains(t))
+	p := newProxy(t, options{}, bodyChains(t))
 	modes := &extprocv3.ProtocolConfiguration{RequestBodyMode: wholeBody}
 	if got := p.exchange(stamp, "late", modes, requestHeaders(false), responseHeaders(true)); got != "REQUEST_PHASE_SKIPPED" {
 		t.Errorf("the response to a request that was not checked: %q", got)
@@ -149,7 +149,7 @@ func TestUnsentTrailers(t *testing.T) {
 // of Envoy's own, empty bodies and trailers.
 func TestNothingIsShown(t *testing.T) {
 	const stamp = "v1 mode_override"
-	p := newProxy(t, extproc.Options{PreferModeOverride: true}, map[string]*chain{
+	p := newProxy(t, options{PreferModeOverride: true}, map[string]*chain{
 		"whole":  parseChain(t, "request_body=pass"),
 		"late":   parseChain(t, "request_body=pass response_headers=pass"),
 		"pieces": parseChain(t, "request_body_chunks=pass"),
@@ -209,7 +209,7 @@ func TestCausesOfWhatIsNotShown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := parseChain(t, tc.chain)
-			p := newProxy(t, extproc.Options{PreferModeOverride: tc.prefers}, map[string]*chain{"r": c})
+			p := newProxy(t, options{PreferModeOverride: tc.prefers}, map[string]*chain{"r": c})
 			if tc.shown {
 				p.exchange(stamp, "r", serveConfig(), requestHeaders(false), responseHeaders(false))
 			}

@@ -20,7 +20,6 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 )
 
@@ -141,7 +140,7 @@ func TestTranscripts(t *testing.T) {
 func (c *transcript) open(t *testing.T) *stream {
 	t.Helper()
 	ch := parseChain(t, c.chain)
-	e := serve(t, oneChain(ch), extproc.Options{PreferModeOverride: c.prefers})
+	e := serve(t, oneChain(ch), options{PreferModeOverride: c.prefers})
 	c.release = sync.OnceFunc(func() { close(ch.release) })
 	t.Cleanup(c.release)
 	if c.stamp != "" {

@@ -9,7 +9,6 @@ import (
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
-	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/sdk/exchange"
 	"policyengine.dev/sdk/policy"
 )
@@ -95,7 +94,7 @@ func TestTranslation(t *testing.T) {
 		first.ProtocolConfig = &extprocv3.ProtocolConfiguration{RequestBodyMode: 2}
 		stamp := fuzzSettings[2]
 		d := newDirect(stamp, marshal(t, first), marshal(t, requestBody("hello", true)))
-		if err := handlerOf(extproc.New(s, extproc.Options{}))(d); err != nil {
+		if err := handlerOf(newService(s, options{}))(d); err != nil {
 			t.Fatal(err)
 		}
 		if len(d.replies) != 2 {

@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	"policyengine.dev/runtime/extproc/wire"
+	"policyengine.dev/runtime/kernel"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
 )
@@ -23,23 +24,21 @@ type Side struct {
 
 // Demand is what a chain demands of both directions.
 func Demand(n *worker.Needs) (request, response Side) {
-	return side(n.Phases, policy.RequestHeaders, n.HoldsRequestChunks, n.DecodeRequestBody),
-		side(n.Phases, policy.ResponseHeaders, n.HoldsResponseChunks, n.DecodeResponseBody)
+	return side(n, kernel.Request, policy.RequestHeaders, n.HoldsRequestChunks),
+		side(n, kernel.Response, policy.ResponseHeaders, n.HoldsResponseChunks)
 }
 
-// side is the demand on the direction whose headers phase is base.
-func side(phases policy.PhaseSet, base policy.Phase, holds, decodes bool) Side {
+// side is the demand on a direction, of which base is the headers phase.
+func side(n *worker.Needs, direction kernel.Direction, base policy.Phase, holds bool) Side {
 	const (
-		toBody     = policy.RequestBody - policy.RequestHeaders
 		toChunks   = policy.RequestBodyChunks - policy.RequestHeaders
 		toTrailers = policy.RequestTrailers - policy.RequestHeaders
 	)
 	var d Side
-	whole, chunks := phases.Has(base+toBody), phases.Has(base+toChunks)
+	phases := n.Phases
+	chunks := phases.Has(base + toChunks)
 	switch {
-	case whole, chunks && decodes:
-		// Compressed pieces are of no use to a policy that wants plain
-		// ones, so it gets the body in one.
+	case kernel.WantsWhole(n, direction):
 		d.Body = wire.BodyBuffered
 	case chunks && holds:
 		d.Body = wire.BodyFullDuplex

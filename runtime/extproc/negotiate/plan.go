@@ -1,16 +1,19 @@
-package extproc
+package negotiate
 
 import (
-	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/extproc/wire"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
 )
 
-// plan is what a chain has to be shown of each direction.
-type plan struct {
-	request, response negotiate.Side
+// Plan is what a chain has to be shown of each direction. It is immutable; a chain without
+// needs has the zero value.
+type Plan struct {
+	request, response Side
 }
+
+// HoldsRequest reports whether pieces of the request's body are held back.
+func (p *Plan) HoldsRequest() bool { return p.request.Body == wire.BodyFullDuplex }
 
 // planBits are the facts about a chain that its plan depends on: the phases, and
 // two for each direction.
@@ -24,9 +27,9 @@ const (
 
 // plans has the plan for every combination of facts, so that none has to be made,
 // or looked up by chain, while a request waits.
-var plans = func() (all [planCount]plan) {
+var plans = func() (all [planCount]Plan) {
 	for i := range all {
-		all[i].request, all[i].response = negotiate.Demand(&worker.Needs{
+		all[i].request, all[i].response = Demand(&worker.Needs{
 			Phases:             policy.PhaseSet(i & (1<<policy.PhaseCount - 1)),
 			HoldsRequestChunks: i&planHoldsRequest != 0, HoldsResponseChunks: i&planHoldsResponse != 0,
 			DecodeRequestBody: i&planDecodesRequest != 0, DecodeResponseBody: i&planDecodesResponse != 0,
@@ -35,8 +38,8 @@ var plans = func() (all [planCount]plan) {
 	return all
 }()
 
-// planFor returns the plan of a chain.
-func planFor(n *worker.Needs) *plan {
+// PlanFor returns the plan of a chain.
+func PlanFor(n *worker.Needs) *Plan {
 	i := int(n.Phases)
 	if n.HoldsRequestChunks {
 		i |= planHoldsRequest
@@ -52,13 +55,6 @@ func planFor(n *worker.Needs) *plan {
 	}
 	return &plans[i]
 }
-
-// The phases of a direction, counted from its headers.
-const (
-	toBody     = policy.RequestBody - policy.RequestHeaders
-	toChunks   = policy.RequestBodyChunks - policy.RequestHeaders
-	toTrailers = policy.RequestTrailers - policy.RequestHeaders
-)
 
 // overrides has a mode override for every demand on both directions.
 var overrides = func() (all [2][5][2][5][2]*wire.ModeOverride) {
@@ -100,6 +96,6 @@ func index(b bool) int {
 }
 
 // override is the mode override that gets a stream exactly what is demanded.
-func override(request, response negotiate.Side) *wire.ModeOverride {
+func override(request, response Side) *wire.ModeOverride {
 	return overrides[index(response.Headers)][request.Body][index(request.Trailers)][response.Body][index(response.Trailers)]
 }

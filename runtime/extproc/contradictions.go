@@ -5,6 +5,7 @@ import (
 
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/extproc/wire"
+	"policyengine.dev/runtime/kernel"
 	"policyengine.dev/runtime/worker"
 	"policyengine.dev/sdk/policy"
 )
@@ -24,44 +25,44 @@ const (
 // localReply reports whether the response's headers in hand are known to be Envoy's
 // own. Without the attribute they count as an upstream's: by default, Envoy does not
 // show its own.
-func (st *stream) localReply() bool {
-	details, ok := st.in.Attributes.Text(codeDetails)
+func localReply(m *wire.Message) bool {
+	details, ok := m.Attributes.Text(codeDetails)
 	return ok && details != "" && details != viaUpstream
 }
 
 // beginWithResponse handles a response whose request was not shown. A local reply
 // of Envoy's own passes; a response that came from an upstream, or of which that
 // cannot be told, answers a request that no policy has seen.
-func (st *stream) beginWithResponse() verdict {
-	st.setShown(st.kernel.declared)
-	if st.localReply() {
-		return st.answer()
+func (st *stream) beginWithResponse(m *wire.Message) flow {
+	st.show(negotiate.Shown(st.service.declared, &m.Protocol))
+	if localReply(m) {
+		return st.after(kernel.PassOn)
 	}
 	return st.refuse(worker.RequestPhaseSkipped, errResponseFirst)
 }
 
-// contradicts returns what the message in hand shows of the filter that is not as it is
-// said to be: that the request has gone on without what its policies need. It returns nil
-// where it shows nothing.
-func (st *stream) contradicts() *plainCause {
-	r := &st.request
-	if st.in.Kind == wire.ResponseHeaders {
-		st.local = st.localReply()
+// contradicts returns what the message in hand shows of the filter that is not as its
+// settings say: that the request has gone on without what its policies need. It returns nil
+// if the message shows nothing.
+func (st *stream) contradicts(m *wire.Message) *kernel.Cause {
+	e := &st.exchange
+	if m.Kind == wire.ResponseHeaders {
+		st.local = localReply(m)
 	}
 	switch {
-	case !st.in.Kind.IsResponse() || st.local:
+	case !m.Kind.IsResponse() || st.local:
 		return nil
 	case st.relied && !st.response.shown.Headers:
 		// The override has switched the response off.
 		return errIgnoredOverride
-	case r.whole && r.bodyPhases() != 0:
+	case e.TakesWhole(kernel.Request) && e.BodyPending(kernel.Request):
 		// Until policies have seen the whole body Envoy holds the request
 		// back, and nothing is sent upstream.
 		if st.relied {
 			return errIgnoredOverride
 		}
 		return errUnsentTrailers
-	case r.whole && r.seen && r.at != atEnd && r.pending.Has(policy.RequestTrailers):
+	case e.TakesWhole(kernel.Request) && e.SawWhole(kernel.Request) && st.request.at != atEnd && e.Pending(kernel.Request).Has(policy.RequestTrailers):
 		// A whole body that does not end the request is followed by trailers,
 		// which Envoy sends before anything goes upstream.
 		return errUnsentTrailers
@@ -69,21 +70,16 @@ func (st *stream) contradicts() *plainCause {
 	return nil
 }
 
-// contradict notes that what is said of the stream's filter is not true.
-func (st *stream) contradict(cause *plainCause) {
-	k := st.kernel
-	k.options.Streams.Contradictions.Add(1)
-	f, first := k.findings.Find(st.ctx, &negotiate.Finding{
-		Stamp: st.allowed.stamp, Since: k.options.Now(), Route: st.routeName, Problem: cause.text,
+// contradict notes that the settings of the stream's filter are not true.
+func (st *stream) contradict(cause *kernel.Cause) {
+	o := st.service.kernel.Options()
+	o.Streams.Contradictions.Add(1)
+	f, first := st.service.findings.Find(st.ctx, &negotiate.Finding{
+		Stamp: st.allowance.Stamp, Since: o.Now(), Route: st.exchange.Route(), Problem: cause.Error(),
 	})
 	if !first {
 		return
 	}
-	k.options.Logger.Error("a filter does not do what is said of it: over this connection, further requests to chains that depend on it are refused",
+	o.Logger.Error("a filter does not do what is said of it: over this connection, further requests to chains that depend on it are refused",
 		slog.String("problem", f.Problem), slog.String("stamp", f.Stamp), slog.String("connection", f.Connection), slog.String("route", f.Route))
-}
-
-// distrusted reports whether something was found against the stream's filter.
-func (st *stream) distrusted() bool {
-	return st.kernel.findings.Distrusts(st.ctx, st.allowed.stamp)
 }
