@@ -379,5 +379,5 @@ func TestMetricsOfWhatIsGone(t *testing.T) {
 	r.write("chains:\n- name: c\n  policies: []\nroutes:\n- name: r\n  chain: c\n")
 	until(t, "what is gone to be forgotten", shows(answered, "!"+details, "!"+mine))
 	r.write(strings.ReplaceAll(chains("{deny: true}"), ": r\n", ": r3\n"))
-	until(t, "it to be back", shows(`{chain="c",result="answered",route="r3"} 0`, "!"+answered, "!"+details, mine))
+	until(t, "it to be back", shows(`policy_engine_config_updates_total 3`, "!"+answered, "!"+details, mine))
 }
