@@ -26,8 +26,9 @@ type Store struct {
 	began time.Time
 	seeds [2]maphash.Seed
 	// keys is the number of entries, those among them that a request is about to make.
-	keys   atomic.Int64
-	shards [shardCount]shard
+	keys atomic.Int64
+	// parts are made by the first request: of ten thousand limits few may be in use.
+	parts atomic.Pointer[[shardCount]shard]
 	// overflow is the entry that all keys share which found no room.
 	overflow struct {
 		mu    sync.Mutex
@@ -55,11 +56,16 @@ var storeIDs atomic.Uint64
 
 // NewStore returns an empty store that tells time by clock.
 func NewStore(clock policy.Clock) *Store {
-	s := &Store{id: storeIDs.Add(1), clock: clock, began: clock.Now(), seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
-	for i := range s.shards {
-		s.shards[i].entries = map[Key]*entry{}
+	return &Store{id: storeIDs.Add(1), clock: clock, began: clock.Now(), seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+}
+
+// shards are the parts of the store.
+func (s *Store) shards() *[shardCount]shard {
+	if all := s.parts.Load(); all != nil {
+		return all
 	}
-	return s
+	s.parts.CompareAndSwap(nil, new([shardCount]shard))
+	return s.parts.Load()
 }
 
 // Key returns the key for text.
@@ -85,8 +91,9 @@ func (s *Store) reserve(own *shard, maxKeys int) bool {
 	if own.forget(now) {
 		return true
 	}
-	for i := range s.shards {
-		other := &s.shards[i]
+	all := s.shards()
+	for i := range all {
+		other := &all[i]
 		// A shard that is locked is passed over: to wait for it could deadlock.
 		if other == own || !other.mu.TryLock() {
 			continue
@@ -102,6 +109,9 @@ func (s *Store) reserve(own *shard, maxKeys int) bool {
 
 func (h *shard) add(e *entry) {
 	e.due = e.tat.ns
+	if h.entries == nil {
+		h.entries = map[Key]*entry{}
+	}
 	h.entries[e.key] = e
 	heap.Push(&h.due, e)
 }

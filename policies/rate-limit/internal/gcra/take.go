@@ -58,7 +58,7 @@ func Take(requests []Request) bool {
 	}
 	for _, i := range order[:len(requests)] {
 		r := &requests[i]
-		r.shard = &r.Store.shards[r.Key[0]%shardCount]
+		r.shard = &r.Store.shards()[r.Key[0]%shardCount]
 		r.shard.mu.Lock()
 	}
 	allowed := true
