@@ -10,13 +10,13 @@ import (
 
 // Memo spares a runtime the check of an action that one step answers again and again,
 // which is what policies do that prepare their action in New. It keeps one action for
-// each phase. An action is never modified once it has been answered, so that it need be
+// each phase, of requests those before [policy.ResponseHeaders]. An action is never modified once it has been answered, so that it need be
 // checked only once.
 //
 // The zero value is ready. Safe for concurrent use.
 type Memo struct {
-	requests  [policy.PhaseCount]seen[policy.RequestMutation]
-	responses [policy.PhaseCount]seen[policy.ResponseMutation]
+	requests  [policy.ResponseHeaders]seen[policy.RequestMutation]
+	responses [policy.PhaseCount - policy.ResponseHeaders]seen[policy.ResponseMutation]
 }
 
 // seen remembers an action that was good. It does so only when the same one comes twice
@@ -63,7 +63,7 @@ func (c *Memo) Response(x *exchange.Exchange, phase policy.Phase, m *policy.Resp
 	if m == nil {
 		return nil
 	}
-	s := &c.responses[phase]
+	s := &c.responses[phase-policy.ResponseHeaders]
 	if s.knows(m) {
 		response(x, m)
 		return nil
