@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types"
 )
 
@@ -72,26 +73,26 @@ type ValueProgram struct{ compiled }
 // Compile compiles a condition: an expression of type bool. An error is a
 // *[CompileError] and has everything that is wrong with it.
 func Compile(source string, opts ...Option) (*Program, error) {
-	c, err := compile(source, cel.BoolType, opts)
+	c, tree, err := compile(source, cel.BoolType, opts)
 	if err != nil {
 		return nil, err
 	}
-	return &Program{compiled: c, quick: c.plan.quick().boolean(c.plan.ast.Expr())}, nil
+	return &Program{compiled: c, quick: quick{tree}.boolean(tree.Expr())}, nil
 }
 
 // CompileString compiles an expression of type string, such as the key of a rate
 // limit. An error is a *[CompileError].
 func CompileString(source string, opts ...Option) (*StringProgram, error) {
-	c, err := compile(source, cel.StringType, opts)
+	c, tree, err := compile(source, cel.StringType, opts)
 	if err != nil {
 		return nil, err
 	}
-	return &StringProgram{compiled: c, quick: c.plan.quick().text(c.plan.ast.Expr())}, nil
+	return &StringProgram{compiled: c, quick: quick{tree}.text(tree.Expr())}, nil
 }
 
 // CompileValue compiles an expression of any type. An error is a *[CompileError].
 func CompileValue(source string, opts ...Option) (*ValueProgram, error) {
-	c, err := compile(source, cel.DynType, opts)
+	c, _, err := compile(source, cel.DynType, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -100,14 +101,14 @@ func CompileValue(source string, opts ...Option) (*ValueProgram, error) {
 
 // compile parses, checks and plans an expression. A want of cel.DynType takes any
 // type.
-func compile(source string, want *cel.Type, opts []Option) (c compiled, err error) {
+func compile(source string, want *cel.Type, opts []Option) (c compiled, tree *ast.AST, err error) {
 	defer func() {
 		// What the parser makes of hostile input has to be an error, whatever
 		// happens in it.
 		if r := recover(); r != nil {
 			p := &problems{source: source}
 			p.add(1, 1, "the expression cannot be compiled")
-			c, err = compiled{}, p.err()
+			c, tree, err = compiled{}, nil, p.err()
 		}
 	}()
 	conf := &config{denied: map[Scope]string{}}
@@ -116,11 +117,11 @@ func compile(source string, want *cel.Type, opts []Option) (c compiled, err erro
 	}
 	p := checkSource(source)
 	if err := p.err(); err != nil {
-		return compiled{}, err
+		return compiled{}, nil, err
 	}
 	checked := typeCheck(source, p)
 	if checked == nil {
-		return compiled{}, p.err()
+		return compiled{}, nil, p.err()
 	}
 	native := checked.NativeRep()
 	k := &checker{
@@ -130,7 +131,7 @@ func compile(source string, want *cel.Type, opts []Option) (c compiled, err erro
 	k.walk(native.Expr(), 0)
 	k.result(checked.OutputType(), want)
 	if err := p.err(); err != nil {
-		return compiled{}, err
+		return compiled{}, nil, err
 	}
 	cost, err := (&estimator{containers: k.containers, regexes: k.regexes}).estimate(checked)
 	switch {
@@ -141,15 +142,15 @@ func compile(source string, want *cel.Type, opts []Option) (c compiled, err erro
 			"regular expressions over long strings", cost, MaxCost)
 	}
 	if err := p.err(); err != nil {
-		return compiled{}, err
+		return compiled{}, nil, err
 	}
 	c = compiled{source: source, reads: k.reads.reads(), cost: cost}
 	largest := slices.Max(append(slices.Collect(maps.Values(k.regexes)), 1))
 	if c.plan, err = newPlan(checked, source, cost == unbounded, meter{steps: largest}, k.whole); err != nil {
 		p.add(1, 1, "the expression cannot be planned: %v", err)
-		return compiled{}, p.err()
+		return compiled{}, nil, p.err()
 	}
-	return c, nil
+	return c, native, nil
 }
 
 // result checks the type of the whole expression.
