@@ -20,6 +20,8 @@ type compiled struct {
 	places    map[string]*schema // by JSON pointer
 	validator *jsonschema.Schema
 	compiler  *jsonschema.Compiler
+	// secret says that any part of the parameters may be marked as a secret.
+	secret bool
 }
 
 // metaschema is JSON Schema 2020-12's own schema, which the library embeds.
@@ -31,6 +33,9 @@ var metaschema = sync.OnceValue(func() *jsonschema.Schema {
 func compileSchema(value any) (*compiled, Problems) {
 	places, problems := buildSchema(value)
 	c := &compiled{root: places[""], places: places}
+	for _, s := range places {
+		c.secret = c.secret || s.secret
+	}
 	if err := metaschema().Validate(value); err != nil {
 		problems = append(problems, c.explain(value, err)...)
 	}

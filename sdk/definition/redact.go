@@ -1,6 +1,9 @@
 package definition
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+)
 
 // redacted stands where a value must not be shown.
 const redacted = "[redacted]"
@@ -28,6 +31,9 @@ func (d *Definition) Redact(params json.RawMessage) json.RawMessage {
 // PATH} or {env: NAME}) is none. Texts of less than six bytes are left out, since
 // they may be found anywhere.
 func (d *Definition) Secrets(params json.RawMessage) (marked, inURLs []string) {
+	if !d.schema.secret && !bytes.Contains(params, []byte("://")) && bytes.IndexByte(params, '\\') < 0 {
+		return nil, nil // no text is marked, and none has a URL
+	}
 	value, problems := parseValue(params)
 	if len(problems) > 0 {
 		return nil, nil

@@ -22,6 +22,14 @@ func parseValue(data []byte) (any, Problems) {
 	if len(data) > maxParamsBytes {
 		return nil, Problems{place{}.problem(fmt.Sprintf("has %d bytes", len(data)), fmt.Sprintf("at most %d are read", maxParamsBytes))}
 	}
+	if value, ok := fastValue(data); ok {
+		return value, nil
+	}
+	return slowValue(data)
+}
+
+// slowValue finds everything that is wrong with a value.
+func slowValue(data []byte) (any, Problems) {
 	p := valueParser{decoder: json.NewDecoder(bytes.NewReader(data))}
 	p.decoder.UseNumber()
 	value, err := p.value(place{}, 1)
