@@ -28,6 +28,9 @@ func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Log
 			h.Metrics = metrics.For(host.Place{Chain: chain, ID: id, Policy: v.Name, Version: v.Version})
 			return h
 		},
+		Forget: func(chain, id string, v *worker.Version) {
+			metrics.Forget(host.Place{Chain: chain, ID: id, Policy: v.Name, Version: v.Version})
+		},
 		Recorder:  recorder,
 		Detail:    static.Telemetry.Metrics.Detail,
 		Refusals:  refusals,
@@ -81,8 +84,7 @@ func (e *Engine) apply(ctx context.Context, update config.Update) error {
 	return nil
 }
 
-// forget drops the metrics of what is not in force: of policies that are gone, and of
-// those that a refused configuration has had made.
+// forget drops the counts of answers of policies that are gone. Those of their metrics go one by one: see newWorker.
 func (e *Engine) forget() {
 	work := e.worker.Work()
 	work.ChainsReused = 0
@@ -90,19 +92,15 @@ func (e *Engine) forget() {
 		return // the same policies as before
 	}
 	e.forgot = work
-	places, details := map[host.Place]bool{}, map[string]bool{worker.EngineDetails: true, "": true}
-	if s := e.worker.Acquire(); s != nil {
-		defer s.Release()
-		s.Places(func(chain, id string, v *worker.Version) bool {
-			places[host.Place{Chain: chain, ID: id, Policy: v.Name, Version: v.Version}] = true
-			// What instances share is at no place of a chain.
-			places[host.Place{Policy: v.Name, Version: v.Version}] = true
-			details[worker.EngineDetails+v.String()+"."] = true
-			return true
-		})
+	details := map[string]bool{worker.EngineDetails: true, "": true}
+	places := map[host.Place]bool{}
+	for v := range e.worker.InUse {
+		details[worker.EngineDetails+v.String()+"."] = true
+		// What instances share is at no place of a chain.
+		places[host.Place{Policy: v.Name, Version: v.Version}] = true
 	}
-	e.metrics.Keep(func(p host.Place) bool { return places[p] })
 	e.streams.KeepResponses(func(policy string) bool { return details[policy] })
+	e.metrics.KeepShared(func(p host.Place) bool { return places[p] })
 }
 
 func (e *Engine) update(ctx context.Context, update config.Update) worker.Problems {

@@ -204,7 +204,7 @@ func TestMetrics(t *testing.T) {
 	if n := strings.Count(log.String(), "not exposed"); n != 3 {
 		t.Errorf("%d complaints, want 3: %s", n, log.String())
 	}
-	m.Keep(func(p host.Place) bool { return p.ID == "i" })
+	m.Forget(host.Place{Chain: "c", ID: "j", Policy: "rate-limit", Version: "v2.0.0"})
 	if got := gather(t, m); strings.Contains(got, "v2.0.0") {
 		t.Error("the metrics of a place that is gone are still there")
 	}
@@ -214,14 +214,14 @@ func TestMetrics(t *testing.T) {
 	}
 	shared("a").Counter("b_c", "").Add(1)
 	shared("a-b").Counter("c", "").Add(1)
-	m.Keep(func(p host.Place) bool { return p.ID == "a-b" })
+	m.Forget(host.Place{Chain: "c", ID: "a", Policy: "a", Version: "v1.0.0"})
 	shared("a").Gauge("b_c", "").Set(1)
 	if got := gather(t, m); strings.Count(got, "policy_engine_policy_a_b_c") != 1 {
 		t.Errorf("a name of two kinds: %s", got)
 	}
 	// Of a policy that is gone not even the name is left, so that another version
 	// may make it anew.
-	m.Keep(func(host.Place) bool { return false })
+	m.Forget(host.Place{Chain: "c", ID: "i", Policy: "rate-limit", Version: "v1.0.0"})
 	m.For(host.Place{Chain: "c", ID: "i", Policy: "rate-limit", Version: "v3.0.0"}).Gauge("hits_total", "").Set(1)
 	if got := gather(t, m); !strings.Contains(got, "v3.0.0") {
 		t.Errorf("lacks what was made anew: %s", got)
@@ -245,5 +245,37 @@ func TestMetricsAreBounded(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "more metrics"); n != 1 {
 		t.Errorf("%d complaints", n)
+	}
+}
+
+// TestAMetricIsShownOnceItIsUsed proves that a handle takes no room on the page before its first use, and none after its
+// place is gone, although the policy still has it.
+func TestAMetricIsShownOnceItIsUsed(t *testing.T) {
+	m := host.NewMetrics(slog.New(slog.DiscardHandler))
+	at := host.Place{Chain: "c", ID: "i", Policy: "p", Version: "v1.0.0"}
+	late := m.For(at).Counter("late_total", "")
+	if got := gather(t, m); got != "" {
+		t.Errorf("before the first use: %s", got)
+	}
+	late.Add(1)
+	if n := testing.AllocsPerRun(100, func() { late.Add(1) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if got := gather(t, m); !strings.Contains(got, "late_total") {
+		t.Errorf("after it: %s", got)
+	}
+	unused := m.For(at).Counter("unused_total", "")
+	m.Forget(at)
+	late.Add(1)
+	unused.Add(1)
+	if got := gather(t, m); got != "" {
+		t.Errorf("after the place is gone: %s", got)
+	}
+	shared := host.Place{Policy: "p", Version: "v1.0.0"}
+	m.For(shared).Gauge("open", "").Set(1)
+	m.For(at).Gauge("others", "").Set(1)
+	m.KeepShared(func(p host.Place) bool { return p != shared })
+	if got := gather(t, m); strings.Contains(got, "open") || !strings.Contains(got, "others") {
+		t.Errorf("after what is shared is gone: %s", got)
 	}
 }

@@ -47,11 +47,16 @@ func (c *compilation) start(ctx context.Context, timeout time.Duration) {
 	var waiting []*starting
 	var all sync.WaitGroup
 	for i, chain := range c.snapshot.chains {
+		if chain.started.Load() {
+			continue
+		}
+		unready := false
 		for _, s := range chain.steps {
 			in := s.instance
 			if in.ready() {
 				continue
 			}
+			unready = true
 			w := &starting{step: s, path: chainPath(i) + s.path}
 			waiting = append(waiting, w)
 			switch {
@@ -63,6 +68,9 @@ func (c *compilation) start(ctx context.Context, timeout time.Duration) {
 			default:
 				w.err = cmp.Or(in.startError(), errNotStarted)
 			}
+		}
+		if !unready {
+			chain.started.Store(true)
 		}
 	}
 	all.Wait()

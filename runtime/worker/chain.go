@@ -13,16 +13,22 @@ import (
 	"policyengine.dev/sdk/policy/apply"
 )
 
-// build compiles one chain. It is counted as one that a snapshot has.
-func (c *compilation) build(path string, cs *ChainSpec) *Chain {
+// builder returns the builder of a chain, which is counted as one that a snapshot has.
+func (c *compilation) builder(path string, cs *ChainSpec) *chainBuilder {
 	c.worker.work.chainsCompiled.Add(1)
 	chain := &Chain{name: cs.Name, snapshots: 1, holdLimit: c.worker.options.HoldLimit, detail: c.worker.options.Detail}
-	b := chainBuilder{compilation: c, path: path, chain: chain, ids: map[string]string{}}
+	b := &chainBuilder{compilation: c, path: path, chain: chain, ids: map[string]string{}}
 	if c.before != nil {
 		b.old = c.before.byName[cs.Name]
 	}
+	return b
+}
+
+// build compiles the chain. Other chains may be compiled at the same time.
+func (b *chainBuilder) build(cs *ChainSpec) {
+	chain, path := b.chain, b.path
 	if cs.BodyLimit < 0 || cs.BodyLimit > math.MaxInt32 {
-		c.problem(path+".bodyLimit", fmt.Sprintf("%d is out of range", cs.BodyLimit), "write bytes, at most 2 GiB")
+		b.problem(path+".bodyLimit", fmt.Sprintf("%d is out of range", cs.BodyLimit), "write bytes, at most 2 GiB")
 	} else if cs.BodyLimit > 0 {
 		chain.holdLimit = int(cs.BodyLimit)
 	}
@@ -31,16 +37,17 @@ func (c *compilation) build(path string, cs *ChainSpec) *Chain {
 	chain.needs.Reroute = cs.Reroute
 	for i, h := range cs.RerouteHeaders {
 		if !policy.ValidHeaderName(h) {
-			c.problem(fmt.Sprintf("%s.rerouteHeaders[%d]", path, i), fmt.Sprintf("%q is not a header name", h), "")
+			b.problem(fmt.Sprintf("%s.rerouteHeaders[%d]", path, i), fmt.Sprintf("%q is not a header name", h), "")
 		}
 		chain.needs.RerouteHeaders = append(chain.needs.RerouteHeaders, exchange.Lower(h))
 	}
 	if len(cs.RerouteHeaders) > 0 && !cs.Reroute {
-		c.problem(path+".rerouteHeaders", "has no effect without reroute", "set reroute: true, or leave the list out")
+		b.problem(path+".rerouteHeaders", "has no effect without reroute", "set reroute: true, or leave the list out")
 	}
 	if n := len(cs.Policies) + len(cs.OnReject); n > MaxPolicies {
-		c.problem(path+".policies", fmt.Sprintf("%d policies", n), fmt.Sprintf("at most %d in one chain", MaxPolicies))
-		return chain
+		b.problem(path+".policies", fmt.Sprintf("%d policies", n), fmt.Sprintf("at most %d in one chain", MaxPolicies))
+		b.done = true
+		return
 	}
 	for i := range cs.Policies {
 		b.step(fmt.Sprintf("%s.policies[%d]", path, i), &cs.Policies[i], false)
@@ -49,7 +56,7 @@ func (c *compilation) build(path string, cs *ChainSpec) *Chain {
 		b.step(fmt.Sprintf("%s.onReject[%d]", path, i), &cs.OnReject[i], true)
 	}
 	b.plan(path)
-	return chain
+	b.done = true
 }
 
 // chainBuilder compiles the steps of one chain.
@@ -66,6 +73,15 @@ type chainBuilder struct {
 	paths []string
 	// owned are the request headers that the chain's policies own.
 	owned []string
+	// problems and fresh are the chain's part of the compilation's, and done says that they are complete.
+	problems Problems
+	fresh    []*instance
+	done     bool
+}
+
+// problem adds a problem to the chain's.
+func (b *chainBuilder) problem(path, message, remedy string) {
+	b.problems = append(b.problems, Problem{Path: path, Message: message, Remedy: remedy})
 }
 
 // warn adds a warning, which the chain keeps for the next configuration that has it.
@@ -133,7 +149,7 @@ func (b *chainBuilder) placeOf(s *step) *exchange.Place {
 	in, host := s.instance, &b.worker.options.Host
 	p := &exchange.Place{
 		Chain: b.chain.name, ID: s.id, Policy: in.version.Name, Version: in.version.Version,
-		Log: in.host.Logger.Handler(), Random: host.Random, Scrub: in.scrub.text,
+		Log: in.logger.Handler(), Random: host.Random, Scrub: in.scrub.text,
 	}
 	if host.Clock != nil {
 		p.Now = host.Clock.Now
@@ -141,18 +157,12 @@ func (b *chainBuilder) placeOf(s *step) *exchange.Place {
 	return p
 }
 
-// condition compiles the step's condition. It is evaluated at the policy's first
-// phase: what is not known then cannot be read.
+// condition compiles the step's condition.
 func (b *chainBuilder) condition(path string, ps *PolicySpec, phases policy.PhaseSet) *expr.Program {
 	if ps.When == "" {
 		return nil
 	}
-	var opts []expr.Option
-	if phases.HasRequest() {
-		opts = append(opts, expr.Deny(expr.ScopeResponse,
-			"the condition is evaluated at the policy's first phase, which is one of the request"))
-	}
-	p, err := expr.Compile(ps.When, opts...)
+	p, err := b.compileCondition(ps.When, phases)
 	if err != nil {
 		b.problem(path+".when", err.Error(), "")
 		return nil
@@ -164,18 +174,18 @@ func (b *chainBuilder) condition(path string, ps *PolicySpec, phases policy.Phas
 // and parameters have not changed, or a new one. For a step that is disabled it is a new
 // one that the snapshot does not have.
 func (b *chainBuilder) instance(path string, key identity, v *Version, ps *PolicySpec) *instance {
-	params, err := v.Definition.Validate(ps.Params)
-	if err != nil {
-		b.paramProblems(path+".params", err)
+	ready := b.prepare(v, ps.Params)
+	if ready.err != nil {
+		b.paramProblems(path+".params", ready.err)
 		return nil
 	}
 	if !ps.Disabled {
-		if old := b.share(key.id, v, string(params)); old != nil {
+		if old := b.share(key.id, v, ready.params); old != nil {
 			return old
 		}
 	}
 	b.worker.work.instancesMade.Add(1)
-	scrub := newScrubber(v, params)
+	scrub := ready.scrub
 	host := b.worker.hostFor(key.chain, key.id, v)
 	host.Logger = scrub.logger(host.Logger)
 	scope := b.worker.shared.Scope(v, func() policy.Host {
@@ -185,12 +195,12 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 	})
 	host.Shared = scope
 	var in *instance
-	err = contained(func() error {
-		value, err := v.factory.Build(params, host)
+	err := contained(func() error {
+		value, err := v.factory.Build([]byte(ready.params), host)
 		if err != nil {
 			return err
 		}
-		in = newInstance(key, v, string(params), value, host)
+		in = newInstance(key, v, ready.params, value, host)
 		in.scrub, in.scope = scrub, scope
 		in.owned, err = policy.OwnedRequestHeaders(value)
 		return err

@@ -3,7 +3,10 @@ package worker
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"policyengine.dev/runtime/telemetry"
 	"policyengine.dev/sdk/strictyaml"
@@ -37,6 +40,11 @@ type compilation struct {
 	reused int
 	// fresh are the instances that no older configuration uses.
 	fresh []*instance
+	// built are the chains that were not taken over.
+	built []*Chain
+	// prepared and conditions are what chains have in common.
+	prepared   memo[preparedKey, *prepared]
+	conditions memo[conditionKey, condition]
 }
 
 func (c *compilation) problem(path, message, remedy string) {
@@ -107,40 +115,105 @@ func (w *Worker) compile(spec Spec) *compilation {
 		c.problem("routes", fmt.Sprintf("%d routes", len(spec.Routes)), fmt.Sprintf("at most %d", MaxRoutes))
 		return c
 	}
-	c.snapshot.chains = make([]*Chain, 0, len(spec.Chains))
-	for i := range spec.Chains {
-		cs := &spec.Chains[i]
-		switch _, twice := c.snapshot.byName[cs.Name]; {
-		case cs.Name == "":
-			c.problem(chainPath(i)+".name", "a chain has no name", "give it one that routes can refer to")
-		case twice:
-			c.problem(chainPath(i)+".name", fmt.Sprintf("chain %q is there twice", cs.Name), "give each chain a name of its own")
-		}
-		chain := c.chain(i, cs)
-		c.at[chain] = i
-		c.snapshot.byName[cs.Name] = chain
-		c.snapshot.chains = append(c.snapshot.chains, chain)
-	}
+	c.chains(spec.Chains)
 	c.routes(spec.Routes)
 	return c
 }
 
-func chainPath(i int) string { return fmt.Sprintf("chains[%d]", i) }
-
-// chain returns the chain of a spec: the one in force, where nothing of it has changed,
-// or a new one.
-func (c *compilation) chain(i int, cs *ChainSpec) *Chain {
-	digest := cs.digestOf()
-	chain := c.take(cs.Name, digest)
-	if chain == nil {
-		chain = c.build(chainPath(i), cs)
-		chain.digest = digest
+// chains takes over the chains in force that have not changed, and builds the others, several at a time.
+func (c *compilation) chains(specs []ChainSpec) {
+	chains := make([]*Chain, len(specs))
+	digests := make([]Digest, len(specs))
+	var changed []int
+	for i := range specs {
+		digests[i] = specs[i].digestOf()
 	}
+	c.worker.mu.Lock()
+	for i := range specs {
+		if chains[i] = c.take(specs[i].Name, digests[i]); chains[i] != nil {
+			c.at[chains[i]] = i
+		} else {
+			changed = append(changed, i)
+		}
+	}
+	c.worker.mu.Unlock()
+	built := make([]*chainBuilder, len(changed))
+	inParallel(len(changed), c.builders(), func(i int) {
+		at := changed[i]
+		built[i] = c.builder(chainPath(at), &specs[at])
+		built[i].build(&specs[at])
+	})
+	c.snapshot.chains = make([]*Chain, 0, len(specs))
+	for i := range specs {
+		c.name(i, specs[i].Name)
+		if chains[i] == nil {
+			b := built[0]
+			built = built[1:]
+			if b == nil || !b.done {
+				b = c.unbuilt(b, i, &specs[i])
+			}
+			chains[i], b.chain.digest = b.chain, digests[i]
+			c.problems = append(c.problems, b.problems...)
+			c.fresh = append(c.fresh, b.fresh...)
+			c.built = append(c.built, b.chain)
+		}
+		c.add(i, specs[i].Name, chains[i])
+	}
+}
+
+// unbuilt is the builder of a chain of which a policy has ended the goroutine that built it.
+func (c *compilation) unbuilt(b *chainBuilder, i int, cs *ChainSpec) *chainBuilder {
+	if b == nil {
+		b = c.builder(chainPath(i), cs)
+	}
+	b.problem(chainPath(i), "a policy has ended the goroutine that made it", "")
+	return b
+}
+
+// builders is how many chains may be built at a time: as many as there are processors before there are requests, and
+// half of that afterwards.
+func (c *compilation) builders() int {
+	if c.before == nil {
+		return runtime.GOMAXPROCS(0)
+	}
+	return max(1, runtime.GOMAXPROCS(0)/2)
+}
+
+// inParallel calls f for each number below n, on so many goroutines.
+func inParallel(n, goroutines int, f func(i int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(n, goroutines) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// name reports a chain's name that cannot be referred to.
+func (c *compilation) name(i int, name string) {
+	switch _, twice := c.snapshot.byName[name]; {
+	case name == "":
+		c.problem(chainPath(i)+".name", "a chain has no name", "give it one that routes can refer to")
+	case twice:
+		c.problem(chainPath(i)+".name", fmt.Sprintf("chain %q is there twice", name), "give each chain a name of its own")
+	}
+}
+
+// add adds a chain to the snapshot.
+func (c *compilation) add(i int, name string, chain *Chain) {
+	c.at[chain] = i
+	c.snapshot.byName[name] = chain
+	c.snapshot.chains = append(c.snapshot.chains, chain)
 	for _, w := range chain.warnings {
 		c.warn(chainPath(i)+w.Path, w.Message, w.Remedy)
 	}
-	return chain
 }
+
+func chainPath(i int) string { return fmt.Sprintf("chains[%d]", i) }
 
 func (c *compilation) routes(routes []RouteSpec) {
 	used := make(map[*Chain]bool, len(c.snapshot.chains))

@@ -30,7 +30,8 @@ type instance struct {
 	identity
 	version *Version
 	params  string // normalised JSON
-	host    policy.Host
+	clock   policy.Clock
+	logger  *slog.Logger
 	scrub   *scrubber
 	// scope is what the instance shares with others.
 	scope *sharing.Scope
@@ -78,7 +79,7 @@ const (
 )
 
 func newInstance(key identity, v *Version, params string, value any, host policy.Host) *instance {
-	in := &instance{identity: key, version: v, params: params, value: value, host: host, phases: policy.ActivePhases(value)}
+	in := &instance{identity: key, version: v, params: params, value: value, clock: host.Clock, logger: host.Logger, phases: policy.ActivePhases(value)}
 	in.reads = v.Definition.Reads(value)
 	in.requestHeaders, _ = value.(policy.RequestHeadersPolicy)
 	in.requestBody, _ = value.(policy.RequestBodyPolicy)
@@ -170,7 +171,7 @@ func (in *instance) start(ctx context.Context, timeout time.Duration) error {
 // startAgain has a Start that failed tried again at once, and waits for it for at most
 // timeout. It is for instances of which the first attempt is over.
 func (in *instance) startAgain(ctx context.Context, timeout time.Duration) error {
-	timer := in.host.Clock.NewTimer(timeout + startGrace)
+	timer := in.clock.NewTimer(timeout + startGrace)
 	defer timer.Stop()
 	result := make(chan error, 1)
 	select {
@@ -213,7 +214,7 @@ func (in *instance) tryStart(ctx context.Context, starter policy.Starter, timeou
 		return in.startEnded(err)
 	case <-ctx.Done():
 	}
-	timer := in.host.Clock.NewTimer(startGrace)
+	timer := in.clock.NewTimer(startGrace)
 	defer timer.Stop()
 	select {
 	case err := <-result:
@@ -244,11 +245,11 @@ func (in *instance) keepStarting(ctx context.Context, starter policy.Starter, ti
 			err := in.startEnded(<-in.starting)
 			in.starting = nil
 			if err == nil {
-				in.host.Logger.Info("policy has started")
+				in.logger.Info("policy has started")
 				return
 			}
 		}
-		timer := in.host.Clock.NewTimer(pause)
+		timer := in.clock.NewTimer(pause)
 		var result chan<- error
 		select {
 		case <-ctx.Done():
@@ -263,11 +264,11 @@ func (in *instance) keepStarting(ctx context.Context, starter policy.Starter, ti
 			result <- err
 		}
 		if err == nil {
-			in.host.Logger.Info("policy has started")
+			in.logger.Info("policy has started")
 			return
 		}
 		if ctx.Err() == nil {
-			in.host.Logger.Warn("policy has not started yet; its requests are treated as its errors", slog.Any("error", err))
+			in.logger.Warn("policy has not started yet; its requests are treated as its errors", slog.Any("error", err))
 		}
 	}
 }
@@ -289,11 +290,11 @@ func (in *instance) close() {
 	}
 	if c, ok := in.value.(io.Closer); ok {
 		if err := contained(c.Close); err != nil {
-			in.host.Logger.Warn("closing a policy", slog.Any("error", err))
+			in.logger.Warn("closing a policy", slog.Any("error", err))
 		}
 	}
 	if err := in.scope.Close(); err != nil {
-		in.host.Logger.Warn("closing what a policy shared", slog.Any("error", err))
+		in.logger.Warn("closing what a policy shared", slog.Any("error", err))
 	}
 }
 

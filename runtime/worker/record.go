@@ -213,5 +213,5 @@ func (s *step) logFailure(r *run, reason Reason, err error) {
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Int64("suppressed", suppressed))
 	}
-	s.instance.host.Logger.LogAttrs(r.ctx, slog.LevelWarn, "policy could not decide", attrs...)
+	s.instance.logger.LogAttrs(r.ctx, slog.LevelWarn, "policy could not decide", attrs...)
 }

@@ -11,7 +11,7 @@ import (
 // that was in force when it began, so that nothing of it is closed meanwhile.
 
 // take returns the chain in force of that name and content, or nil. It is the new
-// snapshot's too from here on.
+// snapshot's too from here on. Worker.mu is locked.
 func (c *compilation) take(name string, digest Digest) *Chain {
 	if c.before == nil {
 		return nil
@@ -23,9 +23,7 @@ func (c *compilation) take(name string, digest Digest) *Chain {
 	if _, twice := c.at[chain]; twice {
 		return nil // a problem, and not two uses of the chain
 	}
-	c.worker.mu.Lock()
 	chain.snapshots++
-	c.worker.mu.Unlock()
 	c.worker.work.chainsReused.Add(1)
 	c.reused++
 	return chain
@@ -106,6 +104,64 @@ func (c *Chain) instance(id string) *instance {
 		}
 	}
 	return nil
+}
+
+// dropped are the chains in force that the compilation has not taken over.
+func (c *compilation) dropped() (gone []*Chain) {
+	if c.before == nil {
+		return nil
+	}
+	for _, chain := range c.before.chains {
+		if _, reused := c.at[chain]; !reused {
+			gone = append(gone, chain)
+		}
+	}
+	return gone
+}
+
+// use counts the instances of chains that come into force, or go.
+func (w *Worker) use(chains []*Chain, by int) {
+	if w.inUse == nil {
+		w.inUse = map[*Version]int{}
+	}
+	for _, chain := range chains {
+		for _, in := range chain.instances {
+			if w.inUse[in.version] += by; w.inUse[in.version] == 0 {
+				delete(w.inUse, in.version)
+			}
+		}
+	}
+}
+
+// InUse calls yield with each policy version of which the configuration in force has an instance. It is called by
+// whoever calls Update, and not at the same time.
+func (w *Worker) InUse(yield func(v *Version) bool) {
+	for v := range w.inUse {
+		if !yield(v) {
+			return
+		}
+	}
+}
+
+// forget tells of the places in chains at which what is in force has no instance of that version.
+func (w *Worker) forget(chains []*Chain, inForce *Snapshot) {
+	if w.options.Forget == nil {
+		return
+	}
+	for _, chain := range chains {
+		var now *Chain
+		if inForce != nil {
+			now = inForce.byName[chain.name]
+		}
+		if now == chain {
+			continue
+		}
+		for _, in := range chain.instances {
+			if kept := now.instance(in.id); kept == nil || kept.version != in.version {
+				w.options.Forget(in.chain, in.id, in.version)
+			}
+		}
+	}
 }
 
 // drop ends the use of chains by a snapshot, and returns the instances that no chain has

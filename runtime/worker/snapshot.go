@@ -52,17 +52,6 @@ func (s *Snapshot) Routes(yield func(route string, c *Chain) bool) {
 	s.routes.all(func(name string, r route) bool { return yield(name, r.chain) })
 }
 
-// Places calls yield with the place and version of every policy that runs.
-func (s *Snapshot) Places(yield func(chain, id string, v *Version) bool) {
-	for _, c := range s.chains {
-		for _, in := range c.instances {
-			if !yield(in.chain, in.id, in.version) {
-				return
-			}
-		}
-	}
-}
-
 // Requests is what is counted of the requests on a route, or nil where it has no
 // chain.
 func (s *Snapshot) Requests(route string) *telemetry.Route {
@@ -121,6 +110,8 @@ type Chain struct {
 	disabled                  []string
 	// detail says how far apart the steps are counted.
 	detail Detail
+	// started says that every instance was found to have started, which none loses again.
+	started atomic.Bool
 	// noRequestBody and noResponseBody say that no step needs that body, and that none
 	// may.
 	noRequestBody, noResponseBody bool

@@ -29,6 +29,9 @@ type Options struct {
 	Elapsed func() time.Duration
 	// Recorder receives decision records; nil makes none.
 	Recorder telemetry.Recorder
+	// Forget is called after an update, taken or refused, for each place in a chain at which there was an instance of a
+	// version, be it only for the update, and at which the configuration in force has none. nil tells nobody.
+	Forget func(chain, id string, v *Version)
 	// Detail says how far apart steps are counted; each by itself by default.
 	Detail Detail
 	// Refusals logs requests that were refused; nil logs none.
@@ -67,6 +70,8 @@ type Worker struct {
 	// together is what is counted of steps of all chains together, by policy version and mode. Those that are compiled
 	// in bound it.
 	together map[countedTogether]*telemetry.Step
+	// inUse counts the instances of each version in the configuration in force; guarded by updating.
+	inUse map[*Version]int
 	// unstarted are warnings about the configuration in force that end.
 	unstarted []unstarted
 }
@@ -137,6 +142,12 @@ func (w *Worker) Check(spec Spec) (warnings Problems, err error) {
 	if err != nil {
 		return warnings, err
 	}
+	if inForce := w.Acquire(); inForce != nil {
+		w.forget(s.chains, inForce)
+		inForce.Release()
+	} else {
+		w.forget(s.chains, nil)
+	}
 	s.Release()
 	return warnings, nil
 }
@@ -150,6 +161,7 @@ func (w *Worker) Preview(spec Spec) (s *Snapshot, warnings Problems, err error) 
 	c.locate(spec.Positions)
 	if err := c.err(); err != nil {
 		c.discard()
+		w.forget(c.snapshot.chains, c.before)
 		return nil, c.warnings, err
 	}
 	c.snapshot.refs.Store(1)
@@ -189,11 +201,16 @@ func (w *Worker) Update(ctx context.Context, spec Spec) (warnings Problems, err 
 	c.locate(spec.Positions)
 	if err := c.err(); err != nil {
 		c.discard()
+		w.forget(c.snapshot.chains, c.before)
 		w.Refuse(spec.Version, err)
 		return c.warnings, err
 	}
 	warnings = warningsNow(c.warnings, c.unstarted)
+	gone := c.dropped()
 	w.swap(c)
+	w.use(gone, -1)
+	w.use(c.built, 1)
+	w.forget(gone, c.snapshot)
 	w.options.Host.Logger.Info("configuration in force", slog.String("version", spec.Version),
 		slog.Int("chains", len(spec.Chains)), slog.Int("routes", len(spec.Routes)), slog.Int("warnings", len(warnings)))
 	return warnings, nil
@@ -232,12 +249,8 @@ func (w *Worker) swap(c *compilation) {
 // retire lets go of the chains of a snapshot that nothing uses any more. It is called on
 // a stream's goroutine, so that what may take long is done elsewhere.
 func (w *Worker) retire(s *Snapshot) {
-	ended := w.drop(s.chains)
-	if len(ended) == 0 {
-		return
-	}
 	w.closing.Go(func() {
-		for _, in := range ended {
+		for _, in := range w.drop(s.chains) {
 			in.close()
 		}
 	})
@@ -268,13 +281,4 @@ func (w *Worker) hostFor(chain, id string, v *Version) policy.Host {
 	h := w.options.Host
 	h.Logger = PolicyLogger(h.Logger, chain, id, v)
 	return h
-}
-
-// PolicyLogger returns the logger of one policy in one chain. Without chain and id it is
-// that of what several instances of the policy share.
-func PolicyLogger(to *slog.Logger, chain, id string, v *Version) *slog.Logger {
-	if chain == "" && id == "" {
-		return to.With(slog.String("policy", v.String()))
-	}
-	return to.With(slog.String("chain", chain), slog.String("policy", v.String()), slog.String("id", id))
 }
