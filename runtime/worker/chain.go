@@ -113,7 +113,7 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 	}
 	s := &step{
 		id: id, mode: ps.Mode, onError: ps.OnError, onReject: onReject, required: ps.Required, source: ps.When,
-		timeout: int64(MaxDefaultTimeout), caller: inProcess{},
+		timeout: int64(MaxDefaultTimeout),
 	}
 	if ps.Timeout < 0 {
 		b.problem(path+".timeout", fmt.Sprintf("%s is negative", ps.Timeout), "leave it out for the default")
@@ -137,6 +137,9 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 		return
 	}
 	s.path = path[len(b.path):]
+	if b.worker.options.Sites != nil {
+		s.site = b.worker.options.Sites(v)
+	}
 	s.metrics = b.stepMetrics(s)
 	s.place = b.placeOf(s)
 	s.index = len(b.chain.steps)

@@ -18,3 +18,6 @@ func (w *Worker) MetricsCount() int {
 
 // BudgetErrorOf is what a step is told that was not called since nothing was left.
 func BudgetErrorOf(id string, took time.Duration) error { return &budgetError{&step{id: id}, took} }
+
+// Position is the first step of a call, counted among all steps of its phase.
+func (c *Call) Position() int { return c.next }

@@ -245,7 +245,7 @@ func (r *run) leave(out Outcome) Outcome {
 func (r *run) from(i int) Outcome {
 	c := &r.call
 	for g := range r.groups {
-		end := r.groups[g].end
+		end := min(r.groups[g].end, len(r.steps))
 		if i >= end {
 			continue
 		}

@@ -68,6 +68,9 @@ func (c *Call) Records() bool { return c.run.records() }
 // Rejection reports whether the steps are those of onReject, which shape a rejection.
 func (c *Call) Rejection() bool { return c.run.rejection != nil }
 
+// Snapshot is the configuration of the exchange.
+func (c *Call) Snapshot() *Snapshot { return c.run.snapshot }
+
 // Len is how many steps have no answer yet.
 func (c *Call) Len() int { return c.end - c.next }
 

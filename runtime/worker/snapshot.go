@@ -42,6 +42,12 @@ func (s *Snapshot) Chain(route string) (*Chain, bool) {
 	return r.chain, ok
 }
 
+// ChainNamed returns the chain of that name, and whether there is one.
+func (s *Snapshot) ChainNamed(name string) (*Chain, bool) {
+	c, ok := s.byName[name]
+	return c, ok
+}
+
 // Chains are all chains, in the order of the configuration. The slice must not be
 // modified.
 func (s *Snapshot) Chains() []*Chain { return s.chains }
@@ -211,7 +217,8 @@ type step struct {
 	id       string
 	path     string // from the chain on
 	instance *instance
-	caller   Caller
+	// site is where the policy runs; nil is this process.
+	site Site
 	when     *expr.Program // nil: always
 	source   string        // of when
 	mode     Mode

@@ -41,6 +41,9 @@ type Options struct {
 	// HoldLimit bounds what a chunk policy may hold back, in bytes, where the
 	// chain has no body limit of its own; 0 is 10 MiB.
 	HoldLimit int
+	// Sites returns the site at which the instances of a version run, or nil for this
+	// process. nil has all run in this process.
+	Sites func(v *Version) Site
 }
 
 const (

@@ -226,6 +226,9 @@ func newHarnessWith(t testing.TB, o worker.Options) *harness {
 	if o.Host.Clock == nil {
 		o.Host.Clock = systemClock{}
 	}
+	if theWay != inProcess {
+		o.Sites = theWay.sites()
+	}
 	h.Worker = worker.New(registry(t), o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

@@ -1,5 +1,7 @@
 package exchange
 
+import "iter"
+
 // Exchange is one HTTP request and its response, and what policies share about
 // them. The zero value is an exchange of which nothing is known yet.
 type Exchange struct {
@@ -28,7 +30,10 @@ type Exchange struct {
 // is a string, float64, bool, nil, []any or map[string]any. Implementations may
 // parse on demand but have to be safe for concurrent readers.
 type Attributes interface {
+	// Lookup returns the value of name, and whether there is one.
 	Lookup(name string) (value any, ok bool)
+	// All yields every attribute once, in no order, with the value that Lookup returns.
+	All() iter.Seq2[string, any]
 }
 
 // Principal is an authenticated caller. It is immutable once it has been handed

@@ -1,6 +1,7 @@
 package exchange_test
 
 import (
+	"iter"
 	"reflect"
 	"testing"
 
@@ -88,7 +89,8 @@ func TestResetLeavesNothing(t *testing.T) {
 
 type nowhere struct{}
 
-func (nowhere) Lookup(string) (any, bool) { return nil, false }
+func (nowhere) Lookup(string) (any, bool)   { return nil, false }
+func (nowhere) All() iter.Seq2[string, any] { return func(func(string, any) bool) {} }
 
 func TestCloneSharesNothingMutable(t *testing.T) {
 	x := full()

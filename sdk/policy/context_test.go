@@ -2,6 +2,8 @@ package policy_test
 
 import (
 	"encoding/json"
+	"iter"
+	"maps"
 	"slices"
 	"testing"
 
@@ -62,6 +64,8 @@ func TestQuery(t *testing.T) {
 type attributes map[string]any
 
 func (a attributes) Lookup(name string) (any, bool) { v, ok := a[name]; return v, ok }
+
+func (a attributes) All() iter.Seq2[string, any] { return maps.All(a) }
 
 func TestRequestContext(t *testing.T) {
 	x := &exchange.Exchange{Route: "charge", Principal: &policy.Principal{Subject: "me"}}

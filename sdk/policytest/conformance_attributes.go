@@ -1,6 +1,7 @@
 package policytest
 
 import (
+	"iter"
 	"slices"
 	"sync"
 	"testing"
@@ -37,6 +38,14 @@ func (w watched) Lookup(name string) (any, bool) {
 		return nil, false
 	}
 	return w.Attributes.Lookup(name)
+}
+
+// All implements exchange.Attributes. It is for runtimes: a policy cannot call it.
+func (w watched) All() iter.Seq2[string, any] {
+	if w.Attributes == nil {
+		return func(func(string, any) bool) {}
+	}
+	return w.Attributes.All()
 }
 
 // checkAttributes compares the attributes that the policy asks for with those that it

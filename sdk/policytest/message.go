@@ -1,6 +1,7 @@
 package policytest
 
 import (
+	"iter"
 	"maps"
 	"slices"
 
@@ -96,6 +97,8 @@ func (a attributes) Lookup(name string) (any, bool) {
 	v, ok := a[name]
 	return v, ok
 }
+
+func (a attributes) All() iter.Seq2[string, any] { return maps.All(a) }
 
 // body is a message's body in both of its forms.
 type body struct {

@@ -1,6 +1,8 @@
 package client_test
 
 import (
+	"iter"
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -13,6 +15,8 @@ import (
 type attributes map[string]any
 
 func (a attributes) Lookup(name string) (any, bool) { v, ok := a[name]; return v, ok }
+
+func (a attributes) All() iter.Seq2[string, any] { return maps.All(a) }
 
 // TestFind proves whom each parameter believes.
 func TestFind(t *testing.T) {

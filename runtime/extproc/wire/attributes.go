@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"iter"
 	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -35,26 +36,50 @@ func (a Attributes) Text(name string) (string, bool) {
 // map[string]any, and whether there is one of that name.
 func (a Attributes) Lookup(name string) (any, bool) {
 	v, ok := a.find(name)
-	if !ok || len(v) == 0 {
-		return nil, ok
+	if !ok {
+		return nil, false
 	}
-	switch v[0] {
+	return v.value()
+}
+
+// All yields every attribute once, in the order of their last occurrence.
+func (a Attributes) All() iter.Seq2[string, any] {
+	return func(yield func(string, any) bool) {
+		for rest := a; len(rest) > 0; {
+			var name, val Attributes
+			name, val, rest = rest.next()
+			if _, again := rest.find(string(name)); again {
+				continue
+			}
+			if v, ok := val.value(); ok && !yield(string(name), v) {
+				return
+			}
+		}
+	}
+}
+
+// value reads a google.protobuf.Value.
+func (a Attributes) value() (any, bool) {
+	if len(a) == 0 {
+		return nil, true
+	}
+	switch a[0] {
 	case tag(valueString, protowire.BytesType):
-		_, n := varint(v[1:])
-		return string(v[1+n:]), true
+		_, n := varint(a[1:])
+		return string(a[1+n:]), true
 	case tag(valueBool, protowire.VarintType):
-		return v[1] != 0, true
+		return a[1] != 0, true
 	case tag(valueNumber, protowire.Fixed64Type):
 		bits := uint64(0)
 		for i := 8; i > 0; i-- {
-			bits = bits<<8 | uint64(v[i])
+			bits = bits<<8 | uint64(a[i])
 		}
 		return math.Float64frombits(bits), true
 	case tag(valueNull, protowire.VarintType):
 		return nil, true
 	}
 	var nested structpb.Value
-	if err := proto.Unmarshal([]byte(v), &nested); err != nil {
+	if err := proto.Unmarshal([]byte(a), &nested); err != nil {
 		return nil, false
 	}
 	return nested.AsInterface(), true
@@ -64,27 +89,30 @@ func (a Attributes) Lookup(name string) (any, bool) {
 // last counts, as in every protobuf map.
 func (a Attributes) find(name string) (value Attributes, ok bool) {
 	for rest := a; len(rest) > 0; {
-		size, n := varint(rest[1:])
-		entry := rest[1+n : 1+n+size]
-		rest = rest[1+n+size:]
-		// An entry is its key and its value. Either may be missing in what
-		// the library has written, and is empty then.
-		key, val := Attributes(""), Attributes("")
-		for len(entry) > 0 {
-			size, n := varint(entry[1:])
-			content := entry[1+n : 1+n+size]
-			if entry[0] == tag(1, protowire.BytesType) {
-				key = content
-			} else {
-				val = content
-			}
-			entry = entry[1+n+size:]
-		}
-		if string(key) == name {
+		var key, val Attributes
+		if key, val, rest = rest.next(); string(key) == name {
 			value, ok = val, true
 		}
 	}
 	return value, ok
+}
+
+// next splits off the first entry. Its key or its value may be missing in what the
+// library has written, and is empty then.
+func (a Attributes) next() (key, value, rest Attributes) {
+	size, n := varint(a[1:])
+	entry, rest := a[1+n:1+n+size], a[1+n+size:]
+	for len(entry) > 0 {
+		size, n := varint(entry[1:])
+		content := entry[1+n : 1+n+size]
+		if entry[0] == tag(1, protowire.BytesType) {
+			key = content
+		} else {
+			value = content
+		}
+		entry = entry[1+n+size:]
+	}
+	return key, value, rest
 }
 
 // varint reads a length that is known to be well formed, and returns how many bytes

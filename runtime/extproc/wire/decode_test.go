@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -196,6 +197,15 @@ func agree(t *testing.T, data []byte, m *wire.Message) {
 		if a, ok := m.Attributes.Text(name); ok != isText || a != text {
 			t.Fatalf("attribute %q is the text %q, %v; want %v", name, a, ok, v)
 		}
+	}
+	listed := maps.Collect(m.Attributes.All())
+	for name, v := range attrs {
+		if a, ok := listed[name]; !ok || !sameValue(a, v) {
+			t.Fatalf("attribute %q is listed as %v, %v; want %v", name, a, ok, v)
+		}
+	}
+	if len(listed) != len(attrs) {
+		t.Fatalf("%d attributes are listed, want %d", len(listed), len(attrs))
 	}
 	if _, ok := m.Attributes.Lookup("no.such"); ok != (attrs["no.such"] != nil) {
 		t.Fatal("an attribute from nowhere")

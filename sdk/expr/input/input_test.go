@@ -1,6 +1,8 @@
 package input_test
 
 import (
+	"iter"
+	"maps"
 	"testing"
 	"time"
 
@@ -16,6 +18,8 @@ func (a attributes) Lookup(name string) (any, bool) {
 	v, ok := a[name]
 	return v, ok
 }
+
+func (a attributes) All() iter.Seq2[string, any] { return maps.All(a) }
 
 func charge() *exchange.Exchange {
 	x := &exchange.Exchange{Route: "charge", Attributes: attributes{"source.address": "10.0.0.7:5000"}}
