@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	api_key_validation_v1_0_0 "policyengine.dev/policies/api-key-validation/v1.0.0"
+	api_key_validation_v1_1_0 "policyengine.dev/policies/api-key-validation/v1.1.0"
 	audit_log_v1_0_0 "policyengine.dev/policies/audit-log/v1.0.0"
 	basic_auth_v1_0_0 "policyengine.dev/policies/basic-auth/v1.0.0"
 	body_limit_v1_0_0 "policyengine.dev/policies/body-limit/v1.0.0"
@@ -27,6 +28,7 @@ import (
 
 var versions = []policytest.Version{
 	{Dir: "api-key-validation/v1.0.0", Policy: api_key_validation_v1_0_0.Policy},
+	{Dir: "api-key-validation/v1.1.0", Policy: api_key_validation_v1_1_0.Policy},
 	{Dir: "audit-log/v1.0.0", Policy: audit_log_v1_0_0.Policy},
 	{Dir: "basic-auth/v1.0.0", Policy: basic_auth_v1_0_0.Policy},
 	{Dir: "body-limit/v1.0.0", Policy: body_limit_v1_0_0.Policy},

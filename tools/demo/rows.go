@@ -68,6 +68,14 @@ func (s *scene) rows() ([]row, error) {
 			shows: "a step with a condition (CEL): POST only", method: "POST", path: "/charge", header: "x-api-key", value: goodKey,
 			status: 200, decided: passed, saw: map[string]string{"x-write": "yes"},
 		},
+		{
+			shows: "a key after a word in Authorization, and its owner's label", path: "/services", header: "authorization", value: "ApiKey " + goodKey,
+			status: 200, decided: passed, saw: map[string]string{"x-team": "money", "authorization": ""},
+		},
+		{
+			shows: "another key of the same owner, without the scope", path: "/services", header: "authorization", value: "ApiKey " + readKey,
+			status: 403, decided: "policy_engine.api-key-validation@v1.1.0.API_KEY_SCOPE_INSUFFICIENT",
+		},
 		{shows: "no token", path: "/accounts", status: 401, decided: jwtOne + "JWT_MISSING"},
 		{
 			shows: "a good token", path: "/accounts", header: "authorization", value: bearer(token(s.people, people, "alice", "", now)),

@@ -18,7 +18,7 @@ import (
 
 // The names of the routes, each for the paths that begin with it. All but the last
 // have a chain.
-var routeNames = []string{"status", "charge", "accounts", "partners", "trial", "shop", "transfers", "uploads", "limited", "inside", "forgotten"}
+var routeNames = []string{"status", "charge", "services", "accounts", "partners", "trial", "shop", "transfers", "uploads", "limited", "inside", "forgotten"}
 
 // baselineRoute is one on which Envoy does not ask the engine.
 const baselineRoute = "baseline"
@@ -38,6 +38,7 @@ func routes() []any {
 
 const (
 	goodKey = "correct-horse-battery-staple"
+	readKey = "correct-horse-battery-clip"
 	people  = "https://people.example.com/"
 	shops   = "https://shops.example.com/"
 )
@@ -76,8 +77,8 @@ func (s *scene) write() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	hash := sha256.Sum256([]byte(goodKey))
-	return fmt.Appendf(nil, chainsFormat, hex.EncodeToString(hash[:]), peopleKey, shopsKey), nil
+	hash, readHash := sha256.Sum256([]byte(goodKey)), sha256.Sum256([]byte(readKey))
+	return fmt.Appendf(nil, chainsFormat, hex.EncodeToString(hash[:]), peopleKey, shopsKey, hex.EncodeToString(readHash[:])), nil
 }
 
 const chainsFormat = `# What the engine does on each route. Change this file while the demo runs: the
@@ -103,6 +104,22 @@ chains:
     version: v1.0.0
     when: request.method == "POST"
     params: {request: {set: [{name: x-write, value: "yes"}]}}
+
+- name: services
+  policies:
+  - name: api-key-validation
+    version: v1.1.0
+    params:
+      header: authorization
+      scheme: ApiKey
+      scopes: {all: [refund]}
+      # Two keys of one owner: the new one may do less, and the old one works until it is removed.
+      keys:
+      - {id: billing, sha256: %[1]s, scopes: [refund], labels: {team: money}}
+      - {id: billing, sha256: %[4]s, scopes: [read]}
+  - name: set-header
+    version: v1.1.0
+    params: {request: {set: [{name: x-team, template: "${auth.claims.team}"}]}}
 
 - name: people
   policies:
@@ -196,6 +213,7 @@ chains:
 routes:
 - {name: status, chain: public}
 - {name: charge, chain: keyed}
+- {name: services, chain: services}
 - {name: accounts, chain: people}
 - {name: partners, chain: people-and-shops}
 - {name: trial, chain: trial}
