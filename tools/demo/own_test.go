@@ -55,7 +55,7 @@ func TestABundleAndChainsOfOnesOwn(t *testing.T) {
 			t.Fatalf("%q: %v", args, err)
 		}
 		lines := strings.Join(strings.Fields(out.String()), " ")
-		for _, want := range []string{"GET /closed 401 api-key-validation v1.0.0: API_KEY_MISSING", "GET /open 200 nobody: passed to the upstream",
+		for _, want := range []string{"GET /closed 401 api-key-validation v1.1.0: API_KEY_MISSING", "GET /open 200 nobody: passed to the upstream",
 			"GET /near 200 nobody: passed to the upstream", "GET /far 403 ip-allow-deny v1.0.0: ADDRESS_DENIED"} {
 			if !strings.Contains(lines, want) {
 				t.Errorf("%q: no %q in\n%s", args, want, out.String())
