@@ -27,8 +27,8 @@ EnvoyExtensionPolicy, EnvoyPatchPolicy and EnvoyProxy (Envoy Gateway). Several f
 parts of one configuration. "-" is standard input. The command reports parts that are
 missing or that it cannot examine.
 
-A finding is an error (requests pass chains that should decide on them, or fail although
-they should pass), a warning, or a note.
+A finding is an error (requests bypass a chain, or fail although they should not), a
+warning, or a note.
 
 Exit codes:
 

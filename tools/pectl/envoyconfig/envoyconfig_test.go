@@ -85,8 +85,8 @@ func (d *directory) pectl(args ...string) (code int, out, errors string) {
 	return code, stdout.String(), stderr.String()
 }
 
-// TestWaysToTheChains proves that what the chains need can be had from a running
-// engine, from a file, and from a bundle's binary, and that all give the same.
+// TestWaysToTheChains proves that pectl learns the chains' needs from a running engine, from
+// a file, and from a bundle's binary, with the same result.
 func TestWaysToTheChains(t *testing.T) {
 	d := newDirectory(t, "")
 	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

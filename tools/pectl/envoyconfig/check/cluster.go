@@ -194,7 +194,7 @@ func (c *checker) tls(n *message.Node, in scope) {
 	named := common.GetValidationContextSdsSecretConfig() != nil || len(context.GetMatchTypedSubjectAltNames()) > 0 || t.GetAutoSniSanValidation()
 	switch {
 	case !verified:
-		c.found(ClusterTLS, Warning, at(n, "transport_socket"), in, "Envoy does not verify the engine's certificate: whoever can put himself between decides on requests", "add a validation_context with trusted_ca and match_typed_subject_alt_names")
+		c.found(ClusterTLS, Warning, at(n, "transport_socket"), in, "Envoy does not verify the engine's certificate, so an attacker on the network can answer in the engine's place", "add a validation_context with trusted_ca and match_typed_subject_alt_names")
 	case !named:
 		c.found(ClusterTLS, Warning, at(n, "transport_socket"), in, "any certificate of these authorities passes for the engine's", "add match_typed_subject_alt_names to the validation_context")
 	}

@@ -111,14 +111,14 @@ var plainExamples = []example{
 		found: []string{"note filter-order"}, texts: []string{`filter "health" and "authz" may answer`},
 	},
 	{
-		name: "a filter behind that has the route chosen anew", wrong: [][2]string{{"hcm.http_filters.+1", extAuthz}},
-		found: []string{"warning route-changed-later"}, texts: []string{"filter authz may have"},
+		name: "a later filter that changes the route", wrong: [][2]string{{"hcm.http_filters.+1", extAuthz}},
+		found: []string{"warning route-changed-later"}, texts: []string{"filter authz may change"},
 	},
 	{
 		name: "a transcoder behind",
 		wrong: [][2]string{{"hcm.http_filters.+1", `{name: transcoder, typed_config: {"@type": type.googleapis.com/xds.type.v3.TypedStruct,
   type_url: type.googleapis.com/envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder, value: {proto_descriptor: x}}}`}},
-		found: []string{"warning route-changed-later"}, texts: []string{"filter transcoder may have the route chosen anew"},
+		found: []string{"warning route-changed-later"}, texts: []string{"filter transcoder may change the route"},
 	},
 	{
 		name: "a filter that speaks plain HTTP",
@@ -216,7 +216,7 @@ var plainExamples = []example{
 	{
 		name: "a body that its route does not show", chains: []string{"pieces"},
 		wrong: [][2]string{{"route.typed_per_filter_config", ""}},
-		found: []string{"error not-shown"}, texts: []string{"FILTER_CANNOT_SERVE_CHAIN", "processing_mode of their own"},
+		found: []string{"error not-shown"}, texts: []string{"FILTER_CANNOT_SERVE_CHAIN", "give its routes a processing_mode"},
 	},
 	{
 		name: "a body that could be asked for, if it would show that this was ignored", engine: prefers, chains: []string{"holding"},
@@ -294,7 +294,7 @@ var plainExamples = []example{
 		found: []string{"error send-body-without-waiting"},
 	},
 	{
-		name: "bodies that nobody wants", base: [][2]string{{"ext_proc.allow_mode_override", "false"}, {stamp, plain}},
+		name: "bodies that no chain needs", base: [][2]string{{"ext_proc.allow_mode_override", "false"}, {stamp, plain}},
 		wrong: [][2]string{{"ext_proc.processing_mode.request_body_mode", "BUFFERED"}},
 		found: []string{"warning body-sent-in-vain"},
 	},
@@ -355,7 +355,7 @@ var plainExamples = []example{
 		found: []string{"error initial-metadata"}, bypass: true,
 	},
 	{
-		name: "a route that cannot be chosen anew", chains: []string{"rerouting"}, wrong: [][2]string{{"ext_proc.disable_clear_route_cache", "true"}},
+		name: "a route that cannot be selected again", chains: []string{"rerouting"}, wrong: [][2]string{{"ext_proc.disable_clear_route_cache", "true"}},
 		found: []string{"error reroute-off"}, texts: []string{"disable_clear_route_cache"},
 	},
 	{
@@ -363,7 +363,7 @@ var plainExamples = []example{
 		found: []string{"error reroute-off"}, texts: []string{"route_cache_action"},
 	},
 	{
-		name: "a route that is always chosen anew", wrong: [][2]string{{"ext_proc.route_cache_action", "CLEAR"}},
+		name: "a route that is always selected again", wrong: [][2]string{{"ext_proc.route_cache_action", "CLEAR"}},
 		found: []string{"warning route-cache-cleared"},
 	},
 	{
@@ -546,7 +546,7 @@ var plainExamples = []example{
 		name:  "a weighted cluster without the filter",
 		base:  [][2]string{{"route.direct_response", ""}, {"route.route", `{weighted_clusters: {clusters: [{name: policy-engine, weight: 1}]}}`}},
 		wrong: [][2]string{{"route.route.weighted_clusters.clusters.0" + blocks, `{` + perRoute + `, disabled: true}`}},
-		found: []string{"error route-disabled"}, bypass: true, status: http.StatusServiceUnavailable, // nobody is there
+		found: []string{"error route-disabled"}, bypass: true, status: http.StatusServiceUnavailable, // nothing listens there
 	},
 	{
 		name: "a route that fails open", wrong: [][2]string{{"route" + blocks, `{` + perRoute + `, overrides: {failure_mode_allow: true}}`}},

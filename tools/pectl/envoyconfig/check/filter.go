@@ -152,7 +152,7 @@ func (c *checker) rules(u *use, m *manager) {
 	}
 	if action == extproc.ExternalProcessor_CLEAR {
 		c.found(RouteCacheCleared, Warning, at(u.fields, "route_cache_action"), u.in,
-			"the route is chosen anew after the chain of the first one has run; that of the new one does not", "take it out: chains with reroute: true ask for it themselves")
+			"Envoy selects the route again after the first route's chain has run; the new route's chain does not run", "remove it: chains with reroute: true request it themselves")
 	}
 	if len(rerouting) > 0 && !rules.GetAllowAllRouting().GetValue() {
 		c.found(MutationRules, Warning, at(n, "allow_all_routing"), u.in,

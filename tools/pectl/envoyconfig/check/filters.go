@@ -153,7 +153,7 @@ func (s *filterSearch) config(config *message.Node) {
 	default:
 		if mentions(fields) {
 			s.found(FilterConditional, Warning, s.entry, s.in,
-				fmt.Sprintf("filter %s has an external processing filter inside, which runs only where it says so", s.name),
+				fmt.Sprintf("filter %s contains an external processing filter, which runs only under its conditions", s.name),
 				"put the engine's filter among http_filters by itself")
 		}
 	}

@@ -9,12 +9,12 @@ import (
 	"policyengine.dev/tools/pectl/envoyconfig/message"
 )
 
-// fragment is a part of a listener or of routes. What it is put into is not there.
+// fragment is a part of a listener or of routes without the configuration around it.
 type fragment struct {
 	node *message.Node
 	in   scope
-	// partial says that its messages are laid over others, so that what they lack
-	// says nothing.
+	// partial means that its messages are merged into others, so a missing field
+	// means nothing.
 	partial bool
 }
 

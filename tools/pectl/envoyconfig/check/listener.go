@@ -340,8 +340,8 @@ func (c *checker) neighbours(filters *message.Node, m *manager) {
 			m.decompressors = append(m.decompressors, f)
 		case i > m.filter.index && (slices.Contains(rerouters, kind) || clearsRoute(fields)):
 			c.found(RouteChangedLater, Warning, f, m.in,
-				fmt.Sprintf("filter %s may have the route chosen anew after the chain of the first one has run; that of the new one does not", name),
-				fmt.Sprintf("put it in front of %s, or see to it that both routes have the same chain", m.filter.name))
+				fmt.Sprintf("filter %s may change the route after the first route's chain has run; the new route's chain does not run", name),
+				fmt.Sprintf("put it before %s, or give both routes the same chain", m.filter.name))
 		}
 	}
 	if len(answering) > 0 {
@@ -358,7 +358,7 @@ func clearsRoute(n *message.Node) bool {
 	})
 }
 
-// upgradeTypes are the upgrades that are allowed where a route says nothing.
+// upgradeTypes are the upgrades that are allowed for routes without their own setting.
 func (m *manager) upgradeTypes() []string {
 	var types []string
 	for _, u := range m.msg.GetUpgradeConfigs() {

@@ -290,7 +290,7 @@ func (r *resources) dump(configs *envoyyaml.Value) {
 			}
 		}
 	}
-	// What was not yet there when the dump was made is not part of it.
+	// Resources that Envoy did not have at the time of the dump are not part of it.
 	clear(r.dynamic)
 }
 

@@ -47,7 +47,7 @@ func (c *checker) serve(s *setup, chain *needs.Chain) {
 	case vain && !engineOverrides:
 		c.found(BodyInVain, Warning, at(s.at, "processing_mode"), s.in,
 			fmt.Sprintf("Envoy sends bodies that chain %q does not want, and nothing can switch that off", chain.Name),
-			"set the body modes to NONE and allow_mode_override to true, with a stamp that says so")
+			"set the body modes to NONE and allow_mode_override to true, and update the stamp")
 	}
 }
 
@@ -56,7 +56,7 @@ func (c *checker) serve(s *setup, chain *needs.Chain) {
 func (c *checker) refused(s *setup, chain *needs.Chain, lacks []string, overridable bool) {
 	what := fmt.Sprintf("chain %q needs %s; ", chain.Name, strings.Join(lacks, ", "))
 	const refuses = ", so the engine refuses its requests with FILTER_CANNOT_SERVE_CHAIN"
-	const show = "give its routes a processing_mode of their own that shows it, and a stamp that says so: see what pectl envoy-config writes"
+	const show = "give its routes a processing_mode that sends it, and update the stamp: see the output of pectl envoy-config"
 	switch {
 	case !c.needs.Engine.Filter.PreferModeOverride:
 		c.found(NotShown, Error, at(s.at, "processing_mode"), s.in, what+"its processing_mode does not show it"+refuses, show)
@@ -73,7 +73,7 @@ func (c *checker) refused(s *setup, chain *needs.Chain, lacks []string, overrida
 	case !s.actual.ModeOverride:
 		c.found(ModeOverrideOff, Error, at(s.fields, "allow_mode_override"), s.in,
 			what+"the filter does not show it, and ignores mode overrides"+refuses,
-			"set allow_mode_override to true, with a stamp that says so")
+			"set allow_mode_override to true, and update the stamp")
 	case len(s.filter.GetAllowedOverrideModes()) > 0:
 		c.found(ModeOverrideList, Error, at(s.fields, "allowed_override_modes"), s.in,
 			what+"with a list of allowed modes the engine sends no mode override"+refuses,
@@ -85,8 +85,8 @@ func (c *checker) refused(s *setup, chain *needs.Chain, lacks []string, overrida
 	}
 }
 
-// overridden looks whether Envoy heeds the mode overrides that the engine sends.
-// Where it does not, policies do not run and nobody notices.
+// overridden checks that Envoy applies the mode overrides that the engine sends.
+// If it ignores them, policies do not run, and no counter shows it.
 func (c *checker) overridden(s *setup, chain *needs.Chain, lacks []string) {
 	what := fmt.Sprintf("policies of chain %q that need %s do not run, and their requests pass until the engine notices: ", chain.Name, strings.Join(lacks, ", "))
 	switch {

@@ -55,7 +55,7 @@ var spelled = []struct {
 	{"a limit of the cluster", "cluster.circuit_breakers.thresholds.0.max_requests", []string{"100", `"100"`, "{value: 100}", "0x64", "0144", "+100"}, "error cluster-limits", false},
 	{"a limit of frames", http2Options + ".max_outbound_control_frames", []string{"1000", "{value: 1000}", "0x3e8"}, "error cluster-frames", false},
 	{"a buffer filter in a route's block", "route.typed_per_filter_config.a", []string{`{` + perRoute + `, disabled: True}`}, "warning route-block-unused", false},
-	// What is right, in other words, is right.
+	// Correct settings in other spellings have no finding.
 	{"time in a message", "ext_proc.message_timeout", []string{"1s", "{seconds: 1}", "1.000s", `{seconds: "1", nanos: 0}`}, "", false},
 	{"failing closed", "ext_proc.failure_mode_allow", []string{"false", "no", "off", "False", `"no"`, "~"}, "", false},
 	{"limits in a wrapper", "cluster.circuit_breakers.thresholds.0.max_requests", []string{"{value: 1000000}", `"1000000"`, "0xF4240"}, "", false},

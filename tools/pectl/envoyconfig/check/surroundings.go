@@ -63,7 +63,7 @@ func (c *checker) clientCerts(m *manager) {
 	switch details {
 	case hcm.HttpConnectionManager_FORWARD_ONLY, hcm.HttpConnectionManager_APPEND_FORWARD, hcm.HttpConnectionManager_ALWAYS_FORWARD_ONLY:
 	default:
-		return // Envoy takes it out, or writes it anew
+		return // Envoy removes the header, or replaces it
 	}
 	chains := namesOf(c.chainsOf(m), func(c *needs.Chain) bool { return c.ReadsClientCert })
 	if len(chains) == 0 && !always {
@@ -80,7 +80,7 @@ func (c *checker) clientCerts(m *manager) {
 	if always {
 		from = "any client, with a certificate or without"
 	}
-	remedy := "set it to SANITIZE_SET, which has Envoy write the header anew, or leave it so where only proxies that do so connect"
+	remedy := "set it to SANITIZE_SET, so that Envoy replaces the header, or keep it if all clients are proxies that replace the header"
 	if who == "policies and upstreams that trust" {
 		who += " x-forwarded-client-cert get"
 	} else {
@@ -122,8 +122,8 @@ func (c *checker) elsewhere(s *setup, service *message.Node, u *use) {
 }
 
 // heldInFront is the limit in bytes of what filters in front of the engine's hold of a
-// request, on a route; 0 where there is none. Such a filter sets the limit anew for
-// requests with a body and their responses, up or down.
+// request, on a route; 0 where there is none. Such a filter raises or lowers the limit for
+// requests with a body and for their responses.
 func (m *manager) heldInFront(route *message.Node) (limit int64, holder string) {
 	for _, f := range m.holders {
 		if as[*hcm.HttpFilter](f).GetDisabled() {

@@ -33,7 +33,7 @@ var surroundingExamples = []example{
 		found: []string{"warning client-cert-header"}, texts: []string{"a client with any certificate"},
 	},
 	{
-		name: "a client's own word of its certificate, which nobody is known to read", base: [][2]string{{"hcm.forward_client_cert_details", "FORWARD_ONLY"}},
+		name: "a client's own x-forwarded-client-cert, which no condition reads", base: [][2]string{{"hcm.forward_client_cert_details", "FORWARD_ONLY"}},
 		wrong: [][2]string{{"hcm.forward_client_cert_details", "ALWAYS_FORWARD_ONLY"}}, found: []string{"warning client-cert-header"},
 	},
 	{

@@ -39,16 +39,15 @@ func (g *generator) cluster() object {
 			with("@type", typeURL+options).
 			with("explicit_http_config", object{}.with("http2_protocol_options", g.http2())))).
 		with("circuit_breakers", object{}.with("thresholds", list{g.thresholds("DEFAULT"), g.thresholds("HIGH")}),
-			"Every request in flight holds a stream to the engine. What is over a limit, 1024 by default, is answered 500.").
+			"Every request in flight holds a stream to the engine. Requests over a limit (1024 by default) are answered 500.").
 		with("health_checks", list{healthCheck()},
-			"An engine that is about to end says so, and still takes requests for its drain.delay: longer than Envoy takes to\n",
-			"notice, which is interval and, for the threads to hear of it, another second.").
+			"A draining engine fails this check and still accepts requests for drain.delay. That must be longer than Envoy's\n",
+			"detection time: interval, plus one second until all threads have the change.").
 		with("outlier_detection", outliers(),
-			"For an engine that is gone without a word. Only streams that never reached it or broke off count, and answers of a\n",
-			"proxy in between that it is gone: what a request makes a chain answer never does. An engine that is left out is\n",
-			"back with its next good health check.").
+			"Ejects an engine that disappears. Only failed or broken streams count, and a proxy's answers that the engine is\n",
+			"gone. Answers of chains never count. An ejected engine returns with its next successful health check.").
 		with("common_lb_config", object{}.with("healthy_panic_threshold", object{}.with("value", 1)),
-			"Engines that are not well get requests only where none is: by default they do as soon as half of them are not.")
+			"Unhealthy engines get requests only if no engine is healthy. By default they do as soon as half are unhealthy.")
 	if !local {
 		c = c.with("upstream_connection_options", object{}.with("tcp_keepalive", object{}.
 			with("keepalive_time", 30).with("keepalive_interval", 5).with("keepalive_probes", 3)))
@@ -75,8 +74,8 @@ func (g *generator) http2() object {
 	}
 	return o.
 		with("max_outbound_frames", most,
-			"The streams of clients that go away are reset at once, each with a control frame. With more of them than this,\n",
-			"1000 by default, Envoy closes the connection to the engine and answers every other request on it with 500.").
+			"When clients disconnect, Envoy resets their streams with a control frame each. If more than this many frames wait\n",
+			"(1000 by default), Envoy closes the connection to the engine and answers every other request on it with 500.").
 		with("max_outbound_control_frames", most)
 }
 
@@ -144,7 +143,7 @@ func (g *generator) endpoints(l *config.Listener) []endpoint {
 		}
 		addresses = []string{l.Address.String()}
 		if l.Address.Network == "tcp" && !reachable(l.Address.Address) {
-			g.problem("the engine listens on %s, which is no address to connect to: say with --address where Envoy finds it", l.Address)
+			g.problem("the engine listens on %s, to which Envoy cannot connect: give the address with --address", l.Address)
 			return nil
 		}
 	}
@@ -153,7 +152,7 @@ func (g *generator) endpoints(l *config.Listener) []endpoint {
 	for _, a := range addresses {
 		e, ok := parseEndpoint(a)
 		if !ok {
-			g.problem("%q is no address: write host:port or unix:/path", a)
+			g.problem("%q is not an address: write host:port or unix:/path", a)
 			continue
 		}
 		_, err := netip.ParseAddr(e.host)
@@ -162,7 +161,7 @@ func (g *generator) endpoints(l *config.Listener) []endpoint {
 		all = append(all, e)
 	}
 	if sockets && names {
-		g.problem("one cluster cannot have both Unix sockets and host names: leave one kind out")
+		g.problem("one cluster cannot have both Unix sockets and host names: remove one kind")
 	}
 	return all
 }
@@ -206,13 +205,13 @@ func lbEndpoints(endpoints []endpoint) list {
 func (g *generator) transportSocket(engine *config.TLS) object {
 	t := g.options.TLS
 	if t.CA == "" || t.SAN == "" {
-		g.problem("the engine's listener speaks TLS: say with --tls-ca which authorities its certificate comes from, and with --tls-san which name it carries")
+		g.problem("the engine's listener uses TLS: give its certificate authority with --tls-ca and its name with --tls-san")
 	}
 	if (t.Certificate == "") != (t.Key == "") {
-		g.problem("--tls-certificate and --tls-key belong together")
+		g.problem("give --tls-certificate and --tls-key together")
 	}
 	if engine.ClientCA != "" && t.Certificate == "" {
-		g.problem("the engine's listener asks for a client's certificate: give Envoy one with --tls-certificate and --tls-key")
+		g.problem("the engine's listener requires a client certificate: give Envoy one with --tls-certificate and --tls-key")
 	}
 	kind, san := "DNS", t.SAN
 	if strings.Contains(san, "://") {

@@ -98,19 +98,19 @@ func New(n *needs.Needs, o Options) (*Document, error) {
 	g.settings = g.filterSettings()
 	var d Document
 	d.root = d.root.with("http_filter", g.httpFilter(),
-		"Into http_filters of every HttpConnectionManager whose requests the chains decide on, before the router.\n",
-		"A filter in front of it sees requests first, and may answer them without any chain.")
-	d.root = d.root.with("cluster", g.cluster(), "Into static_resources.clusters, or what the control plane sends as clusters.")
+		"Put this into http_filters, before the router, of every HttpConnectionManager whose requests need chains.\n",
+		"Filters before it see requests first and may answer them without a chain.")
+	d.root = d.root.with("cluster", g.cluster(), "Put this into static_resources.clusters, or into the clusters of your control plane.")
 	if limit := g.bufferLimit(); limit > 0 {
 		d.root = d.root.with("listener", object{}.with("per_connection_buffer_limit_bytes", limit),
-			"Into the listener: Envoy holds whole bodies for chains that want them, 1 MiB by default. Beyond its limit it\n",
-			"answers by itself, 413 to a request and 500 for a response.")
+			"Put this into the listener. Envoy buffers whole bodies up to this limit, 1 MiB by default. It answers larger\n",
+			"requests with 413 and larger responses with 500.")
 	}
-	d.root = d.root.with("connection_manager", g.connectionManager(), "Into every HttpConnectionManager that has the filter.")
+	d.root = d.root.with("connection_manager", g.connectionManager(), "Put this into every HttpConnectionManager with the filter.")
 	if routes := g.routes(); len(routes) > 0 {
 		d.root = d.root.with("routes", routes,
-			"Into the routes that the engine knows by these names. The engine refuses a chain that reads bodies where the\n",
-			"route's processing_mode does not show them: change Envoy first, and then the chain.")
+			"Put these into the routes with these names. The engine refuses a chain that reads bodies if the route's\n",
+			"processing_mode does not send them. Change Envoy first, then the chain.")
 	}
 	return &d, errors.Join(g.problems...)
 }
@@ -119,13 +119,13 @@ func New(n *needs.Needs, o Options) (*Document, error) {
 func (g *generator) connectionManager() object {
 	o := object{}.
 		with("normalize_path", true,
-			"Routes, conditions and policies compare paths. Without these, //admin, /./admin, /%61dmin and /x%2F..%2Fadmin are\n",
-			"other paths than /admin to them, and the same one to many upstreams.").
+			"Routes, conditions and policies compare paths. Without these settings, //admin, /./admin, /%61dmin and\n",
+			"/x%2F..%2Fadmin differ from /admin for them, but many upstreams treat them as the same path.").
 		with("merge_slashes", true).
 		with("path_with_escaped_slashes_action", "UNESCAPE_AND_REDIRECT")
 	if limit := g.bufferLimit(); limit > DefaultStreamWindow {
 		o = o.with("http2_protocol_options", object{}.with("initial_stream_window_size", min(limit, maxStreamWindow)),
-			"Over HTTP/2, Envoy holds no more than a stream's window, 16 MiB by default, whatever the listener says.")
+			"Over HTTP/2, Envoy buffers at most the stream's window (16 MiB by default), regardless of the listener's limit.")
 	}
 	return o
 }
@@ -163,10 +163,10 @@ func (g *generator) modes() {
 		return
 	}
 	if g.options.FixedModes {
-		g.problem("mode overrides are both preferred and left off: give one of --prefer-mode-override and --fixed-modes")
+		g.problem("--prefer-mode-override and --fixed-modes exclude each other: give only one of them")
 	}
 	if !g.needs.Engine.Filter.PreferModeOverride {
-		g.problem("the engine does not ask for bodies by mode overrides, and would refuse chains that read them: set filter.preferModeOverride to true in engine.yaml, or leave out --prefer-mode-override")
+		g.problem("the engine does not request bodies by mode overrides, so it would refuse chains that read them: set filter.preferModeOverride to true in engine.yaml, or remove --prefer-mode-override")
 	}
 }
 
@@ -205,8 +205,8 @@ func (g *generator) externalProcessor() object {
 		with("grpc_service", object{}.
 			with("envoy_grpc", object{}.with("cluster_name", g.options.ClusterName)).
 			with("initial_metadata", g.initialMetadata(),
-				"Tells the engine what this filter is set up to do, which the protocol does not. Keep it true to the fields below.")).
-		with("failure_mode_allow", false, "An engine that cannot be reached must not mean requests that nobody has looked at.").
+				"Tells the engine this filter's settings, which the protocol does not transmit. Keep it consistent with the fields below.")).
+		with("failure_mode_allow", false, "If the engine cannot be reached, requests must not pass unchecked.").
 		with("message_timeout", duration(g.options.MessageTimeout)).
 		with("processing_mode", mode(base)).
 		with("allow_mode_override", g.settings.ModeOverride)
@@ -219,7 +219,7 @@ func (g *generator) externalProcessor() object {
 	return o.
 		with("mutation_rules", object{}.
 			with("allow_all_routing", g.settings.Routing).
-			with("disallow_is_error", true, "A change that Envoy does not allow is then an error, rather than left out in silence.")).
+			with("disallow_is_error", true, "Makes a forbidden change an error. Otherwise Envoy drops it silently.")).
 		with("metadata_options", object{}.with("receiving_namespaces", object{}.with("untyped", list{needs.Namespace})))
 }
 

@@ -294,7 +294,7 @@ func TestRefused(t *testing.T) {
 		{"overrides preferred and left off", func(e *config.Engine) { e.Filter.PreferModeOverride = true },
 			generate.Options{PreferModeOverride: true, FixedModes: true}, []string{"--fixed-modes"}},
 		{"half a key pair", func(e *config.Engine) { e.Listeners[0].TLS = &config.TLS{} },
-			generate.Options{TLS: generate.TLS{CA: "a", SAN: "b", Key: "c"}}, []string{"belong together"}},
+			generate.Options{TLS: generate.TLS{CA: "a", SAN: "b", Key: "c"}}, []string{"together"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			engine := config.DefaultEngine()

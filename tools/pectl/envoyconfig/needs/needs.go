@@ -61,7 +61,7 @@ type Chain struct {
 	// BodyLimit bounds a whole body in bytes: the chain's own limit, or the
 	// engine's.
 	BodyLimit int64
-	// Reroute says that a changed request has Envoy choose its route anew.
+	// Reroute means that Envoy selects the route again after a change to the request.
 	Reroute bool
 	// RequestAttributes and ResponseAttributes are the attributes that have to
 	// come with each direction for the sake of conditions. Both are sorted.
@@ -182,8 +182,8 @@ func (s Side) demand() negotiate.Side {
 	return negotiate.Side{Headers: s.Headers, Body: wire.BodyMode(s.Body), Trailers: s.Trailers}
 }
 
-// Chain returns the chain that the engine runs for one of Envoy's routes, and the entry of
-// its configuration that says so, which may be a pattern; nil if there is none.
+// Chain returns the chain that the engine runs for one of Envoy's routes, and the name in
+// the configuration entry that matched, which may be a pattern. It returns nil if no entry matches.
 func (n *Needs) Chain(route string) (chain *Chain, entry string) {
 	entry, _ = n.names.Find(route)
 	return n.byRoute[entry], entry
