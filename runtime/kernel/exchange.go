@@ -75,10 +75,10 @@ type side struct {
 	codings  codings
 }
 
-// Begin makes e ready for an exchange, whatever it was used for before. The context is
-// that of the exchange.
+// Begin makes e, which is the zero value, ready for an exchange. The context is that of the
+// exchange.
 func (e *Exchange) Begin(ctx context.Context, k *Kernel, c Carrier) {
-	*e = Exchange{kernel: k, carrier: c, ctx: ctx}
+	e.kernel, e.carrier, e.ctx = k, c, ctx
 }
 
 // Observe says that the proxy only shows the exchange and waits for nothing: all steps run
