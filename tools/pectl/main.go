@@ -12,6 +12,7 @@ import (
 	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/tools/pectl/envoyconfig"
 	"policyengine.dev/tools/pectl/policycmd"
+	"policyengine.dev/tools/pectl/trycmd"
 )
 
 func main() {
@@ -36,6 +37,6 @@ Every command exits with
     2  if it was called with wrong arguments or flags
     3  if a check found errors`[1:],
 	}
-	c.AddCommand(policycmd.Command(), envoyconfig.Command())
+	c.AddCommand(policycmd.Command(), envoyconfig.Command(), trycmd.Command())
 	return c
 }
