@@ -18,8 +18,10 @@ type Edge struct{ Importer, Imported string }
 type rule struct {
 	// from is the part, relative to the module.
 	from string
-	// only are the parts of the module that it may import; nil is any.
-	only []string
+	// only are the parts of the module that it may import; nil is any. below, if not
+	// empty, is the part of the module that the rule is about.
+	only  []string
+	below string
 	// never are prefixes of import paths that it may not import.
 	never []string
 	why   string
@@ -71,6 +73,22 @@ var rules = []rule{
 		why: "extproc carries exchanges over ext_proc and knows no policy, no configuration and no process",
 	},
 	{
+		from: "runtime/inmemory/", only: []string{"runtime/inmemory/", "runtime/kernel/", "runtime/worker/", "runtime/telemetry/", "sdk/exchange/"},
+		never: []string{"github.com/envoyproxy/", "google.golang.org/grpc"},
+		why:   "inmemory carries exchanges without a protocol",
+	},
+	{
+		from: "runtime/trial/", only: []string{"runtime/inmemory/", "runtime/kernel/", "runtime/telemetry/", "sdk/exchange/", "sdk/strictyaml/"},
+		never: []string{"github.com/envoyproxy/", "google.golang.org/grpc"},
+		why:   "a trial is a carrier's user and knows no configuration",
+	},
+	{
+		from: "tools/pectl/", below: "runtime/", only: []string{
+			"runtime/admin/", "runtime/commandline/", "runtime/config/", "runtime/extproc/negotiate/", "runtime/extproc/wire/", "runtime/worker/",
+		},
+		why: "pectl imports runtime only through the packages that docs/decisions/layers.md names; what else it needs, the engine's binary does",
+	},
+	{
 		from: "runtime/config/", only: []string{"runtime/config/", "runtime/worker/", "sdk/", "proto/"},
 		why: "configuration feeds the worker",
 	},
@@ -79,6 +97,14 @@ var rules = []rule{
 		why: "admin pages look at the worker",
 	},
 }
+
+// sources are the packages that read configurations, and who in the runtime may import
+// them. Tools that read the same files import them too.
+const (
+	sources       = "runtime/config/"
+	sourcesUser   = "runtime/engine/"
+	sourcesReason = "only the engine knows where configurations come from"
+)
 
 // Check returns a line for every import that a rule forbids, sorted.
 func Check(edges []Edge) []string {
@@ -89,12 +115,15 @@ func Check(edges []Edge) []string {
 			continue
 		}
 		to, within := strings.CutPrefix(e.Imported+"/", Module)
+		has := func(prefix string) bool { return strings.HasPrefix(to, prefix) }
+		if within && has(sources) && strings.HasPrefix(from, "runtime/") && !strings.HasPrefix(from, sources) && !strings.HasPrefix(from, sourcesUser) {
+			found = append(found, fmt.Sprintf("%s imports %s: %s", e.Importer, e.Imported, sourcesReason))
+		}
 		for _, r := range rules {
 			if !strings.HasPrefix(from, r.from) {
 				continue
 			}
-			has := func(prefix string) bool { return strings.HasPrefix(to, prefix) }
-			outside := within && r.only != nil && !slices.ContainsFunc(r.only, has)
+			outside := within && has(r.below) && r.only != nil && !slices.ContainsFunc(r.only, has)
 			never := slices.ContainsFunc(r.never, func(p string) bool { return strings.HasPrefix(e.Imported, p) })
 			if outside || never {
 				found = append(found, fmt.Sprintf("%s imports %s: %s", e.Importer, e.Imported, r.why))
