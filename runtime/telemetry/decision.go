@@ -20,7 +20,7 @@ type Decision struct {
 	Method string
 	// Authority and Path identify the request; Path is without its query.
 	Authority, Path string
-	// RequestID is Envoy's x-request-id, or empty.
+	// RequestID is Envoy's x-request-id, or one that the engine has made.
 	RequestID string
 	// TraceParent and TraceState are the caller's trace context (W3C), or empty.
 	TraceParent, TraceState string

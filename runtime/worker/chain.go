@@ -147,19 +147,6 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 	b.paths = append(b.paths, path)
 }
 
-// placeOf is what the policy's calls at the step are told about it.
-func (b *chainBuilder) placeOf(s *step) *exchange.Place {
-	in, host := s.instance, &b.worker.options.Host
-	p := &exchange.Place{
-		Chain: b.chain.name, ID: s.id, Policy: in.version.Name, Version: in.version.Version,
-		Log: in.logger.Handler(), Random: host.Random, Scrub: in.scrub.text,
-	}
-	if host.Clock != nil {
-		p.Now = host.Clock.Now
-	}
-	return p
-}
-
 // condition compiles the step's condition.
 func (b *chainBuilder) condition(path string, ps *PolicySpec, phases policy.PhaseSet) *expr.Program {
 	if ps.When == "" {

@@ -25,6 +25,7 @@ type chunkState struct {
 
 // RunChunk implements [Executor].
 func (r *run) RunChunk(ctx context.Context, phase policy.Phase, budget time.Duration, chunk Chunk, t Resumer) Outcome {
+	r.open()
 	r.chunk = chunk
 	r.growChunks()
 	out := r.runPhase(ctx, phase, budget, t)

@@ -109,7 +109,7 @@ func (r *run) try(s *step, i int, a *Answer) (back bool) {
 		return true
 	}
 	r.at, r.called = i, r.now
-	r.beside.Place, r.beside.Phase, r.beside.Records = s.place, r.phase.String(), r.records()
+	r.prepare(s)
 	ctx := r.contexts.next(r.ctx, deadline)
 	r.stepCtx = ctx
 	armed := r.watch.arm(deadline)
@@ -123,6 +123,7 @@ func (r *run) try(s *step, i int, a *Answer) (back bool) {
 	ctx.end()
 	a.Took = time.Duration(r.now - r.called)
 	a.Noted = r.beside.Take()
+	r.keepState(s)
 	switch e := err.(type) {
 	case nil:
 	case *panicError:

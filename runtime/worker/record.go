@@ -104,8 +104,8 @@ func (r *run) newDecision(o *Options) *telemetry.Decision {
 // describe fills the decision in, now that the exchange is over.
 func (r *run) describe(d *telemetry.Decision) {
 	req := &r.x.Request
-	id, _ := req.Headers.Get("x-request-id")
-	d.Describe(req.Method, req.Authority, req.Path, id)
+	r.open()
+	d.Describe(req.Method, req.Authority, req.Path, r.x.RequestID())
 	d.Route = r.x.Route
 	// Envoy tells its own span with the stream only where its tracing is on.
 	if d.TraceParent, d.TraceState = r.x.TraceParent, r.x.TraceState; d.TraceParent == "" {

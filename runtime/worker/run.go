@@ -31,6 +31,12 @@ type run struct {
 	conditions               conditionInput
 
 	verdicts []Condition
+	// number tells the run from the worker's others, and uses counts its exchanges. opened
+	// is set once a phase of this one has begun.
+	number, uses uint64
+	opened       bool
+	// states are what policies keep for the exchange, by step; made when the first one does.
+	states []any
 	// chunks is what chunk steps keep, by step and direction; made when the
 	// first chunk comes.
 	chunks []chunkState
@@ -101,6 +107,8 @@ func (s *Snapshot) take(c *Chain) *run {
 		r = w.newRun()
 	}
 	r.snapshot, r.chain = s, c
+	r.uses++
+	r.x.Identity = exchange.Identity{Key: w.identity, Run: r.number, Use: r.uses}
 	if n := len(c.steps); cap(r.verdicts) < n {
 		r.verdicts = make([]Condition, n)
 	} else {
@@ -122,7 +130,7 @@ func (s *Snapshot) BeginShadow(c *Chain) Executor {
 func (r *run) shadows(s *step) bool { return r.shadow || s.mode == Shadow }
 
 func (w *Worker) newRun() *run {
-	r := &run{clock: w.clock, contexts: contexts{clock: w.clock}}
+	r := &run{clock: w.clock, contexts: contexts{clock: w.clock}, number: w.made.Add(1)}
 	r.request = policy.NewRequestContext(&r.x, false).WithCall(&r.beside)
 	r.requestShadow = policy.NewRequestContext(&r.x, true).WithCall(&r.beside)
 	r.response = policy.NewResponseContext(&r.x, false).WithCall(&r.beside)
@@ -178,7 +186,9 @@ func (r *run) release() {
 	r.snapshot, r.chain, r.ctx, r.resumer, r.rejection, r.slowest = nil, nil, nil, nil, nil, nil
 	r.steps, r.groups, r.callee = nil, nil, nil
 	r.shadow, r.answered, r.cutShort, r.blame = false, false, false, blame{}
-	r.stepCtx, r.beside.Place = nil, nil
+	r.stepCtx, r.beside.Place, r.beside.State, r.opened = nil, nil, nil, false
+	clear(r.states)
+	r.states = r.states[:0]
 	r.call.out, r.call.failure = Outcome{}, Failure{}
 	clear(r.kept)
 	r.kept = r.kept[:0]
@@ -200,10 +210,19 @@ func (r *run) result(unfinished bool) telemetry.RequestResult {
 
 // Run implements [Executor].
 func (r *run) Run(ctx context.Context, phase policy.Phase, budget time.Duration, t Resumer) Outcome {
+	r.open()
 	if phase == policy.RequestHeaders && len(r.chain.owned.Names()) > 0 {
 		r.chain.owned.Remove(&r.x.Request.Headers)
 	}
 	return r.runPhase(ctx, phase, budget, t)
+}
+
+// open notes what is to stay the same for the whole exchange, before any policy has run.
+func (r *run) open() {
+	if !r.opened && r.callee == nil {
+		r.opened = true
+		r.x.KnowRequestID()
+	}
 }
 
 func (r *run) runPhase(ctx context.Context, phase policy.Phase, budget time.Duration, t Resumer) Outcome {

@@ -36,6 +36,7 @@ func (r *run) exit(s *step) {
 func (r *run) goOn(why Failure) {
 	s := r.steps[r.at]
 	n := r.copy()
+	n.loseState(s)
 	if n.chunkPhase() {
 		// The call that hangs may still write to what the step keeps.
 		n.chunkState(s).lost = true
@@ -79,6 +80,8 @@ func (r *run) copy() *run {
 	n.blame = r.blame
 	n.x = *r.x.Clone()
 	n.verdicts = append([]Condition(nil), r.verdicts...)
+	n.states = append([]any(nil), r.states...)
+	n.opened = r.opened
 	n.chunks = append([]chunkState(nil), r.chunks...)
 	n.kept = append([]kept(nil), r.kept...)
 	n.chunk, n.rejection, n.decision, n.callee = r.chunk, r.rejection, r.decision, r.callee

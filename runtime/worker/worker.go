@@ -59,6 +59,9 @@ type Worker struct {
 	clock    *clock
 	watchdog *watchdog
 	runs     sync.Pool
+	// made counts runs, and identity is the key of ids of requests that have none.
+	made     atomic.Uint64
+	identity *[16]byte
 	shared   sharing.Registry
 	current  atomic.Pointer[Snapshot]
 
@@ -111,6 +114,7 @@ func New(registry *Registry, options Options) *Worker {
 		options:  options,
 		clock:    clock,
 		watchdog: newWatchdog(clock),
+		identity: newIdentity(options.Host.Random),
 	}
 }
 

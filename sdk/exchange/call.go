@@ -36,6 +36,9 @@ type Call struct {
 	Phase string
 	// Records says that somebody reads annotations and spans. Otherwise none are kept.
 	Records bool
+	// State is what the policy keeps for the exchange at this step, or nil. It stays with
+	// whoever runs the step.
+	State any
 
 	notes atomic.Pointer[Notes]
 }

@@ -21,8 +21,12 @@ type Exchange struct {
 	// TraceParent and TraceState are the proxy's own trace context for this
 	// exchange (W3C Trace Context), where it tells one apart from the headers.
 	TraceParent, TraceState string
+	// Identity is what [Exchange.RequestID] is made from, if the proxy has sent none.
+	Identity Identity
 	// Attributes answers for the proxy's attributes; nil where there are none.
 	Attributes Attributes
+
+	requestID string
 }
 
 // Attributes looks up what the proxy says about a request beside its headers:

@@ -16,6 +16,10 @@ type View interface {
 	Principal() *Principal
 	Metadata(key string) (any, bool)
 	Shadow() bool
+	// RequestID is the request's id: see [RequestContext.RequestID].
+	RequestID() string
+	// Logger logs about this exchange: see [RequestContext.Logger].
+	Logger() *slog.Logger
 	// Annotate tells the operator something about the decision: see
 	// [RequestContext.Annotate].
 	Annotate(attrs ...slog.Attr)
@@ -38,6 +42,16 @@ type view struct {
 
 func (c RequestContext) view() view   { return view{c.x, c.call} }
 func (c *ResponseContext) view() view { return view{c.x, c.call} }
+
+// RequestID is the id by which the request is found in Envoy's access log, the decision
+// record, the trace and the log. It is Envoy's x-request-id as the engine was sent it, if that
+// has up to 128 visible ASCII characters. Otherwise the engine makes one. It is the same for the
+// whole exchange, also if a policy changes the header. A client may have chosen it, so that nothing may
+// depend on its being unique.
+func (c RequestContext) RequestID() string { return c.x.RequestID() }
+
+// RequestID is as [RequestContext.RequestID].
+func (c *ResponseContext) RequestID() string { return c.x.RequestID() }
 
 // Annotate adds attributes to the step in the decision record, and to its span. They are
 // for the operator, who is told why the policy has decided as it did: which rule, which

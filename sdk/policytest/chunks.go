@@ -45,6 +45,7 @@ func (r *chunkRun) next(ctx context.Context, piece string, last bool) ([]byte, e
 	call := r.newCall(r.phase)
 	action, err := r.call(ctx, chunk, call)
 	noted := call.Take()
+	r.Exchange.state = call.State
 	bad := checkNoted(noted)
 	switch {
 	case bad != nil:

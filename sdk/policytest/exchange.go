@@ -33,6 +33,8 @@ type Exchange struct {
 	request, response body
 	requestTrailers   []policy.Header
 	answered          bool
+	// state is what the policy keeps for the exchange.
+	state any
 	// trace is told the contexts that the policy gets.
 	trace func(*policy.RequestContext, *policy.ResponseContext)
 }

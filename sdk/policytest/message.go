@@ -61,12 +61,13 @@ type Response struct {
 }
 
 func (r Request) exchange() *exchange.Exchange {
-	x := &exchange.Exchange{Route: r.Route, Principal: r.Principal}
+	x := &exchange.Exchange{Route: r.Route, Principal: r.Principal, Identity: exchange.Identity{Key: new([16]byte)}}
 	x.Request.Method = or(r.Method, "GET")
 	x.Request.Scheme = or(r.Scheme, "https")
 	x.Request.Authority = or(r.Authority, "example.com")
 	x.Request.Path = or(r.Target, "/")
 	x.Request.Headers.Reset(fields(r.Headers))
+	x.KnowRequestID()
 	for _, key := range slices.Sorted(maps.Keys(r.Metadata)) {
 		x.Metadata.Set(key, r.Metadata[key])
 	}

@@ -21,6 +21,7 @@ func (x *Exchange) step(ctx context.Context, phase policy.Phase) error {
 	call := x.newCall(phase)
 	action, err := x.call(ctx, phase, call)
 	noted := call.Take()
+	x.state = call.State
 	if err := checkNoted(noted); err != nil {
 		return fmt.Errorf("%s: %w: %w", phase, errAction, err)
 	}
@@ -39,7 +40,7 @@ func (x *Exchange) step(ctx context.Context, phase policy.Phase) error {
 
 // newCall is what one call of the policy has beside the exchange.
 func (x *Exchange) newCall(phase policy.Phase) *exchange.Call {
-	return &exchange.Call{Place: x.policy.place, Phase: phase.String(), Records: true}
+	return &exchange.Call{Place: x.policy.place, Phase: phase.String(), Records: true, State: x.state}
 }
 
 // newStep is a call that is over. noted may be nil.

@@ -282,7 +282,7 @@ func (t *Tracer) record(d *telemetry.Decision) {
 			attribute.String("policy_engine.route", d.Route), attribute.String("policy_engine.chain", d.Chain),
 			attribute.String("policy_engine.config", d.Config), attribute.Bool("policy_engine.denied", d.Denied),
 			attribute.String("http.request.method", d.Method), attribute.String("url.path", d.Path),
-			attribute.String("server.address", d.Authority),
+			attribute.String("server.address", d.Authority), attribute.String("policy_engine.request_id", d.RequestID),
 		)
 		if d.Denied {
 			span.SetAttributes(attribute.Int("http.response.status_code", d.Status), attribute.String("policy_engine.reason", d.Reason))

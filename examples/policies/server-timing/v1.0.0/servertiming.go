@@ -23,8 +23,8 @@ type ServerTiming struct {
 	prefix string
 }
 
-// began is the metadata that the request leaves for the response.
-const began = "server-timing.began"
+// timing is what the policy keeps for one exchange.
+type timing struct{ began time.Time }
 
 // New prepares the header's beginning.
 func New(p Params, host policy.Host) (*ServerTiming, error) {
@@ -32,19 +32,19 @@ func New(p Params, host policy.Host) (*ServerTiming, error) {
 }
 
 // OnRequestHeaders notes the time. Instances are shared by all requests, so what
-// belongs to one request goes into its metadata.
-func (s *ServerTiming) OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
-	return &policy.RequestMutation{Metadata: []policy.Entry{{Key: began, Value: s.clock.Now()}}}, nil
+// belongs to one request is kept in its state.
+func (s *ServerTiming) OnRequestHeaders(_ context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
+	policy.State[timing](req).began = s.clock.Now()
+	return nil, nil
 }
 
 // OnResponseHeaders adds the header.
 func (s *ServerTiming) OnResponseHeaders(_ context.Context, resp *policy.ResponseContext) (policy.ResponseAction, error) {
-	v, _ := resp.Metadata(began)
-	start, ok := v.(time.Time)
+	t, ok := policy.LookupState[timing](resp)
 	if !ok {
 		return nil, nil // the request was not seen
 	}
-	ms := s.clock.Now().Sub(start).Milliseconds()
-	timing := policy.Header{Name: "server-timing", Value: s.prefix + strconv.FormatInt(ms, 10)}
-	return &policy.ResponseMutation{Headers: policy.HeaderMutation{Append: []policy.Header{timing}}}, nil
+	ms := s.clock.Now().Sub(t.began).Milliseconds()
+	took := policy.Header{Name: "server-timing", Value: s.prefix + strconv.FormatInt(ms, 10)}
+	return &policy.ResponseMutation{Headers: policy.HeaderMutation{Append: []policy.Header{took}}}, nil
 }
