@@ -5,6 +5,7 @@ package policies_test
 import (
 	"testing"
 
+	ask_first_v1_0_0 "policyengine.dev/examples/policies/ask-first/v1.0.0"
 	body_digest_v1_0_0 "policyengine.dev/examples/policies/body-digest/v1.0.0"
 	deny_list_v1_0_0 "policyengine.dev/examples/policies/deny-list/v1.0.0"
 	drop_lines_v1_0_0 "policyengine.dev/examples/policies/drop-lines/v1.0.0"
@@ -15,6 +16,7 @@ import (
 )
 
 var versions = []policytest.Version{
+	{Dir: "ask-first/v1.0.0", Policy: ask_first_v1_0_0.Policy},
 	{Dir: "body-digest/v1.0.0", Policy: body_digest_v1_0_0.Policy},
 	{Dir: "deny-list/v1.0.0", Policy: deny_list_v1_0_0.Policy},
 	{Dir: "drop-lines/v1.0.0", Policy: drop_lines_v1_0_0.Policy},

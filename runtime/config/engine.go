@@ -38,6 +38,8 @@ type Engine struct {
 	// Filter is what Envoy's filter allows, where the filter does not say so
 	// itself in its gRPC metadata.
 	Filter Filter
+	// Backends are the servers that policies may ask by name; none by default.
+	Backends []Backend
 	// Telemetry is what the engine tells of itself.
 	Telemetry Telemetry
 }

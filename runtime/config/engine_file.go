@@ -73,7 +73,8 @@ type engineFile struct {
 		Delay    *notNegative `yaml:"delay"`
 		Deadline *notNegative `yaml:"deadline"`
 	} `yaml:"drain"`
-	Filter    filterFile `yaml:"filter"`
+	Filter    filterFile    `yaml:"filter"`
+	Backends  []backendFile `yaml:"backends"`
 	Telemetry struct {
 		Logs struct {
 			Level    logLevel  `yaml:"level"`
@@ -229,6 +230,7 @@ func (d *engineDecoder) file(root strictyaml.Node, f engineFile) {
 	setIf(&e.Drain.Delay, (*time.Duration)(f.Drain.Delay))
 	setIf(&e.Drain.Deadline, (*time.Duration)(f.Drain.Deadline))
 	d.filter(root.At("filter"), f.Filter)
+	d.backends(root.At("backends"), f.Backends)
 
 	logs := &e.Telemetry.Logs
 	logs.Level, logs.JSON = slog.Level(f.Telemetry.Logs.Level), !f.Telemetry.Logs.Format.text

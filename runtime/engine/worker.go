@@ -19,7 +19,7 @@ import (
 // newWorker returns the worker that runs the policies in this process.
 func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Logger, metrics *host.Metrics, recorder telemetry.Recorder, refusals *telemetry.RefusalLog) *worker.Worker {
 	clock := host.Clock{}
-	shared := policy.Host{Logger: logger, Clock: clock, Random: rand.Reader, HTTP: host.NewHTTPClient(), Secrets: host.NewSecrets(clock), Files: host.NewFiles(clock)}
+	shared := policy.Host{Logger: logger, Clock: clock, Random: rand.Reader, HTTP: host.NewHTTPClient(), Secrets: host.NewSecrets(clock), Files: host.NewFiles(clock), Backends: host.NewBackends(backendsOf(static))}
 	return worker.New(registry, worker.Options{
 		Host: shared,
 		HostFor: func(chain, id string, v *worker.Version) policy.Host {
@@ -36,6 +36,22 @@ func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Log
 		Refusals:  refusals,
 		HoldLimit: int(static.Limits.Body),
 	})
+}
+
+// backendsOf are the backends that engine.yaml declares.
+func backendsOf(static config.Engine) []host.Backend {
+	var all []host.Backend
+	for _, b := range static.Backends {
+		declared := host.Backend{
+			Name: b.Name, URL: b.URL, Timeout: b.Timeout, MaxConcurrent: b.MaxConcurrent, MaxResponse: b.MaxResponse,
+			Failures: b.BreakerFailures, Pause: b.BreakerPause,
+		}
+		if t := b.TLS; t != nil {
+			declared.TLS = host.BackendTLS(*t)
+		}
+		all = append(all, declared)
+	}
+	return all
 }
 
 // newRecorder returns who listens to decisions, or nil.

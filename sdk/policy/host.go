@@ -20,6 +20,9 @@ type Host struct {
 	// safe for concurrent use. Policies never call crypto/rand or math/rand, so
 	// that an exchange can be replayed.
 	Random io.Reader
+	// Backends are the servers that a policy may ask while a request waits: see
+	// [OpenBackend].
+	Backends Backends
 	// HTTP is for fetches off the request path. It has a timeout, bounds
 	// redirects and response size, and is shared.
 	HTTP *http.Client

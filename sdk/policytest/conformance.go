@@ -132,6 +132,7 @@ func checkExamples(t testing.TB, c *conformance) {
 		host := c.host(e)
 		calls := 0
 		host.HTTP = countingHTTP{&calls}
+		host.Backends.fallback = host.HTTP
 		p, err := c.build(e.Params, host)
 		if err != nil {
 			t.Errorf("the example %q: %v", e.Name, err)

@@ -269,6 +269,7 @@ func (c *conformance) host(e definition.Example) *Host {
 func conformanceHost() *Host {
 	h := NewHost()
 	h.HTTP = &garbageHTTP{r: rand.New(rand.NewPCG(3, 4))}
+	h.Backends.fallback = h.HTTP
 	return h
 }
 

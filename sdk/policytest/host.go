@@ -24,6 +24,8 @@ type Host struct {
 	Random io.Reader
 	// HTTP answers the policy's fetches. Nil refuses them all.
 	HTTP http.RoundTripper
+	// Backends answer the policy's questions while a request waits.
+	Backends *Backends
 	// Secrets holds what references to secrets stand for.
 	Secrets *Secrets
 	// Files holds the files that the policy watches.
@@ -38,13 +40,14 @@ type Host struct {
 // NewHost returns a host with nothing in it.
 func NewHost() *Host {
 	return &Host{
-		Clock:   NewClock(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)),
-		Logs:    &Logs{},
-		Random:  &random{source: rand.NewChaCha8([32]byte{})},
-		Secrets: &Secrets{},
-		Files:   &Files{},
-		Metrics: &Metrics{},
-		Shared:  &sharing.Registry{},
+		Clock:    NewClock(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)),
+		Logs:     &Logs{},
+		Random:   &random{source: rand.NewChaCha8([32]byte{})},
+		Backends: &Backends{},
+		Secrets:  &Secrets{},
+		Files:    &Files{},
+		Metrics:  &Metrics{},
+		Shared:   &sharing.Registry{},
 	}
 }
 
@@ -69,18 +72,25 @@ func (h *Host) instance(of any) (policy.Host, *sharing.Scope) {
 
 // own is the host without Shared.
 func (h *Host) own() policy.Host {
+	if h.Backends == nil {
+		h.Backends = &Backends{}
+	}
+	h.Backends.mu.Lock()
+	h.Backends.clock = h.Clock
+	h.Backends.mu.Unlock()
 	transport := h.HTTP
 	if transport == nil {
 		transport = noHTTP{}
 	}
 	return policy.Host{
-		Logger:  slog.New(slog.NewTextHandler(h.Logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Clock:   h.Clock,
-		Random:  h.Random,
-		HTTP:    &http.Client{Transport: transport, Timeout: 5 * time.Second},
-		Secrets: h.Secrets,
-		Files:   h.Files,
-		Metrics: h.Metrics,
+		Logger:   slog.New(slog.NewTextHandler(h.Logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Clock:    h.Clock,
+		Random:   h.Random,
+		HTTP:     &http.Client{Transport: transport, Timeout: 5 * time.Second},
+		Secrets:  h.Secrets,
+		Backends: h.Backends,
+		Files:    h.Files,
+		Metrics:  h.Metrics,
 	}
 }
 

@@ -26,6 +26,8 @@ type Format struct {
 // All are the formats, sorted by name. The result is the caller's.
 func All() []Format {
 	return []Format{
+		{"backend", "write the name of a backend in engine.yaml, such as authz, or a URL such as https://authz.internal:8443/v1",
+			"a name of up to 63 lower case letters, digits and hyphens, or an http or https URL without user information, query and fragment", validBackend},
 		{"cidr", "write a network with no bits set beyond its prefix, such as 10.0.0.0/8 or 2001:db8::/32",
 			"RFC 4632 and RFC 4291, section 2.3: an address, a slash and a length; no bit is set beyond the prefix", validCIDR},
 		{"date", "write a date, such as 2006-01-02", "RFC 3339, full-date", validDate},
@@ -48,6 +50,11 @@ func All() []Format {
 		{"uri-template", "write a URI template, such as /users/{id}", "RFC 6570, all four levels", validURITemplate},
 		{"uuid", "write a UUID, such as 123e4567-e89b-12d3-a456-426614174000", "RFC 9562, section 4, of any version", uuid.MatchString},
 	}
+}
+
+func validBackend(s string) bool {
+	_, err := policy.BackendRef(s).URL()
+	return err == nil
 }
 
 var uuid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)

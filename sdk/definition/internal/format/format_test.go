@@ -11,6 +11,10 @@ import (
 
 // The values of each format, most of them from the specification that it follows.
 var values = map[string]struct{ good, bad []string }{
+	"backend": { // engine.yaml's names, and RFC 3986
+		good: []string{"authz", "a", "a-1", "https://authz.example:8443/v1", "http://127.0.0.1:80/"},
+		bad:  []string{"", "A", "1a", "a_b", "a.b", "https://u:p@h/", "https://h/?q", "https://h/#f", "ftp://h/", "https://", strings.Repeat("a", 64)},
+	},
 	"ipv4": { // RFC 2673, section 3.2; RFC 1166
 		good: []string{"0.0.0.0", "192.0.2.1", "255.255.255.255", "1.2.3.4"},
 		bad: []string{"+1.2.3.4", "1.2.3.-4", "1.2.3.+4", "01.2.3.4", "1.2.3.04", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4 ", " 1.2.3.4", "1..2.3", "0x1.2.3.4",
