@@ -158,7 +158,14 @@ var errAction = errors.New("the policy returned an action that is none of the SD
 func (r *run) settle(s *step, a *Answer) (Outcome, error) {
 	switch r.phase {
 	case policy.RequestBodyChunks, policy.ResponseBodyChunks:
+		if a.Request != nil || a.Response != nil {
+			return Outcome{}, errAction
+		}
 		return r.settleChunk(s, a)
+	}
+	// The answers of another process may be of any kind.
+	if a.Chunk != nil || r.phase.IsResponse() && a.Request != nil || !r.phase.IsResponse() && a.Response != nil {
+		return Outcome{}, errAction
 	}
 	switch m := a.Request.(type) {
 	case nil:
