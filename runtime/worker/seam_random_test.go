@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"strings"
@@ -79,6 +80,10 @@ func runRandom(t *testing.T, seed uint64) string {
 		for j := range d.Steps {
 			d.Steps[j].At, d.Steps[j].Took = 0, 0
 			d.Steps[j].ID = d.Steps[j].ID[:3]
+			for k := range d.Steps[j].Spans {
+				s := &d.Steps[j].Spans[k]
+				s.Began, s.Ended = epoch, epoch
+			}
 			fmt.Fprintf(&b, "step %s: %+v\n", d.Steps[j].Outcome, d.Steps[j])
 		}
 		d.Steps, d.Took, d.By.ID, d.Cause = nil, 0, "", withoutID(d.Cause)
@@ -138,6 +143,8 @@ func set(name, value string) policy.HeaderMutation {
 
 // requestAct is a deterministic policy for each number.
 func requestAct(act int, name string, phases policy.PhaseSet, p policy.Phase, r *policy.RequestContext) (policy.RequestAction, error) {
+	r.Annotate(slog.Int("act", act), slog.String("bad key", ""))
+	r.StartSpan("part", slog.Bool("request", true)).End(errors.New("nothing"))
 	m := &policy.RequestMutation{}
 	switch act {
 	case 0:
@@ -182,6 +189,7 @@ func requestAct(act int, name string, phases policy.PhaseSet, p policy.Phase, r 
 }
 
 func responseAct(act int, name string, phases policy.PhaseSet, p policy.Phase, r *policy.ResponseContext) (policy.ResponseAction, error) {
+	r.Annotate(slog.String("act", name))
 	m := &policy.ResponseMutation{}
 	switch act {
 	case 0:
@@ -335,8 +343,10 @@ func (g *chains) drive(b *strings.Builder, x worker.Executor) {
 
 type changes struct{ b *strings.Builder }
 
-func (c changes) RemoveHeader(name string)               { fmt.Fprintf(c.b, " -%s", name) }
-func (c changes) SetHeader(name, value string, add bool) { fmt.Fprintf(c.b, " %s=%q+%v", name, value, add) }
+func (c changes) RemoveHeader(name string) { fmt.Fprintf(c.b, " -%s", name) }
+func (c changes) SetHeader(name, value string, add bool) {
+	fmt.Fprintf(c.b, " %s=%q+%v", name, value, add)
+}
 
 // dump writes an exchange with its changes.
 func dump(b *strings.Builder, e *exchange.Exchange) {

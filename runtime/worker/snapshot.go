@@ -218,7 +218,7 @@ type step struct {
 	path     string // from the chain on
 	instance *instance
 	// site is where the policy runs; nil is this process.
-	site Site
+	site     Site
 	when     *expr.Program // nil: always
 	source   string        // of when
 	mode     Mode

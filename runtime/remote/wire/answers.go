@@ -40,6 +40,7 @@ func appendAnswer(b []byte, a *worker.Answer) []byte {
 	case worker.Failed:
 		b = appendFailure(b, &a.Failure)
 	}
+	b = appendNoted(b, a.Noted)
 	return shut(b, at)
 }
 
@@ -219,6 +220,8 @@ func decodeAnswer(d data, phase policy.Phase, a *worker.Answer) (err error) {
 			a.Took = duration(f.number)
 		case f.is(answerFailure, protowire.BytesType):
 			a.Failure, wrong = decodeFailure(f.data)
+		case f.is(answerNoted, protowire.BytesType):
+			a.Noted, wrong = decodeNoted(f.data)
 		default:
 			wrong = action.decode(f)
 		}

@@ -39,7 +39,7 @@ var Everything = Reads{Body: true, Trailers: true, ResponseBody: true, ResponseT
 
 // AppendCall writes a call. An error names the key of what cannot be sent, and b is to be
 // thrown away then.
-func AppendCall(b []byte, to Target, c *worker.Call, reads *Reads) ([]byte, error) {
+func AppendCall(b []byte, to Target, c *worker.Call, reads *Reads) (_ []byte, err error) {
 	b = appendUint(b, callID, to.ID)
 	b = appendUint(b, callExchange, to.Exchange)
 	b = appendUint(b, callConfig, to.Config)
@@ -63,7 +63,10 @@ func AppendCall(b []byte, to Target, c *worker.Call, reads *Reads) ([]byte, erro
 		b = appendBool(b, chunkChanged, chunk.Changed)
 		b = shut(b, at)
 	}
-	return appendView(b, c.Exchange(), reads)
+	if b, err = appendView(b, c.Exchange(), reads); err != nil {
+		return nil, err
+	}
+	return appendBool(b, callRecords, c.Records()), nil
 }
 
 func appendView(b []byte, x *exchange.Exchange, reads *Reads) ([]byte, error) {
@@ -206,6 +209,8 @@ func DecodeCall(b []byte, exchangeOf func(Target) *exchange.Exchange) (to Target
 			}
 		case f.is(callView, protowire.BytesType):
 			view = f.data
+		case f.is(callRecords, protowire.VarintType):
+			g.Records = f.number != 0
 		}
 	}
 	if err != nil {

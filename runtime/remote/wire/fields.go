@@ -18,6 +18,7 @@ const (
 	callShadow     = 11
 	callChunk      = 12
 	callView       = 13
+	callRecords    = 14
 
 	chunkData    = 1
 	chunkLast    = 2
@@ -61,6 +62,28 @@ const (
 	answerImmediate = 7
 	answerReplace   = 8
 	answerHold      = 9
+	answerNoted     = 10
+
+	notedAnnotations = 1
+	notedSpans       = 2
+	notedDropped     = 3
+
+	annotationKey      = 1
+	annotationText     = 2
+	annotationBool     = 3
+	annotationInt      = 4
+	annotationUint     = 5
+	annotationNumber   = 6
+	annotationDuration = 7
+	annotationTime     = 8
+
+	spanName       = 1
+	spanBegan      = 2
+	spanEnded      = 3
+	spanID         = 4
+	spanClient     = 5
+	spanAttributes = 6
+	spanError      = 7
 
 	failureKind  = 1
 	failureText  = 2

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
 	workerv1 "policyengine.dev/proto/policyengine/worker/v1"
@@ -73,6 +74,45 @@ func full[T any]() *T {
 	return v
 }
 
+// noted has every kind of annotation, and every field of a span.
+func noted() *exchange.Noted {
+	at := time.Unix(1_700_000_000, 5)
+	all := []slog.Attr{slog.String("s", "x"), slog.String("none", ""), slog.Bool("b", true), slog.Bool("f", false), slog.Int64("i", -7), slog.Uint64("u", 1<<63),
+		slog.Float64("n", -0.5), slog.Duration("d", time.Second), slog.Time("t", at)}
+	return &exchange.Noted{Annotations: all, Dropped: 3, Spans: []exchange.Span{
+		{Name: "ask", Began: at, Ended: at.Add(time.Second), ID: [8]byte{1, 0xff}, Client: true, Attributes: all[:exchange.MaxSpanAttributes], Error: "no"},
+		{Name: "plain", Began: at, Ended: at},
+	}}
+}
+
+// TestNotesAreBounded proves that a worker cannot have a kernel keep more of a call than a
+// policy in its own process can note.
+func TestNotesAreBounded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*exchange.Noted)
+		ok     bool
+	}{
+		"a long text and a long key": {func(n *exchange.Noted) {
+			n.Annotations = []slog.Attr{slog.String(strings.Repeat("k", 999), strings.Repeat("v", 9999))}
+		}, true},
+		"too many annotations": {func(n *exchange.Noted) { n.Annotations = make([]slog.Attr, exchange.MaxAnnotations+1) }, false},
+		"too many spans":       {func(n *exchange.Noted) { n.Spans = make([]exchange.Span, exchange.MaxSpans+1) }, false},
+		"too many attributes":  {func(n *exchange.Noted) { n.Spans[0].Attributes = make([]slog.Attr, exchange.MaxSpanAttributes+1) }, false},
+	} {
+		n := noted()
+		tc.change(n)
+		got, err := wire.DecodeAnswers(wire.AppendAnswers(nil, 1, []worker.Answer{{Noted: n}}), func(uint64) (policy.Phase, bool) { return 0, true })
+		if tc.ok != (err == nil) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+		if err == nil {
+			if a := got.Answers[0].Noted.Annotations[0]; len(a.Key) > exchange.MaxKey || len(a.Value.String()) > exchange.MaxText {
+				t.Errorf("%s: a key of %d bytes and a value of %d", name, len(a.Key), len(a.Value.String()))
+			}
+		}
+	}
+}
+
 // TestAnswersArrive proves that every field of every action arrives, and that what is written
 // is what worker.proto says.
 func TestAnswersArrive(t *testing.T) {
@@ -90,6 +130,8 @@ func TestAnswersArrive(t *testing.T) {
 		"a chunk":                    {policy.ResponseBodyChunks, worker.Answer{Chunk: policy.ReplaceChunk([]byte("x\xff"))}},
 		"a chunk that is held":       {policy.ResponseBodyChunks, worker.Answer{Chunk: policy.Hold()}},
 		"nothing":                    {policy.RequestHeaders, worker.Answer{}},
+		"what was noted":             {policy.RequestHeaders, worker.Answer{Noted: noted()}},
+		"what a failure has noted":   {policy.RequestHeaders, worker.Answer{Kind: worker.Failed, Failure: worker.NewFailure(worker.ReturnedError, "no", nil), Noted: noted()}},
 		"a step that was skipped":    {policy.RequestHeaders, worker.Answer{Kind: worker.Skipped, At: time.Second}},
 		"a step that was left out":   {policy.RequestHeaders, worker.Answer{Kind: worker.LeftOut}},
 		"a panic":                    {policy.RequestHeaders, worker.Answer{Kind: worker.Failed, Failure: worker.NewFailure(worker.Panicked, "boom", []byte("stack"))}},
@@ -107,8 +149,13 @@ func TestAnswersArrive(t *testing.T) {
 					t.Fatalf("%+v, %v", got, err)
 				}
 				clear(b)
-				if !reflect.DeepEqual(got.Answers[0], tc.answer) {
-					t.Errorf("got  %+v\nwant %+v", got.Answers[0], tc.answer)
+				arrived, want := got.Answers[0], tc.answer
+				if diff := cmp.Diff(want.Noted, arrived.Noted); diff != "" {
+					t.Errorf("what was noted differs (-want +got):\n%s", diff)
+				}
+				arrived.Noted, want.Noted = nil, nil
+				if !reflect.DeepEqual(arrived, want) {
+					t.Errorf("got  %+v\nwant %+v", arrived, want)
 				}
 			}
 		})
@@ -324,6 +371,7 @@ func TestAnswersThatCannotBe(t *testing.T) {
 		"an unknown kind of answer":       {Kind: 77},
 		"an unknown kind of failure":      {Kind: worker.Failed, Failure: worker.Failure{Kind: 77, Err: bad}},
 		"a failure that says nothing":     {Kind: worker.Failed, Failure: worker.Failure{Kind: worker.ReturnedError}},
+		"a chunk's answer to requests":    {Chunk: policy.Hold()},
 		"a response's answer to requests": {Response: &policy.ResponseMutation{Status: 204}},
 		"an invalid mutation":             {Request: &policy.RequestMutation{Path: "no path"}},
 		"an answer that is no response":   {Request: &policy.ImmediateResponse{}},

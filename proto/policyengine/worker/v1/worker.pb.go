@@ -277,7 +277,7 @@ func (x Failure_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Failure_Kind.Descriptor instead.
 func (Failure_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{27, 0}
+	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{30, 0}
 }
 
 // KernelMessage is what a kernel sends.
@@ -912,7 +912,8 @@ type Configured struct {
 	Config uint64                 `protobuf:"varint,1,opt,name=config,proto3" json:"config,omitempty"`
 	// What is wrong, all at once. If there is anything, the configuration is not usable.
 	Problems []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
-	// What was made, a Made for each step that is not disabled.
+	// What was made, a Made for each step that is not disabled. One without an id is for
+	// the chain: it has the headers that all of its policies own.
 	Made []*Made `protobuf:"bytes,3,rep,name=made,proto3" json:"made,omitempty"`
 	// What is worth a warning.
 	Warnings      []*Problem `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
@@ -1347,8 +1348,10 @@ type Call struct {
 	// Every step runs in shadow mode.
 	Shadow bool `protobuf:"varint,11,opt,name=shadow,proto3" json:"shadow,omitempty"`
 	// The piece of a body, in the phases of chunks.
-	Chunk         *Chunk `protobuf:"bytes,12,opt,name=chunk,proto3" json:"chunk,omitempty"`
-	View          *View  `protobuf:"bytes,13,opt,name=view,proto3" json:"view,omitempty"`
+	Chunk *Chunk `protobuf:"bytes,12,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	View  *View  `protobuf:"bytes,13,opt,name=view,proto3" json:"view,omitempty"`
+	// Somebody reads what policies note beside their decisions.
+	Records       bool `protobuf:"varint,14,opt,name=records,proto3" json:"records,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1472,6 +1475,13 @@ func (x *Call) GetView() *View {
 		return x.View
 	}
 	return nil
+}
+
+func (x *Call) GetRecords() bool {
+	if x != nil {
+		return x.Records
+	}
+	return false
 }
 
 // Chunk is a piece of a body.
@@ -2293,8 +2303,10 @@ type Answer struct {
 	Response  *ResponseMutation  `protobuf:"bytes,6,opt,name=response,proto3" json:"response,omitempty"`
 	Immediate *ImmediateResponse `protobuf:"bytes,7,opt,name=immediate,proto3" json:"immediate,omitempty"`
 	// In the phases of chunks: what is sent in the chunk's place, or that it is held back.
-	ReplaceChunk  *Body `protobuf:"bytes,8,opt,name=replace_chunk,json=replaceChunk,proto3" json:"replace_chunk,omitempty"`
-	Hold          bool  `protobuf:"varint,9,opt,name=hold,proto3" json:"hold,omitempty"`
+	ReplaceChunk *Body `protobuf:"bytes,8,opt,name=replace_chunk,json=replaceChunk,proto3" json:"replace_chunk,omitempty"`
+	Hold         bool  `protobuf:"varint,9,opt,name=hold,proto3" json:"hold,omitempty"`
+	// What the policy has noted beside its decision, where somebody reads it.
+	Noted         *Noted `protobuf:"bytes,10,opt,name=noted,proto3" json:"noted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2392,6 +2404,341 @@ func (x *Answer) GetHold() bool {
 	return false
 }
 
+func (x *Answer) GetNoted() *Noted {
+	if x != nil {
+		return x.Noted
+	}
+	return nil
+}
+
+// Noted is what one call of a policy has noted for the decision record and the trace.
+type Noted struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Annotations []*Annotation          `protobuf:"bytes,1,rep,name=annotations,proto3" json:"annotations,omitempty"`
+	Spans       []*Span                `protobuf:"bytes,2,rep,name=spans,proto3" json:"spans,omitempty"`
+	// How many of both were left out.
+	Dropped       uint32 `protobuf:"varint,3,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Noted) Reset() {
+	*x = Noted{}
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Noted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Noted) ProtoMessage() {}
+
+func (x *Noted) ProtoReflect() protoreflect.Message {
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Noted.ProtoReflect.Descriptor instead.
+func (*Noted) Descriptor() ([]byte, []int) {
+	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Noted) GetAnnotations() []*Annotation {
+	if x != nil {
+		return x.Annotations
+	}
+	return nil
+}
+
+func (x *Noted) GetSpans() []*Span {
+	if x != nil {
+		return x.Spans
+	}
+	return nil
+}
+
+func (x *Noted) GetDropped() uint32 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+// Annotation is a named value.
+type Annotation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Types that are valid to be assigned to Value:
+	//
+	//	*Annotation_Text
+	//	*Annotation_Boolean
+	//	*Annotation_Integer
+	//	*Annotation_Unsigned
+	//	*Annotation_Number
+	//	*Annotation_DurationNs
+	//	*Annotation_TimeNs
+	Value         isAnnotation_Value `protobuf_oneof:"value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Annotation) Reset() {
+	*x = Annotation{}
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Annotation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Annotation) ProtoMessage() {}
+
+func (x *Annotation) ProtoReflect() protoreflect.Message {
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Annotation.ProtoReflect.Descriptor instead.
+func (*Annotation) Descriptor() ([]byte, []int) {
+	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Annotation) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Annotation) GetValue() isAnnotation_Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Annotation) GetText() []byte {
+	if x != nil {
+		if x, ok := x.Value.(*Annotation_Text); ok {
+			return x.Text
+		}
+	}
+	return nil
+}
+
+func (x *Annotation) GetBoolean() bool {
+	if x != nil {
+		if x, ok := x.Value.(*Annotation_Boolean); ok {
+			return x.Boolean
+		}
+	}
+	return false
+}
+
+func (x *Annotation) GetInteger() int64 {
+	if x != nil {
+		if x, ok := x.Value.(*Annotation_Integer); ok {
+			return x.Integer
+		}
+	}
+	return 0
+}
+
+func (x *Annotation) GetUnsigned() uint64 {
+	if x != nil {
+		if x, ok := x.Value.(*Annotation_Unsigned); ok {
+			return x.Unsigned
+		}
+	}
+	return 0
+}
+
+func (x *Annotation) GetNumber() float64 {
+	if x != nil {
+		if x, ok := x.Value.(*Annotation_Number); ok {
+			return x.Number
+		}
+	}
+	return 0
+}
+
+func (x *Annotation) GetDurationNs() int64 {
+	if x != nil {
+		if x, ok := x.Value.(*Annotation_DurationNs); ok {
+			return x.DurationNs
+		}
+	}
+	return 0
+}
+
+func (x *Annotation) GetTimeNs() int64 {
+	if x != nil {
+		if x, ok := x.Value.(*Annotation_TimeNs); ok {
+			return x.TimeNs
+		}
+	}
+	return 0
+}
+
+type isAnnotation_Value interface {
+	isAnnotation_Value()
+}
+
+type Annotation_Text struct {
+	Text []byte `protobuf:"bytes,2,opt,name=text,proto3,oneof"`
+}
+
+type Annotation_Boolean struct {
+	Boolean bool `protobuf:"varint,3,opt,name=boolean,proto3,oneof"`
+}
+
+type Annotation_Integer struct {
+	Integer int64 `protobuf:"varint,4,opt,name=integer,proto3,oneof"`
+}
+
+type Annotation_Unsigned struct {
+	Unsigned uint64 `protobuf:"varint,5,opt,name=unsigned,proto3,oneof"`
+}
+
+type Annotation_Number struct {
+	Number float64 `protobuf:"fixed64,6,opt,name=number,proto3,oneof"`
+}
+
+type Annotation_DurationNs struct {
+	DurationNs int64 `protobuf:"varint,7,opt,name=duration_ns,json=durationNs,proto3,oneof"`
+}
+
+type Annotation_TimeNs struct {
+	TimeNs int64 `protobuf:"varint,8,opt,name=time_ns,json=timeNs,proto3,oneof"`
+}
+
+func (*Annotation_Text) isAnnotation_Value() {}
+
+func (*Annotation_Boolean) isAnnotation_Value() {}
+
+func (*Annotation_Integer) isAnnotation_Value() {}
+
+func (*Annotation_Unsigned) isAnnotation_Value() {}
+
+func (*Annotation_Number) isAnnotation_Value() {}
+
+func (*Annotation_DurationNs) isAnnotation_Value() {}
+
+func (*Annotation_TimeNs) isAnnotation_Value() {}
+
+// Span is a part of a call's time. Times are in nanoseconds since 1970.
+type Span struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	BeganNs int64                  `protobuf:"varint,2,opt,name=began_ns,json=beganNs,proto3" json:"began_ns,omitempty"`
+	EndedNs int64                  `protobuf:"varint,3,opt,name=ended_ns,json=endedNs,proto3" json:"ended_ns,omitempty"`
+	// The span's id in a trace, 8 bytes, or empty.
+	Id []byte `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
+	// Another server was asked.
+	Client        bool          `protobuf:"varint,5,opt,name=client,proto3" json:"client,omitempty"`
+	Attributes    []*Annotation `protobuf:"bytes,6,rep,name=attributes,proto3" json:"attributes,omitempty"`
+	Error         []byte        `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Span) Reset() {
+	*x = Span{}
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Span) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Span) ProtoMessage() {}
+
+func (x *Span) ProtoReflect() protoreflect.Message {
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Span.ProtoReflect.Descriptor instead.
+func (*Span) Descriptor() ([]byte, []int) {
+	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Span) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Span) GetBeganNs() int64 {
+	if x != nil {
+		return x.BeganNs
+	}
+	return 0
+}
+
+func (x *Span) GetEndedNs() int64 {
+	if x != nil {
+		return x.EndedNs
+	}
+	return 0
+}
+
+func (x *Span) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Span) GetClient() bool {
+	if x != nil {
+		return x.Client
+	}
+	return false
+}
+
+func (x *Span) GetAttributes() []*Annotation {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *Span) GetError() []byte {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 // Failure is why a step could not decide.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2406,7 +2753,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2765,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[27]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +2778,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{27}
+	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Failure) GetKind() Failure_Kind {
@@ -2469,7 +2816,7 @@ type HeaderMutation struct {
 
 func (x *HeaderMutation) Reset() {
 	*x = HeaderMutation{}
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[28]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2828,7 @@ func (x *HeaderMutation) String() string {
 func (*HeaderMutation) ProtoMessage() {}
 
 func (x *HeaderMutation) ProtoReflect() protoreflect.Message {
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[28]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2841,7 @@ func (x *HeaderMutation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMutation.ProtoReflect.Descriptor instead.
 func (*HeaderMutation) Descriptor() ([]byte, []int) {
-	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{28}
+	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *HeaderMutation) GetRemove() [][]byte {
@@ -2544,7 +2891,7 @@ type QueryMutation struct {
 
 func (x *QueryMutation) Reset() {
 	*x = QueryMutation{}
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[29]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2556,7 +2903,7 @@ func (x *QueryMutation) String() string {
 func (*QueryMutation) ProtoMessage() {}
 
 func (x *QueryMutation) ProtoReflect() protoreflect.Message {
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[29]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2569,7 +2916,7 @@ func (x *QueryMutation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryMutation.ProtoReflect.Descriptor instead.
 func (*QueryMutation) Descriptor() ([]byte, []int) {
-	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{29}
+	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *QueryMutation) GetRemove() [][]byte {
@@ -2612,7 +2959,7 @@ type RequestMutation struct {
 
 func (x *RequestMutation) Reset() {
 	*x = RequestMutation{}
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[30]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2624,7 +2971,7 @@ func (x *RequestMutation) String() string {
 func (*RequestMutation) ProtoMessage() {}
 
 func (x *RequestMutation) ProtoReflect() protoreflect.Message {
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[30]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2637,7 +2984,7 @@ func (x *RequestMutation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestMutation.ProtoReflect.Descriptor instead.
 func (*RequestMutation) Descriptor() ([]byte, []int) {
-	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{30}
+	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RequestMutation) GetHeaders() *HeaderMutation {
@@ -2725,7 +3072,7 @@ type ResponseMutation struct {
 
 func (x *ResponseMutation) Reset() {
 	*x = ResponseMutation{}
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[31]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +3084,7 @@ func (x *ResponseMutation) String() string {
 func (*ResponseMutation) ProtoMessage() {}
 
 func (x *ResponseMutation) ProtoReflect() protoreflect.Message {
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[31]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +3097,7 @@ func (x *ResponseMutation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseMutation.ProtoReflect.Descriptor instead.
 func (*ResponseMutation) Descriptor() ([]byte, []int) {
-	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{31}
+	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ResponseMutation) GetHeaders() *HeaderMutation {
@@ -2812,7 +3159,7 @@ type ImmediateResponse struct {
 
 func (x *ImmediateResponse) Reset() {
 	*x = ImmediateResponse{}
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[32]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +3171,7 @@ func (x *ImmediateResponse) String() string {
 func (*ImmediateResponse) ProtoMessage() {}
 
 func (x *ImmediateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[32]
+	mi := &file_policyengine_worker_v1_worker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +3184,7 @@ func (x *ImmediateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImmediateResponse.ProtoReflect.Descriptor instead.
 func (*ImmediateResponse) Descriptor() ([]byte, []int) {
-	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{32}
+	return file_policyengine_worker_v1_worker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ImmediateResponse) GetStatus() int64 {
@@ -2961,7 +3308,7 @@ const file_policyengine_worker_v1_worker_proto_rawDesc = "" +
 	"\x03End\x12\x1a\n" +
 	"\bexchange\x18\x01 \x01(\x04R\bexchange\"\n" +
 	"\n" +
-	"\bDraining\"\x9c\x03\n" +
+	"\bDraining\"\xb6\x03\n" +
 	"\x04Call\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\bexchange\x18\x02 \x01(\x04R\bexchange\x12\x16\n" +
@@ -2978,7 +3325,8 @@ const file_policyengine_worker_v1_worker_proto_rawDesc = "" +
 	" \x01(\x04R\x05ageNs\x12\x16\n" +
 	"\x06shadow\x18\v \x01(\bR\x06shadow\x123\n" +
 	"\x05chunk\x18\f \x01(\v2\x1d.policyengine.worker.v1.ChunkR\x05chunk\x120\n" +
-	"\x04view\x18\r \x01(\v2\x1c.policyengine.worker.v1.ViewR\x04view\"I\n" +
+	"\x04view\x18\r \x01(\v2\x1c.policyengine.worker.v1.ViewR\x04view\x12\x18\n" +
+	"\arecords\x18\x0e \x01(\bR\arecords\"I\n" +
 	"\x05Chunk\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\bR\x04last\x12\x18\n" +
@@ -3033,7 +3381,7 @@ const file_policyengine_worker_v1_worker_proto_rawDesc = "" +
 	"\aAnswers\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x128\n" +
 	"\aanswers\x18\x02 \x03(\v2\x1e.policyengine.worker.v1.AnswerR\aanswers\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\fR\x05error\"\x8d\x04\n" +
+	"\x05error\x18\x03 \x01(\fR\x05error\"\xc2\x04\n" +
 	"\x06Answer\x127\n" +
 	"\x04kind\x18\x01 \x01(\x0e2#.policyengine.worker.v1.Answer.KindR\x04kind\x12\x13\n" +
 	"\x05at_ns\x18\x02 \x01(\x04R\x04atNs\x12\x17\n" +
@@ -3043,13 +3391,41 @@ const file_policyengine_worker_v1_worker_proto_rawDesc = "" +
 	"\bresponse\x18\x06 \x01(\v2(.policyengine.worker.v1.ResponseMutationR\bresponse\x12G\n" +
 	"\timmediate\x18\a \x01(\v2).policyengine.worker.v1.ImmediateResponseR\timmediate\x12A\n" +
 	"\rreplace_chunk\x18\b \x01(\v2\x1c.policyengine.worker.v1.BodyR\freplaceChunk\x12\x12\n" +
-	"\x04hold\x18\t \x01(\bR\x04hold\"8\n" +
+	"\x04hold\x18\t \x01(\bR\x04hold\x123\n" +
+	"\x05noted\x18\n" +
+	" \x01(\v2\x1d.policyengine.worker.v1.NotedR\x05noted\"8\n" +
 	"\x04Kind\x12\t\n" +
 	"\x05ACTED\x10\x00\x12\v\n" +
 	"\aSKIPPED\x10\x01\x12\f\n" +
 	"\bLEFT_OUT\x10\x02\x12\n" +
 	"\n" +
-	"\x06FAILED\x10\x03\"\xaa\x02\n" +
+	"\x06FAILED\x10\x03\"\x9b\x01\n" +
+	"\x05Noted\x12D\n" +
+	"\vannotations\x18\x01 \x03(\v2\".policyengine.worker.v1.AnnotationR\vannotations\x122\n" +
+	"\x05spans\x18\x02 \x03(\v2\x1c.policyengine.worker.v1.SpanR\x05spans\x12\x18\n" +
+	"\adropped\x18\x03 \x01(\rR\adropped\"\xeb\x01\n" +
+	"\n" +
+	"Annotation\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
+	"\x04text\x18\x02 \x01(\fH\x00R\x04text\x12\x1a\n" +
+	"\aboolean\x18\x03 \x01(\bH\x00R\aboolean\x12\x1a\n" +
+	"\ainteger\x18\x04 \x01(\x03H\x00R\ainteger\x12\x1c\n" +
+	"\bunsigned\x18\x05 \x01(\x04H\x00R\bunsigned\x12\x18\n" +
+	"\x06number\x18\x06 \x01(\x01H\x00R\x06number\x12!\n" +
+	"\vduration_ns\x18\a \x01(\x03H\x00R\n" +
+	"durationNs\x12\x19\n" +
+	"\atime_ns\x18\b \x01(\x03H\x00R\x06timeNsB\a\n" +
+	"\x05value\"\xd2\x01\n" +
+	"\x04Span\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12\x19\n" +
+	"\bbegan_ns\x18\x02 \x01(\x03R\abeganNs\x12\x19\n" +
+	"\bended_ns\x18\x03 \x01(\x03R\aendedNs\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\fR\x02id\x12\x16\n" +
+	"\x06client\x18\x05 \x01(\bR\x06client\x12B\n" +
+	"\n" +
+	"attributes\x18\x06 \x03(\v2\".policyengine.worker.v1.AnnotationR\n" +
+	"attributes\x12\x14\n" +
+	"\x05error\x18\a \x01(\fR\x05error\"\xaa\x02\n" +
 	"\aFailure\x128\n" +
 	"\x04kind\x18\x01 \x01(\x0e2$.policyengine.worker.v1.Failure.KindR\x04kind\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\fR\x04text\x12\x14\n" +
@@ -3138,7 +3514,7 @@ func file_policyengine_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_policyengine_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_policyengine_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_policyengine_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_policyengine_worker_v1_worker_proto_goTypes = []any{
 	(Phase)(0),                // 0: policyengine.worker.v1.Phase
 	(Condition)(0),            // 1: policyengine.worker.v1.Condition
@@ -3171,12 +3547,15 @@ var file_policyengine_worker_v1_worker_proto_goTypes = []any{
 	(*Map)(nil),               // 28: policyengine.worker.v1.Map
 	(*Answers)(nil),           // 29: policyengine.worker.v1.Answers
 	(*Answer)(nil),            // 30: policyengine.worker.v1.Answer
-	(*Failure)(nil),           // 31: policyengine.worker.v1.Failure
-	(*HeaderMutation)(nil),    // 32: policyengine.worker.v1.HeaderMutation
-	(*QueryMutation)(nil),     // 33: policyengine.worker.v1.QueryMutation
-	(*RequestMutation)(nil),   // 34: policyengine.worker.v1.RequestMutation
-	(*ResponseMutation)(nil),  // 35: policyengine.worker.v1.ResponseMutation
-	(*ImmediateResponse)(nil), // 36: policyengine.worker.v1.ImmediateResponse
+	(*Noted)(nil),             // 31: policyengine.worker.v1.Noted
+	(*Annotation)(nil),        // 32: policyengine.worker.v1.Annotation
+	(*Span)(nil),              // 33: policyengine.worker.v1.Span
+	(*Failure)(nil),           // 34: policyengine.worker.v1.Failure
+	(*HeaderMutation)(nil),    // 35: policyengine.worker.v1.HeaderMutation
+	(*QueryMutation)(nil),     // 36: policyengine.worker.v1.QueryMutation
+	(*RequestMutation)(nil),   // 37: policyengine.worker.v1.RequestMutation
+	(*ResponseMutation)(nil),  // 38: policyengine.worker.v1.ResponseMutation
+	(*ImmediateResponse)(nil), // 39: policyengine.worker.v1.ImmediateResponse
 }
 var file_policyengine_worker_v1_worker_proto_depIdxs = []int32{
 	8,  // 0: policyengine.worker.v1.KernelMessage.configure:type_name -> policyengine.worker.v1.Configure
@@ -3214,38 +3593,42 @@ var file_policyengine_worker_v1_worker_proto_depIdxs = []int32{
 	25, // 32: policyengine.worker.v1.Map.entries:type_name -> policyengine.worker.v1.Entry
 	30, // 33: policyengine.worker.v1.Answers.answers:type_name -> policyengine.worker.v1.Answer
 	2,  // 34: policyengine.worker.v1.Answer.kind:type_name -> policyengine.worker.v1.Answer.Kind
-	31, // 35: policyengine.worker.v1.Answer.failure:type_name -> policyengine.worker.v1.Failure
-	34, // 36: policyengine.worker.v1.Answer.request:type_name -> policyengine.worker.v1.RequestMutation
-	35, // 37: policyengine.worker.v1.Answer.response:type_name -> policyengine.worker.v1.ResponseMutation
-	36, // 38: policyengine.worker.v1.Answer.immediate:type_name -> policyengine.worker.v1.ImmediateResponse
+	34, // 35: policyengine.worker.v1.Answer.failure:type_name -> policyengine.worker.v1.Failure
+	37, // 36: policyengine.worker.v1.Answer.request:type_name -> policyengine.worker.v1.RequestMutation
+	38, // 37: policyengine.worker.v1.Answer.response:type_name -> policyengine.worker.v1.ResponseMutation
+	39, // 38: policyengine.worker.v1.Answer.immediate:type_name -> policyengine.worker.v1.ImmediateResponse
 	23, // 39: policyengine.worker.v1.Answer.replace_chunk:type_name -> policyengine.worker.v1.Body
-	3,  // 40: policyengine.worker.v1.Failure.kind:type_name -> policyengine.worker.v1.Failure.Kind
-	22, // 41: policyengine.worker.v1.HeaderMutation.set:type_name -> policyengine.worker.v1.Field
-	22, // 42: policyengine.worker.v1.HeaderMutation.overwrite_if_exists:type_name -> policyengine.worker.v1.Field
-	22, // 43: policyengine.worker.v1.HeaderMutation.append:type_name -> policyengine.worker.v1.Field
-	22, // 44: policyengine.worker.v1.HeaderMutation.add_if_absent:type_name -> policyengine.worker.v1.Field
-	22, // 45: policyengine.worker.v1.QueryMutation.set:type_name -> policyengine.worker.v1.Field
-	22, // 46: policyengine.worker.v1.QueryMutation.append:type_name -> policyengine.worker.v1.Field
-	32, // 47: policyengine.worker.v1.RequestMutation.headers:type_name -> policyengine.worker.v1.HeaderMutation
-	32, // 48: policyengine.worker.v1.RequestMutation.trailers:type_name -> policyengine.worker.v1.HeaderMutation
-	23, // 49: policyengine.worker.v1.RequestMutation.body:type_name -> policyengine.worker.v1.Body
-	25, // 50: policyengine.worker.v1.RequestMutation.metadata:type_name -> policyengine.worker.v1.Entry
-	25, // 51: policyengine.worker.v1.RequestMutation.dynamic_metadata:type_name -> policyengine.worker.v1.Entry
-	33, // 52: policyengine.worker.v1.RequestMutation.query:type_name -> policyengine.worker.v1.QueryMutation
-	24, // 53: policyengine.worker.v1.RequestMutation.principal:type_name -> policyengine.worker.v1.Principal
-	32, // 54: policyengine.worker.v1.ResponseMutation.headers:type_name -> policyengine.worker.v1.HeaderMutation
-	32, // 55: policyengine.worker.v1.ResponseMutation.trailers:type_name -> policyengine.worker.v1.HeaderMutation
-	23, // 56: policyengine.worker.v1.ResponseMutation.body:type_name -> policyengine.worker.v1.Body
-	25, // 57: policyengine.worker.v1.ResponseMutation.metadata:type_name -> policyengine.worker.v1.Entry
-	25, // 58: policyengine.worker.v1.ResponseMutation.dynamic_metadata:type_name -> policyengine.worker.v1.Entry
-	22, // 59: policyengine.worker.v1.ImmediateResponse.headers:type_name -> policyengine.worker.v1.Field
-	4,  // 60: policyengine.worker.v1.Worker.Connect:input_type -> policyengine.worker.v1.KernelMessage
-	5,  // 61: policyengine.worker.v1.Worker.Connect:output_type -> policyengine.worker.v1.WorkerMessage
-	61, // [61:62] is the sub-list for method output_type
-	60, // [60:61] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	31, // 40: policyengine.worker.v1.Answer.noted:type_name -> policyengine.worker.v1.Noted
+	32, // 41: policyengine.worker.v1.Noted.annotations:type_name -> policyengine.worker.v1.Annotation
+	33, // 42: policyengine.worker.v1.Noted.spans:type_name -> policyengine.worker.v1.Span
+	32, // 43: policyengine.worker.v1.Span.attributes:type_name -> policyengine.worker.v1.Annotation
+	3,  // 44: policyengine.worker.v1.Failure.kind:type_name -> policyengine.worker.v1.Failure.Kind
+	22, // 45: policyengine.worker.v1.HeaderMutation.set:type_name -> policyengine.worker.v1.Field
+	22, // 46: policyengine.worker.v1.HeaderMutation.overwrite_if_exists:type_name -> policyengine.worker.v1.Field
+	22, // 47: policyengine.worker.v1.HeaderMutation.append:type_name -> policyengine.worker.v1.Field
+	22, // 48: policyengine.worker.v1.HeaderMutation.add_if_absent:type_name -> policyengine.worker.v1.Field
+	22, // 49: policyengine.worker.v1.QueryMutation.set:type_name -> policyengine.worker.v1.Field
+	22, // 50: policyengine.worker.v1.QueryMutation.append:type_name -> policyengine.worker.v1.Field
+	35, // 51: policyengine.worker.v1.RequestMutation.headers:type_name -> policyengine.worker.v1.HeaderMutation
+	35, // 52: policyengine.worker.v1.RequestMutation.trailers:type_name -> policyengine.worker.v1.HeaderMutation
+	23, // 53: policyengine.worker.v1.RequestMutation.body:type_name -> policyengine.worker.v1.Body
+	25, // 54: policyengine.worker.v1.RequestMutation.metadata:type_name -> policyengine.worker.v1.Entry
+	25, // 55: policyengine.worker.v1.RequestMutation.dynamic_metadata:type_name -> policyengine.worker.v1.Entry
+	36, // 56: policyengine.worker.v1.RequestMutation.query:type_name -> policyengine.worker.v1.QueryMutation
+	24, // 57: policyengine.worker.v1.RequestMutation.principal:type_name -> policyengine.worker.v1.Principal
+	35, // 58: policyengine.worker.v1.ResponseMutation.headers:type_name -> policyengine.worker.v1.HeaderMutation
+	35, // 59: policyengine.worker.v1.ResponseMutation.trailers:type_name -> policyengine.worker.v1.HeaderMutation
+	23, // 60: policyengine.worker.v1.ResponseMutation.body:type_name -> policyengine.worker.v1.Body
+	25, // 61: policyengine.worker.v1.ResponseMutation.metadata:type_name -> policyengine.worker.v1.Entry
+	25, // 62: policyengine.worker.v1.ResponseMutation.dynamic_metadata:type_name -> policyengine.worker.v1.Entry
+	22, // 63: policyengine.worker.v1.ImmediateResponse.headers:type_name -> policyengine.worker.v1.Field
+	4,  // 64: policyengine.worker.v1.Worker.Connect:input_type -> policyengine.worker.v1.KernelMessage
+	5,  // 65: policyengine.worker.v1.Worker.Connect:output_type -> policyengine.worker.v1.WorkerMessage
+	65, // [65:66] is the sub-list for method output_type
+	64, // [64:65] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_policyengine_worker_v1_worker_proto_init() }
@@ -3275,14 +3658,23 @@ func file_policyengine_worker_v1_worker_proto_init() {
 		(*Value_List)(nil),
 		(*Value_Map)(nil),
 	}
-	file_policyengine_worker_v1_worker_proto_msgTypes[32].OneofWrappers = []any{}
+	file_policyengine_worker_v1_worker_proto_msgTypes[28].OneofWrappers = []any{
+		(*Annotation_Text)(nil),
+		(*Annotation_Boolean)(nil),
+		(*Annotation_Integer)(nil),
+		(*Annotation_Unsigned)(nil),
+		(*Annotation_Number)(nil),
+		(*Annotation_DurationNs)(nil),
+		(*Annotation_TimeNs)(nil),
+	}
+	file_policyengine_worker_v1_worker_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_policyengine_worker_v1_worker_proto_rawDesc), len(file_policyengine_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
