@@ -15,6 +15,7 @@ import (
 	json_schema_validation_v1_0_0 "policyengine.dev/policies/json-schema-validation/v1.0.0"
 	jwt_validation_v1_0_0 "policyengine.dev/policies/jwt-validation/v1.0.0"
 	jwt_validation_v2_0_0 "policyengine.dev/policies/jwt-validation/v2.0.0"
+	jwt_validation_v2_1_0 "policyengine.dev/policies/jwt-validation/v2.1.0"
 	mtls_identity_v1_0_0 "policyengine.dev/policies/mtls-identity/v1.0.0"
 	rate_limit_v1_0_0 "policyengine.dev/policies/rate-limit/v1.0.0"
 	request_id_v1_0_0 "policyengine.dev/policies/request-id/v1.0.0"
@@ -37,6 +38,7 @@ var versions = []policytest.Version{
 	{Dir: "json-schema-validation/v1.0.0", Policy: json_schema_validation_v1_0_0.Policy},
 	{Dir: "jwt-validation/v1.0.0", Policy: jwt_validation_v1_0_0.Policy},
 	{Dir: "jwt-validation/v2.0.0", Policy: jwt_validation_v2_0_0.Policy},
+	{Dir: "jwt-validation/v2.1.0", Policy: jwt_validation_v2_1_0.Policy},
 	{Dir: "mtls-identity/v1.0.0", Policy: mtls_identity_v1_0_0.Policy},
 	{Dir: "rate-limit/v1.0.0", Policy: rate_limit_v1_0_0.Policy},
 	{Dir: "request-id/v1.0.0", Policy: request_id_v1_0_0.Policy},

@@ -150,6 +150,31 @@ func Find(req *policy.RequestContext, places []Place) (value string, at int, err
 	return value, at, nil
 }
 
+// Traces reports whether a request for which [Find] has answered [ErrNone] has something
+// at one of the places all the same: a token that only another reading finds, the scheme
+// without a token, or an empty value. A policy that lets requests without a token pass
+// must not take such a request for one.
+func Traces(req *policy.RequestContext, places []Place) bool {
+	for i := range places {
+		p := &places[i]
+		switch {
+		case p.Header != "":
+			value, ok := req.Headers().Lookup(string(p.Header))
+			_, scheme := p.withoutScheme(strings.Trim(value, " \t"))
+			if n := readings.InHeaders(req.Headers(), string(p.Header)); n > 0 && (!ok || p.Scheme == "" || scheme) {
+				return true
+			}
+		case p.Query != "":
+			if p.name.InQuery(req.RawQuery()) > 0 {
+				return true
+			}
+		case p.name.InCookies(req.Headers().Values("cookie")) > 0:
+			return true
+		}
+	}
+	return false
+}
+
 func (p *Place) find(req *policy.RequestContext) (string, found, error) {
 	switch {
 	case p.Header != "":

@@ -21,6 +21,8 @@ var ErrUnprintable = errors.New("a claim that cannot be a header's value")
 type Mapping struct {
 	Claim  Path              `json:"claim"`
 	Header policy.HeaderName `json:"header"`
+	// Encoding is how the claim is told. It is no parameter of every version.
+	Encoding Encoding `json:"-"`
 }
 
 // CheckMappings returns what is wrong with mappings, each problem with the index in
@@ -70,7 +72,7 @@ func Headers(mappings []Mapping, all map[string]any) ([]policy.Header, error) {
 	for i := range mappings {
 		m := &mappings[i]
 		v, _ := m.Claim.Lookup(all)
-		text, err := render(v)
+		text, err := m.Encoding.render(v)
 		if err != nil {
 			return nil, &problem{ErrUnprintable, m.Claim.String(), err.Error()}
 		}
@@ -89,8 +91,8 @@ var (
 	errLongNumber = errors.New("its number is too long")
 )
 
-// render writes a scalar as it is, and a list of scalars with commas between them.
-func render(v any) (string, error) {
+// renderText writes a scalar as it is, and a list of scalars with commas between them.
+func renderText(v any) (string, error) {
 	list, ok := v.([]any)
 	if !ok {
 		return scalar(v)

@@ -36,6 +36,8 @@ type Rules struct {
 	MaxAge time.Duration
 	// Leeway is the clock skew that is put up with.
 	Leeway time.Duration
+	// WithoutExpiry lets tokens pass that have no "exp". MaxAge has to be set then.
+	WithoutExpiry bool
 	// Required are further claims that have to be there.
 	Required []Requirement
 	// Now tells the time. It has to be set.
@@ -45,16 +47,18 @@ type Rules struct {
 	audience  bool
 }
 
-// NewRules returns rules under which "iss" is issuer, "aud" has one of audiences
-// (any, where there are none), "exp" is there and not past, and "nbf" and "iat" are
+// NewRules returns rules under which "iss" is issuer (any but none, where that is empty), "aud" has one of audiences
+// (any, where there are none), "exp" is there (or may be missing) and not past, and "nbf" and "iat" are
 // not to come.
 func NewRules(issuer string, audiences []string, r Rules) *Rules {
 	options := []jwt.ParserOption{
 		jwt.WithTimeFunc(r.Now),
 		jwt.WithLeeway(r.Leeway),
-		jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(),
 		jwt.WithIssuer(issuer),
+	}
+	if !r.WithoutExpiry {
+		options = append(options, jwt.WithExpirationRequired())
 	}
 	if len(audiences) > 0 {
 		options = append(options, jwt.WithAudience(audiences...))
@@ -119,7 +123,7 @@ func (r *Rules) Check(s *Set) error {
 func (r *Rules) Until(s *Set) time.Time {
 	until := s.exp.Time
 	if r.MaxAge > 0 {
-		if t := s.iat.Add(r.MaxAge); t.Before(until) {
+		if t := s.iat.Add(r.MaxAge); !s.exp.present || t.Before(until) {
 			until = t
 		}
 	}

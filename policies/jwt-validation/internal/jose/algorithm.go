@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Algorithm is a signature algorithm of RFC 7518, section 3.1, or RFC 8037. The
+// Algorithm is a signature algorithm of RFC 7518, section 3.1, RFC 8037 or RFC 9864. The
 // zero value is none of them.
 type Algorithm uint8
 
@@ -29,6 +29,8 @@ const (
 	ES384
 	ES512
 	EdDSA
+	// Ed25519 is what RFC 9864 has in place of EdDSA, with the same signatures.
+	Ed25519
 	algorithmEnd
 )
 
@@ -37,7 +39,7 @@ var names = [algorithmEnd]string{
 	RS256: "RS256", RS384: "RS384", RS512: "RS512",
 	PS256: "PS256", PS384: "PS384", PS512: "PS512",
 	ES256: "ES256", ES384: "ES384", ES512: "ES512",
-	EdDSA: "EdDSA",
+	EdDSA: "EdDSA", Ed25519: "Ed25519",
 }
 
 // ParseAlgorithm returns the algorithm of that name; names are case-sensitive.
@@ -137,7 +139,7 @@ func algorithmsFor(public crypto.PublicKey) (Algorithms, error) {
 		if err := checkEd25519(k); err != nil {
 			return 0, err
 		}
-		return NewAlgorithms(EdDSA), nil
+		return NewAlgorithms(EdDSA, Ed25519), nil
 	}
 	return 0, fmt.Errorf("a key of type %T; RSA, EC and Ed25519 public keys are accepted", public)
 }

@@ -23,7 +23,7 @@ func verify(a Algorithm, public crypto.PublicKey, input, signature []byte) bool 
 	case RS512, PS512, ES512:
 		digest := sha512.Sum512(input)
 		return verifyDigest(a, public, crypto.SHA512, digest[:], signature)
-	case EdDSA:
+	case EdDSA, Ed25519:
 		key, ok := public.(ed25519.PublicKey)
 		return ok && len(key) == ed25519.PublicKeySize && ed25519.Verify(key, input, signature)
 	}

@@ -147,6 +147,9 @@ var Absent any = new(struct{ _ int })
 func Sign(algorithm string, private any, header, payload string) string {
 	input := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
 	m := jwt.GetSigningMethod(algorithm)
+	if algorithm == "Ed25519" {
+		m = jwt.SigningMethodEdDSA // RFC 9864: another name, the same signature
+	}
 	if m == nil {
 		panic(fmt.Sprintf("no algorithm %q", algorithm))
 	}

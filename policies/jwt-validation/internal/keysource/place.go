@@ -1,6 +1,7 @@
 package keysource
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,11 @@ type Place struct {
 	// URL is the https address of a JWK Set, which is fetched again every
 	// Refresh.
 	URL string `json:"url"`
+	// Discovery and TLS, and what they imply, are no parameters of every version.
+	Discovery *Discovery `json:"-"`
+	TLS       TLS        `json:"-"`
+	// NoRedirects refuses redirects.
+	NoRedirects bool `json:"-"`
 	// Refresh and MaxStale are as in [Config].
 	Refresh  policy.Duration `json:"refresh"`
 	MaxStale policy.Duration `json:"maxStale"`
@@ -39,7 +45,12 @@ type InlineKey struct {
 }
 
 // Name is the file or URL that keys are loaded from; empty for keys in the parameters.
-func (p *Place) Name() string { return p.URL + p.File }
+func (p *Place) Name() string {
+	if p.Discovery != nil {
+		return "discovery " + p.Discovery.Issuer
+	}
+	return p.URL + p.File
+}
 
 // MinRefresh is the shortest time between two loads: an issuer is not to be
 // flooded because of a slip.
@@ -54,7 +65,7 @@ const MinRefresh = 10 * time.Second
 func (p *Place) Open(host policy.Host, issuer string, allowed jose.Algorithms) (*Source, []error) {
 	var problems []error
 	given := 0
-	for _, there := range []bool{len(p.Inline) > 0, p.File != "", p.URL != ""} {
+	for _, there := range []bool{len(p.Inline) > 0, p.File != "", p.URL != "", p.Discovery != nil} {
 		if there {
 			given++
 		}
@@ -81,10 +92,20 @@ func (p *Place) Open(host policy.Host, issuer string, allowed jose.Algorithms) (
 			problems = append(problems, fmt.Errorf("url: %w", err))
 		}
 	}
+	if p.Discovery != nil {
+		problems = append(problems, p.Discovery.check()...)
+	}
+	problems = append(problems, p.TLS.check()...)
+	if !p.TLS.isZero() && p.URL == "" && p.Discovery == nil {
+		problems = append(problems, errors.New("tls: it goes with url or discovery"))
+	}
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	key := fmt.Sprintf("%q %q %q %s %s", issuer, p.File, p.URL, p.Refresh, p.MaxStale)
+	key := fmt.Sprintf("%q %q %q %s %s", issuer, p.File, p.Name(), p.Refresh, p.MaxStale)
+	if p.Discovery != nil || !p.TLS.isZero() || p.NoRedirects {
+		key += fmt.Sprintf(" %t %q %#v", p.NoRedirects, p.hosts(), p.TLS)
+	}
 	s, err := policy.Share(host, key, func(host policy.Host) (*Source, error) { return p.source(host, issuer), nil })
 	if err != nil {
 		return nil, []error{err}
@@ -95,8 +116,8 @@ func (p *Place) Open(host policy.Host, issuer string, allowed jose.Algorithms) (
 // source makes the source of a file or a URL.
 func (p *Place) source(host policy.Host, issuer string) *Source {
 	load := FromFile(p.File)
-	if p.URL != "" {
-		load = FromURL(host.HTTP, p.URL)
+	if p.URL != "" || p.Discovery != nil {
+		load = p.remote(host)
 	}
 	return New(Config{
 		Load:     load,
@@ -106,6 +127,32 @@ func (p *Place) source(host policy.Host, issuer string) *Source {
 		MaxStale: p.MaxStale.Std(),
 		Metrics:  NewMetrics(host.Metrics, issuer),
 	})
+}
+
+// remote loads over HTTPS.
+func (p *Place) remote(host policy.Host) Loader {
+	client := p.TLS.client(host)
+	return func(ctx context.Context) ([]byte, error) {
+		c, done, err := client()
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		switch {
+		case p.Discovery != nil:
+			return p.Discovery.load(ctx, c)
+		case p.NoRedirects:
+			return FromURL(withoutRedirects(c), p.URL)(ctx)
+		}
+		return FromURL(c, p.URL)(ctx)
+	}
+}
+
+func (p *Place) hosts() []string {
+	if p.Discovery == nil {
+		return nil
+	}
+	return p.Discovery.Hosts
 }
 
 func (p *Place) inline(allowed jose.Algorithms) (*jose.KeySet, []error) {

@@ -71,6 +71,8 @@ var (
 	ErrType       = errors.New("the token is of another type")
 	ErrKeyUnknown = errors.New("no key, or no single key, is the token's")
 	ErrRule       = errors.New("a rule does not hold")
+	// ErrTraces is for a request without a token that has something in a token's place.
+	ErrTraces = errors.New("something is in the place of a token that is none")
 )
 
 // Error codes of RFC 6750, section 3.1, in challenges. Without one the client has
@@ -94,6 +96,7 @@ var table = []struct {
 	{bearer.ErrSeveral, http.StatusBadRequest, ReasonSeveral, invalidRequest, "More than one bearer token is given."},
 	{ErrTooLarge, http.StatusUnauthorized, ReasonTooLarge, invalidToken, ""},
 	{jose.ErrMalformed, http.StatusUnauthorized, ReasonMalformed, invalidToken, ""},
+	{ErrTraces, http.StatusUnauthorized, ReasonMalformed, invalidToken, ""},
 	{claims.ErrType, http.StatusUnauthorized, ReasonMalformed, invalidToken, ""},
 	{jose.ErrEncrypted, http.StatusUnauthorized, ReasonEncrypted, invalidToken, "Encrypted tokens (JWE) are not accepted."},
 	{jose.ErrCritical, http.StatusUnauthorized, ReasonCriticalHeader, invalidToken, ""},

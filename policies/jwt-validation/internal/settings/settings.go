@@ -28,6 +28,12 @@ type Issuer struct {
 	Keys keysource.Place `json:"keys"`
 	// MaxAge bounds the time since "iat"; 0 does not.
 	MaxAge policy.Duration `json:"maxAge"`
+	// AnyIssuer leaves it to the caller to check "iss". Issuer is a name for logs then. It
+	// is no parameter of every version.
+	AnyIssuer bool `json:"-"`
+	// WithoutExpiry lets tokens pass that have no "exp"; MaxAge has to be set then.
+	// It is no parameter of every version.
+	WithoutExpiry bool `json:"-"`
 	// RequiredClaims are claims that tokens have to have besides.
 	RequiredClaims []claims.Requirement `json:"requiredClaims"`
 	// ClaimsToHeaders says which headers tell the upstream which claims.
@@ -107,6 +113,9 @@ func (p *Issuer) Check(taken []string) (problems []error) {
 	}
 	if p.MaxAge < 0 {
 		problem("maxAge: %s is negative", p.MaxAge)
+	}
+	if p.WithoutExpiry && p.MaxAge <= 0 {
+		problem("allowNoExpiry: it needs maxAge, so that no token is good for ever")
 	}
 	problems = append(problems, Under("requiredClaims", claims.CheckRequirements(p.RequiredClaims))...)
 	return append(problems, Under("claimsToHeaders", claims.CheckMappings(p.ClaimsToHeaders, taken))...)

@@ -35,17 +35,22 @@ func (p *Issuer) Trust(host policy.Host, leeway policy.Duration, taken []string)
 	if len(problems) > 0 {
 		return nil, problems
 	}
+	expected := p.Issuer
+	if p.AnyIssuer {
+		expected = ""
+	}
 	return &Trust{
 		Algorithms: algorithms,
 		Place:      p.Keys.Name(),
 		Keys:       keys,
 		Mappings:   p.ClaimsToHeaders,
 		types:      p.Types,
-		Rules: claims.NewRules(p.Issuer, p.Audiences, claims.Rules{
-			MaxAge:   p.MaxAge.Std(),
-			Leeway:   leeway.Std(),
-			Required: p.RequiredClaims,
-			Now:      host.Clock.Now,
+		Rules: claims.NewRules(expected, p.Audiences, claims.Rules{
+			MaxAge:        p.MaxAge.Std(),
+			Leeway:        leeway.Std(),
+			WithoutExpiry: p.WithoutExpiry,
+			Required:      p.RequiredClaims,
+			Now:           host.Clock.Now,
 		}),
 	}, nil
 }

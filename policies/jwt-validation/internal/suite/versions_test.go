@@ -1,4 +1,4 @@
-// Package suite_test has the tests that both versions of the policy have to pass.
+// Package suite_test has the tests that all versions of the policy have to pass.
 package suite_test
 
 import (
@@ -13,6 +13,7 @@ import (
 	"policyengine.dev/policies/jwt-validation/internal/refusal"
 	v1 "policyengine.dev/policies/jwt-validation/v1.0.0"
 	v2 "policyengine.dev/policies/jwt-validation/v2.0.0"
+	v21 "policyengine.dev/policies/jwt-validation/v2.1.0"
 	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/policytest"
 )
@@ -31,6 +32,7 @@ type version struct {
 var versions = []version{
 	{name: "v1", builder: v1.Policy, file: "../../v1.0.0/policy.yaml", noIssuer: refusal.ReasonMalformed},
 	{name: "v2", builder: v2.Policy, file: "../../v2.0.0/policy.yaml", issuers: true, noIssuer: refusal.ReasonIssuerUnknown},
+	{name: "v2.1", builder: v21.Policy, file: "../../v2.1.0/policy.yaml", issuers: true, noIssuer: refusal.ReasonIssuerUnknown},
 }
 
 // each runs a test for each version.
@@ -49,7 +51,7 @@ var now = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
 var good = map[string]any{"iss": issuer, "sub": "alice", "aud": audience, "exp": now + 60, "nbf": now, "iat": now, "scope": "read write"}
 
 // ofTheRequest are the parameters that are not an issuer's.
-var ofTheRequest = []string{"tokenFrom", "forwardToken", "maxTokenBytes", "leeway", "realm", "typo"}
+var ofTheRequest = []string{"optional", "tokenFrom", "forwardToken", "maxTokenBytes", "leeway", "realm", "typo"}
 
 // params are parameters for tokens of good's issuer, signed with keys, with more.
 func (v version) params(more map[string]any, keys ...jwttest.Key) map[string]any {

@@ -1,0 +1,126 @@
+package jwtvalidation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"policyengine.dev/policies/jwt-validation/internal/bearer"
+	"policyengine.dev/policies/jwt-validation/internal/keysource"
+	"policyengine.dev/policies/jwt-validation/internal/refusal"
+	"policyengine.dev/policies/jwt-validation/internal/settings"
+	"policyengine.dev/policies/jwt-validation/internal/tokencache"
+	"policyengine.dev/sdk/policy"
+)
+
+// New refuses, with every problem at once, parameters under which no token could
+// pass, or one could that nobody meant to. It does no I/O: keys that are not in the
+// parameters are loaded by Start.
+func New(p Params, host policy.Host) (*Validator, error) {
+	p.setDefaults()
+	problems := p.check()
+	v := &Validator{
+		places:   bearer.Places(p.TokenFrom),
+		forward:  p.ForwardToken,
+		optional: p.Optional,
+		maxBytes: p.MaxTokenBytes,
+		byName:   make(map[string]*issuer, len(p.Issuers)),
+		ttl:      p.Cache.TTL.Std(),
+		host:     host,
+		hits:     lookups(host.Metrics, "hit"),
+		misses:   lookups(host.Metrics, "miss"),
+	}
+	taken := bearer.HeaderNames(p.TokenFrom)
+	scopes := map[error][]string{}
+	for n := range p.Issuers {
+		issuers, wrong := newIssuers(&p.Issuers[n], &p, taken, host)
+		if len(wrong) > 0 {
+			problems = append(problems, settings.Under(fmt.Sprintf("issuers[%d].", n), wrong)...)
+			continue
+		}
+		for _, i := range issuers {
+			v.add(i)
+			scopes[i.errScope] = i.scopes.wanted()
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	v.refused = refusal.Prepare(p.Realm, scopes)
+	// After the checks: it takes memory.
+	var err error
+	v.cache, err = sharedCache(&p, host)
+	return v, err
+}
+
+func (v *Validator) add(i *issuer) {
+	v.issuers = append(v.issuers, i)
+	v.algorithms |= i.Algorithms
+	if i.pattern != nil {
+		v.patterns = append(v.patterns, i)
+	} else {
+		v.byName[i.name] = i
+	}
+}
+
+// sharedCache returns the cache of all instances with the same parameters. What is known
+// of a token depends on nothing else: the parameters as Go source tell values of different
+// types apart, which JSON would not. Of two instances whose parameters are not alike none
+// sees what the other has let pass.
+func sharedCache(p *Params, host policy.Host) (*tokencache.Cache[*admission], error) {
+	return policy.Share(host, fmt.Sprintf("%#v", *p), func(policy.Host) (*tokencache.Cache[*admission], error) {
+		return tokencache.New[*admission](p.Cache.Entries, p.Cache.Bytes), nil
+	})
+}
+
+func lookups(m policy.Metrics, result string) policy.Counter {
+	return m.Counter("token_cache_lookups_total", "Lookups of tokens in the cache of verified ones, by result.", policy.Label{Name: "result", Value: result})
+}
+
+// Start loads the keys of all issuers, at the same time, and keeps them up to date
+// from then on. It errs where no issuer has keys in the end. Where only some have
+// not, their tokens are errors until the background has loaded their keys, and the
+// others' are not held up. See [policy.Starter].
+func (v *Validator) Start(ctx context.Context) error {
+	errs := make([]error, len(v.issuers))
+	var wg sync.WaitGroup
+	for n, i := range v.issuers {
+		wg.Go(func() {
+			if err := i.Keys.Start(ctx); err != nil {
+				errs[n] = fmt.Errorf("issuer %s: %w", i.name, err)
+			}
+		})
+	}
+	wg.Wait()
+	if !slices.Contains(errs, nil) {
+		return errors.Join(errs...)
+	}
+	if err := errors.Join(errs...); err != nil {
+		v.host.Logger.Warn("The keys of some issuers have not been loaded; their tokens are errors until they are.", "error", err)
+	}
+	return nil
+}
+
+// Adopt takes over the keys of issuers whose URL or file is the same as before. See
+// [policy.Adopter].
+func (v *Validator) Adopt(old any) {
+	before, ok := old.(keysource.Holder)
+	if !ok {
+		return
+	}
+	for _, i := range v.issuers {
+		i.Keys.Adopt(before.KeySource(i.Place))
+	}
+}
+
+// KeySource implements [keysource.Holder].
+func (v *Validator) KeySource(place string) *keysource.Source {
+	for _, i := range v.issuers {
+		if i.Place == place {
+			return i.Keys
+		}
+	}
+	return nil
+}
