@@ -9,6 +9,7 @@ import (
 	body_digest_v1_0_0 "policyengine.dev/examples/policies/body-digest/v1.0.0"
 	deny_list_v1_0_0 "policyengine.dev/examples/policies/deny-list/v1.0.0"
 	drop_lines_v1_0_0 "policyengine.dev/examples/policies/drop-lines/v1.0.0"
+	known_callers_v1_0_0 "policyengine.dev/examples/policies/known-callers/v1.0.0"
 	server_timing_v1_0_0 "policyengine.dev/examples/policies/server-timing/v1.0.0"
 	upstream_token_v1_0_0 "policyengine.dev/examples/policies/upstream-token/v1.0.0"
 
@@ -20,6 +21,7 @@ var versions = []policytest.Version{
 	{Dir: "body-digest/v1.0.0", Policy: body_digest_v1_0_0.Policy},
 	{Dir: "deny-list/v1.0.0", Policy: deny_list_v1_0_0.Policy},
 	{Dir: "drop-lines/v1.0.0", Policy: drop_lines_v1_0_0.Policy},
+	{Dir: "known-callers/v1.0.0", Policy: known_callers_v1_0_0.Policy},
 	{Dir: "server-timing/v1.0.0", Policy: server_timing_v1_0_0.Policy},
 	{Dir: "upstream-token/v1.0.0", Policy: upstream_token_v1_0_0.Policy},
 }

@@ -35,7 +35,7 @@ code{font:13px ui-monospace,monospace}.bad{color:#a30000}.good{color:#0a6b0a}
 {{with .Disabled}} · disabled: {{range $i, $id := .}}{{if $i}}, {{end}}{{$id}}{{end}}{{end}}</p>
 <table><tr><th>policy<th>id<th>phases<th>when<th>mode<th>on error<th>timeout<th>state<th>params</tr>
 {{range .Steps}}<tr><td>{{.Policy}} {{.Version}}{{if .OnReject}} (on reject){{end}}<td>{{.ID}}<td>{{range .Phases}}{{.}} {{end}}<td><code>{{.When}}</code><td>{{.Mode}}<td>{{.OnError}}<td>{{.Timeout}}
-<td>{{if .Started}}started{{else}}<span class="bad">not started {{.StartError}}</span>{{end}}{{if .Required}} (required){{end}}<td><code>{{printf "%s" .Params}}</code></tr>{{end}}</table>{{end}}{{end}}
+<td>{{if .Started}}started{{else}}<span class="bad">not started {{.StartError}}</span>{{end}}{{if .Required}} (required){{end}}{{if .Skippable}} (skippable){{end}}{{if .SkipsSteps}} (may skip others){{end}}<td><code>{{printf "%s" .Params}}</code></tr>{{end}}</table>{{end}}{{end}}
 <h2>Compiled in</h2><table><tr><th>policy<th>version<th>phases<th>description</tr>
 {{range .Policies}}<tr><td>{{.Name}}<td>{{.Version}}<td>{{range .Phases}}{{.}} {{end}}<td>{{.Description}}{{with .Deprecated}} <span class="bad">Deprecated: {{.}}</span>{{end}}</tr>{{end}}</table>
 `))

@@ -111,6 +111,8 @@ type (
 		Timeout    string          `json:"timeout"`
 		OnReject   bool            `json:"onReject,omitempty"`
 		Required   bool            `json:"required,omitempty"`
+		Skippable  bool            `json:"skippable,omitempty"`
+		SkipsSteps bool            `json:"skipsSteps,omitempty"`
 		Phases     []string        `json:"phases"`
 		Params     json.RawMessage `json:"params"`
 		Started    bool            `json:"started"`
@@ -209,7 +211,7 @@ func chainDump(chain *worker.Chain) ChainDump {
 	for step := range chain.Steps {
 		sd := StepDump{
 			ID: step.ID, Policy: step.Policy, Version: step.Version, Mode: step.Mode.String(), OnError: "deny",
-			When: step.Condition, Timeout: step.Timeout.String(), OnReject: step.OnReject, Required: step.Required,
+			When: step.Condition, Timeout: step.Timeout.String(), OnReject: step.OnReject, Required: step.Required, Skippable: step.Skippable, SkipsSteps: step.SkipsSteps,
 			Phases: names(step.Phases.String()), Params: step.Params, Started: step.Started,
 		}
 		if step.OnError == worker.ContinueOnError {

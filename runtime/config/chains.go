@@ -32,7 +32,7 @@ func policySpecs(steps []*configv1.Step) []worker.PolicySpec {
 	for i, s := range steps {
 		all[i] = worker.PolicySpec{
 			ID: s.Id, Name: s.Name, Version: s.Version, Params: compact(s.Params), When: s.When,
-			Timeout: s.Timeout.AsDuration(), Required: s.Required, Disabled: s.Enabled != nil && !*s.Enabled,
+			Timeout: s.Timeout.AsDuration(), Required: s.Required, Disabled: s.Enabled != nil && !*s.Enabled, Skippable: s.Skippable,
 		}
 		if s.Mode == configv1.Mode_MODE_SHADOW {
 			all[i].Mode = worker.Shadow

@@ -95,7 +95,7 @@ func TestChainsReferenceHasTheDefaults(t *testing.T) {
 			}
 		}
 	}
-	if tried != 8 {
+	if tried != 9 {
 		t.Errorf("%d defaults were tried", tried)
 	}
 }

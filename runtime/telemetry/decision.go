@@ -66,6 +66,9 @@ type StepDecision struct {
 	Reason string
 	// Cause is what the policy says about its answer, or empty.
 	Cause string
+	// SkippedBy is the id of the step that has skipped this one, or empty. Reason is that step's
+	// then.
+	SkippedBy string
 	// Annotations and Spans are what the policy has noted about the call: see
 	// [exchange.Noted]. NotesDropped is how many of them were left out.
 	Annotations  []slog.Attr

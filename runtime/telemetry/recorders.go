@@ -60,6 +60,9 @@ func (l DecisionLog) Record(d *Decision) {
 		if s.Cause != "" {
 			attrs = append(attrs, slog.String("cause", s.Cause))
 		}
+		if s.SkippedBy != "" {
+			attrs = append(attrs, slog.String("skipped_by", s.SkippedBy))
+		}
 		if len(s.Annotations) > 0 {
 			attrs = append(attrs, slog.GroupAttrs("annotations", s.Annotations...))
 		}

@@ -30,12 +30,17 @@ const (
 	// Canceled: the client went away, or the proxy gave the request up, before
 	// the policy had decided.
 	Canceled
+	// SkippedRest: the policy let the request go on without the steps behind it that may be
+	// skipped.
+	SkippedRest
+	// PassedOver: an earlier policy of the chain has skipped the step.
+	PassedOver
 	// StepOutcomeCount is the number of outcomes.
 	StepOutcomeCount = iota
 )
 
 var stepOutcomeNames = [StepOutcomeCount]string{
-	"pass", "mutate", "respond", "skip", "error", "timeout", "panic", "stalled", "canceled",
+	"pass", "mutate", "respond", "skip", "error", "timeout", "panic", "stalled", "canceled", "skip_rest", "passed_over",
 }
 
 // String is the outcome's name in metrics and records, such as "respond".
@@ -121,7 +126,7 @@ func (s *Step) Observe(phase policy.Phase, outcome StepOutcome, took time.Durati
 		p = s.first(phase)
 	}
 	p.count(outcome).Add(1)
-	if outcome != Skipped && outcome != Stalled {
+	if outcome != Skipped && outcome != Stalled && outcome != PassedOver {
 		p.latency.Observe(took)
 	}
 }

@@ -35,9 +35,10 @@ func (r *run) apply(s *step, a *Answer) Outcome {
 	return r.failed(s, a)
 }
 
-// admitted notes that the step's condition is true.
+// admitted notes that the step's condition is true, or that the step has run where that
+// counts.
 func (r *run) admitted(s *step) {
-	if s.when != nil {
+	if s.when != nil || s.exempt {
 		r.verdicts[s.index] = ConditionTrue
 	}
 }
@@ -173,6 +174,8 @@ func (r *run) settle(s *step, a *Answer) (Outcome, error) {
 		if m != nil {
 			return r.mutateRequest(s, m, a)
 		}
+	case *policy.SkipRest:
+		return r.skipRest(s, m, a)
 	case *policy.ImmediateResponse:
 		// A nil one is an error too: it may be a refusal that was never made.
 		return r.respond(s, m, a)

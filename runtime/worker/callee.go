@@ -135,10 +135,12 @@ func (a *Answer) portable() error {
 	switch m := a.Request.(type) {
 	case nil:
 	case *policy.RequestMutation:
+		return portableMutation(m)
+	case *policy.SkipRest:
 		if m == nil {
-			return nil
+			return errAction
 		}
-		return errors.Join(portablePrincipal(m.Principal), portableEntries("metadata", m.Metadata), portableEntries("dynamic metadata", m.DynamicMetadata))
+		return portableMutation(m.Mutation)
 	case *policy.ImmediateResponse:
 		return apply.Immediate(m)
 	default:
@@ -157,6 +159,13 @@ func (a *Answer) portable() error {
 		return errAction
 	}
 	return a.portableChunk()
+}
+
+func portableMutation(m *policy.RequestMutation) error {
+	if m == nil {
+		return nil
+	}
+	return errors.Join(portablePrincipal(m.Principal), portableEntries("metadata", m.Metadata), portableEntries("dynamic metadata", m.DynamicMetadata))
 }
 
 func (a *Answer) portableChunk() error {

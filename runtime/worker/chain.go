@@ -131,6 +131,7 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 	}
 	// Also those of a step that is disabled: see policy.HeaderOwner.
 	b.owned = append(b.owned, s.instance.owned...)
+	s.skippable = ps.Skippable && b.maySkip(path+".skippable", s)
 	if ps.Disabled {
 		s.instance.close()
 		b.chain.disabled = append(b.chain.disabled, id)
@@ -235,7 +236,7 @@ func (b *chainBuilder) paramProblems(path string, err error) {
 
 // plan lays out which steps run in which phase.
 func (b *chainBuilder) plan(path string) {
-	chain := b.chain
+	chain, skipper := b.chain, false
 	for _, s := range chain.steps {
 		phases := s.instance.phases
 		if s.onReject {
@@ -249,6 +250,11 @@ func (b *chainBuilder) plan(path string) {
 		}
 		for _, p := range phases.List() {
 			chain.plan[p].steps = append(chain.plan[p].steps, s)
+		}
+		s.exempt = s.skippable && skipper
+		skipper = skipper || s.instance.skips && s.mode == Enforce
+		if s.skippable && !s.exempt {
+			b.warn(b.paths[s.index]+".skippable", fmt.Sprintf("no policy before %q skips others, so that it has no effect", s.id), "")
 		}
 		chain.needs.admit(s)
 		chain.needs.Conditional = chain.needs.Conditional || s.conditional()

@@ -59,6 +59,7 @@ func (d digester) policy(ps *PolicySpec) {
 	d.number(int64(ps.Timeout))
 	d.flag(ps.Required)
 	d.flag(ps.Disabled)
+	d.flag(ps.Skippable)
 }
 
 func (d digester) text(s string) {

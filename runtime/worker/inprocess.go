@@ -40,7 +40,7 @@ func (r *run) ask(c *Call) bool {
 // The step's condition is evaluated at its first phase. An error in it is the policy's
 // error; where that means to go on, the policy is left out.
 func (r *run) admits(s *step, a *Answer) bool {
-	if r.lost(s) {
+	if r.lost(s) || s.exempt && r.verdicts[s.index] == PassedOver {
 		a.Kind = LeftOut
 		return false
 	}

@@ -53,6 +53,8 @@ type instance struct {
 	responseChunks   policy.ResponseBodyChunksPolicy
 	responseTrailers policy.ResponseTrailersPolicy
 	holdsChunks      bool
+	// skips says that the policy may skip steps behind it.
+	skips bool
 
 	// chains counts those that have the instance, one in the making included;
 	// guarded by Worker.mu.
@@ -91,6 +93,9 @@ func newInstance(key identity, v *Version, params string, value any, host policy
 	in.responseTrailers, _ = value.(policy.ResponseTrailersPolicy)
 	if h, ok := value.(policy.ChunkHolder); ok {
 		in.holdsChunks = h.HoldsChunks()
+	}
+	if s, ok := value.(policy.Skipper); ok {
+		in.skips = s.SkipsSteps()
 	}
 	if _, ok := value.(policy.Starter); ok {
 		in.state.Store(instanceStarting)

@@ -155,7 +155,7 @@ func (r *run) Needs() Needs {
 	left.admitOwned(&r.chain.owned)
 	for _, s := range r.chain.steps {
 		v := r.verdicts[s.index]
-		if s.onReject || v == ConditionFalse || v == ConditionFailed {
+		if s.onReject || v == ConditionFalse || v == ConditionFailed || v == PassedOver {
 			continue
 		}
 		left.admit(s)

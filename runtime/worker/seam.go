@@ -134,7 +134,7 @@ func (c *Call) Answer(a *Answer) bool {
 	known.At = max(0, min(a.At, time.Duration(r.now-r.began)))
 	known.piece = nil
 	switch v := r.verdicts[s.index]; {
-	case v == ConditionFailed || r.lost(s):
+	case v == ConditionFailed || v == PassedOver || r.lost(s):
 		known = Answer{Kind: LeftOut}
 	case !plausible(s, v, a):
 		known = Answer{Kind: Failed, Failure: Failure{Unanswered, errImplausible}, At: known.At, Took: known.Took}
@@ -204,6 +204,8 @@ const (
 	ConditionTrue
 	// ConditionFalse: the step is skipped.
 	ConditionFalse
+	// PassedOver: an earlier step has skipped this one. It takes no part any more.
+	PassedOver
 	// ConditionFailed: it could not be evaluated. The error has been dealt with at the
 	// first phase; the step is left out of later ones.
 	ConditionFailed

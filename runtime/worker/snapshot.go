@@ -198,6 +198,9 @@ type StepInfo struct {
 	Reads    definition.Attributes
 	Timeout  time.Duration
 	OnReject bool
+	// Skippable says that earlier steps may skip this one, and SkipsSteps that this one may skip
+	// later ones.
+	Skippable, SkipsSteps bool
 	// Required says that no configuration takes effect while the policy has not
 	// started.
 	Required bool
@@ -226,6 +229,8 @@ type step struct {
 	timeout  int64 // ns
 	onReject bool
 	required bool
+	// skippable says that earlier steps may skip this one, and exempt that there is one that may.
+	skippable, exempt bool
 	metrics  *telemetry.Step
 	failures telemetry.Rate
 	checked  apply.Memo
@@ -233,10 +238,10 @@ type step struct {
 }
 
 // conditional reports whether a condition, decided at the step's first phase, can rule
-// it out of later ones.
+// it out of later ones, or an earlier step can.
 func (s *step) conditional() bool {
 	phases := s.instance.phases
-	return s.when != nil && phases&(phases-1) != 0
+	return s.when != nil && phases&(phases-1) != 0 || s.exempt && phases&^policy.Phases(policy.RequestHeaders) != 0
 }
 
 func (s *step) info() StepInfo {
@@ -247,7 +252,7 @@ func (s *step) info() StepInfo {
 	}
 	return StepInfo{
 		ID: s.id, Policy: v.Name, Version: v.Version, Mode: s.mode, OnError: s.onError,
-		Condition: s.source, Attributes: attributes, Reads: s.instance.reads, Timeout: time.Duration(s.timeout), OnReject: s.onReject, Required: s.required,
+		Condition: s.source, Attributes: attributes, Reads: s.instance.reads, Timeout: time.Duration(s.timeout), OnReject: s.onReject, Required: s.required, Skippable: s.skippable, SkipsSteps: s.instance.skips,
 		Phases: s.instance.phases, Params: v.Definition.Redact([]byte(s.instance.params)),
 		Started: s.instance.ready(), StartError: s.instance.startError(), Metrics: s.metrics,
 	}

@@ -81,6 +81,8 @@ type PolicySpec struct {
 	Timeout time.Duration
 	// Required refuses the update when the policy has not started.
 	Required bool
+	// Skippable lets earlier policies of the chain skip the step: see [policy.SkipRest].
+	Skippable bool
 	// Disabled leaves the step out. It is checked all the same: New is called,
 	// and Start is not.
 	Disabled bool

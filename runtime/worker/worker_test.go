@@ -34,9 +34,11 @@ type script struct {
 	chunk    func(ctx context.Context, c *policy.Chunk) (policy.ChunkAction, error)
 	phases   policy.PhaseSet
 	holds    bool
-	start    func(context.Context) error
-	adopt    func(old any)
-	close    func()
+	// skips says that the policy may skip the rest.
+	skips bool
+	start func(context.Context) error
+	adopt func(old any)
+	close func()
 	// made is called by New.
 	made func(policy.Host, scriptParams) error
 	// asked is called when the policy is asked for its phases.
@@ -75,6 +77,7 @@ func (s *scripted) ActivePhases() policy.PhaseSet {
 	return s.phases
 }
 func (s *scripted) HoldsChunks() bool             { return s.holds }
+func (s *scripted) SkipsSteps() bool              { return s.skips }
 func (s *scripted) OwnedRequestHeaders() []string { return s.owns }
 func (s *scripted) Start(ctx context.Context) error {
 	if s.start == nil {

@@ -1,7 +1,7 @@
 package policy
 
 // RequestAction is what a request phase answers: nil to continue, a
-// [*RequestMutation], or an [*ImmediateResponse]. A type that embeds one of them is no
+// [*RequestMutation], a [*SkipRest], or an [*ImmediateResponse]. A type that embeds one of them is no
 // action, although it compiles as one: answering it is an error.
 type RequestAction interface{ requestAction() }
 
@@ -126,6 +126,22 @@ type ResponseMutation struct {
 	DynamicMetadata []Entry
 }
 
+// SkipRest lets the request go on without the steps behind this one in the chain that the
+// configuration marks with skippable: true. Steps without that mark run as ever, and so may one
+// deny. A step is left out for the whole exchange, its response phases included, as if its
+// condition were false; its condition is not evaluated. One that has run already, in an earlier
+// phase, is not left out. A step in shadow mode skips nothing.
+//
+// A policy that answers it implements [Skipper]. It must not be modified after it has been
+// returned.
+type SkipRest struct {
+	// Mutation changes the request; nil changes nothing.
+	Mutation *RequestMutation
+	// Reason says why, as [ImmediateResponse.Reason] does. It is in the record of each step that
+	// is left out, and must not be empty.
+	Reason string
+}
+
 // ImmediateResponse answers the client in the upstream's place and ends the chain.
 // It must not be modified after it has been returned.
 type ImmediateResponse struct {
@@ -172,6 +188,7 @@ func Hold() ChunkAction { return hold{} }
 func IsHold(a ChunkAction) bool { _, ok := a.(hold); return ok }
 
 func (*RequestMutation) requestAction()    {}
+func (*SkipRest) requestAction()           {}
 func (*ImmediateResponse) requestAction()  {}
 func (*ResponseMutation) responseAction()  {}
 func (*ImmediateResponse) responseAction() {}

@@ -105,6 +105,13 @@ type ChunkHolder interface {
 	HoldsChunks() bool
 }
 
+// Skipper is implemented by policies that answer [SkipRest] with some parameters. It is asked
+// once, after New. A policy that does not implement it, or returns false, and skips all the same
+// errs. So a configuration can say which steps may be skipped at all, and by which.
+type Skipper interface {
+	SkipsSteps() bool
+}
+
 // PhaseChooser is implemented by policies that with some parameters have nothing to
 // do in one of their phases, such as a header policy that is told to change requests
 // only. ActivePhases is asked once, after New; it may leave out phases that the

@@ -41,6 +41,7 @@ import (
 //     refused (a part of the error with which the parameters are refused),
 //     error (a part of the error that the policy gives),
 //     immediate (status, reason, headers, body, grpcStatus),
+//     skipped (the reason for which the rest of the chain is skipped, or "" for no),
 //     request (method, authority, target, headers, body, trailers: what the
 //     upstream sees), response (status, headers, body, trailers: what the client
 //     sees), principal (null for none), metadata, dynamic.

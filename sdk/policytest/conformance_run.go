@@ -139,6 +139,12 @@ func snapshot(action any) (text string, ok bool) {
 		m := *a
 		m.Body = policy.Body{}
 		return fmt.Sprintf("%+v", m), true
+	case *policy.SkipRest:
+		if a == nil {
+			return "", false
+		}
+		mutation, _ := snapshot(a.Mutation)
+		return a.Reason + mutation, true
 	case *policy.ImmediateResponse:
 		if a == nil {
 			return "", false

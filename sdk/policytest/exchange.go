@@ -22,6 +22,8 @@ type Exchange struct {
 	// Immediate is the policy's answer in the upstream's place, or nil where
 	// the request, or the response, went on.
 	Immediate *policy.ImmediateResponse
+	// Skipped is the policy's answer that skips the rest of the chain, or nil.
+	Skipped *policy.SkipRest
 	// Steps are the calls of the policy, in order.
 	Steps []Step
 	// RequestChunks and ResponseChunks are the pieces that left a chunk policy,
@@ -42,7 +44,7 @@ type Exchange struct {
 // Step is one call of a policy.
 type Step struct {
 	Phase policy.Phase
-	// Action is a [*policy.RequestMutation], a [*policy.ResponseMutation], an
+	// Action is a [*policy.RequestMutation], a [*policy.SkipRest], a [*policy.ResponseMutation], an
 	// [*policy.ImmediateResponse], a [policy.ChunkAction], or nil.
 	Action any
 	// Annotations are what the policy has told the operator, as a decision record has

@@ -17,6 +17,7 @@ type expectation struct {
 	Refused   *string                    `yaml:"refused"`
 	Error     *string                    `yaml:"error"`
 	Immediate *wantedImmediate           `yaml:"immediate"`
+	Skipped   *string                    `yaml:"skipped"`
 	Request   *wantedRequest             `yaml:"request"`
 	Response  *wantedResponse            `yaml:"response"`
 	Principal wantedPrincipal            `yaml:"principal"`
@@ -82,6 +83,13 @@ func (e *expectation) check(t testing.TB, at strictyaml.Node, x *Exchange) {
 		e.Immediate.check(t, at.At("immediate"), x)
 	} else {
 		x.WantPassed(located{t, at})
+	}
+	if e.Skipped != nil {
+		reason := ""
+		if x.Skipped != nil {
+			reason = x.Skipped.Reason
+		}
+		equal(t, at.At("skipped"), "reason for which the rest is skipped", reason, e.Skipped)
 	}
 	if w := e.Request; w != nil {
 		r, at := &x.data.Request, at.At("request")

@@ -95,6 +95,19 @@ func (x *Exchange) apply(phase policy.Phase, action any) error {
 		return apply.Request(data, phase, a)
 	case *policy.ResponseMutation:
 		return apply.Response(data, phase, a)
+	case *policy.SkipRest:
+		if err := apply.CheckSkip(phase, a); err != nil {
+			return err
+		}
+		if s, ok := x.policy.Instance.(policy.Skipper); !ok || !s.SkipsSteps() {
+			return errSkipUnsaid
+		}
+		if err := apply.Request(data, phase, a.Mutation); err != nil {
+			return err
+		}
+		if !x.policy.config.shadow {
+			x.Skipped = a
+		}
 	case *policy.ImmediateResponse:
 		if err := apply.Immediate(a); err != nil {
 			return err
@@ -122,6 +135,7 @@ var (
 	errAction      = errors.New("the action cannot be applied")
 	errModified    = errors.New("the policy has modified the body that it was shown, and not replaced it by an action")
 	errHoldLast    = errors.New("the policy holds the last chunk, after which nothing comes")
+	errSkipUnsaid  = errors.New("the policy skips the rest of the chain and does not say so by policy.Skipper")
 	errHoldUnasked = errors.New("the policy holds a chunk and does not say so by policy.ChunkHolder")
 )
 

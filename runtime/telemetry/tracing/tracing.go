@@ -300,7 +300,7 @@ func (t *Tracer) record(d *telemetry.Decision) {
 		if e := at.Add(s.Took); e.After(end) {
 			end = e
 		}
-		if span.IsRecording() && s.Outcome != telemetry.Skipped {
+		if span.IsRecording() && s.Outcome != telemetry.Skipped && s.Outcome != telemetry.PassedOver {
 			t.step(ctx, s, d)
 		}
 	}

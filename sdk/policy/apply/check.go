@@ -84,6 +84,29 @@ func CheckRequest(phase policy.Phase, m *policy.RequestMutation) error {
 	return p.err()
 }
 
+// CheckSkip returns every problem for which s cannot be applied in the phase, or nil: a reason that
+// is empty or not in the form of [Immediate], and what is wrong with its mutation, as in
+// [CheckRequest]. A nil s is a problem too.
+func CheckSkip(phase policy.Phase, s *policy.SkipRest) error {
+	var p problems
+	if s == nil {
+		p.add("the action that skips the rest is nil")
+		return p.err()
+	}
+	if s.Reason == "" {
+		p.add("reason: it is empty")
+	}
+	p.reason(s.Reason)
+	if phase.IsResponse() || phase == policy.RequestBodyChunks {
+		p.add("the rest cannot be skipped in the phase %s", phase)
+		return p.err()
+	}
+	if s.Mutation != nil {
+		return errors.Join(p.err(), CheckRequest(phase, s.Mutation))
+	}
+	return p.err()
+}
+
 // CheckResponse is [CheckRequest] for a response's mutation. A status has to be
 // 200 to 599.
 func CheckResponse(phase policy.Phase, m *policy.ResponseMutation) error {

@@ -48,6 +48,7 @@ type Step struct {
 	DynamicMetadata map[string]string `json:"dynamicMetadata"`
 	Tell            map[string]string `json:"tell"`
 	Respond         *Respond          `json:"respond"`
+	SkipRest        string            `json:"skipRest"`
 	Fail            Fail              `json:"fail"`
 }
 
@@ -122,6 +123,12 @@ func (p *Probe) ActivePhases() policy.PhaseSet {
 	return s
 }
 
+// SkipsSteps implements policy.Skipper.
+func (p *Probe) SkipsSteps() bool {
+	skips := func(s *Step) bool { return s != nil && s.SkipRest != "" }
+	return skips(p.params.RequestHeaders) || skips(p.params.RequestBody) || skips(p.params.RequestTrailers)
+}
+
 // HoldsChunks implements policy.ChunkHolder.
 func (p *Probe) HoldsChunks() bool {
 	holds := func(c *Chunks) bool { return c != nil && c.Hold > 0 }
@@ -188,6 +195,9 @@ func (p *Probe) request(ctx context.Context, s *Step, req *policy.RequestContext
 		m.Trailers.Set = append(m.Trailers.Set, told...)
 	} else {
 		m.Headers.Set = append(m.Headers.Set, told...)
+	}
+	if s.SkipRest != "" {
+		return &policy.SkipRest{Mutation: m, Reason: s.SkipRest}, nil
 	}
 	return m, nil
 }

@@ -456,7 +456,11 @@ type Step struct {
 	Required bool `protobuf:"varint,9,opt,name=required,proto3" json:"required,omitempty"`
 	// `false` leaves the policy out, and still checks it. Headers that the policy owns
 	// are removed from requests all the same.
-	Enabled       *bool `protobuf:"varint,10,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
+	Enabled *bool `protobuf:"varint,10,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
+	// `true` lets an earlier policy of the chain leave this step out, for requests that it says
+	// need no more checks. An error for policies that own request headers, in `onReject`, and for
+	// policies that act on responses alone.
+	Skippable     bool `protobuf:"varint,11,opt,name=skippable,proto3" json:"skippable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -557,6 +561,13 @@ func (x *Step) GetRequired() bool {
 func (x *Step) GetEnabled() bool {
 	if x != nil && x.Enabled != nil {
 		return *x.Enabled
+	}
+	return false
+}
+
+func (x *Step) GetSkippable() bool {
+	if x != nil {
+		return x.Skippable
 	}
 	return false
 }
@@ -686,7 +697,7 @@ const file_policyengine_config_v1_config_proto_rawDesc = "" +
 	"\frequest_body\x18\x05 \x01(\x0e2 .policyengine.config.v1.BodyRuleB\x1f\xea\xe7\x18\x1b\x1a\x11a rule for a body\"\x06`auto`R\vrequestBody\x12f\n" +
 	"\rresponse_body\x18\x06 \x01(\x0e2 .policyengine.config.v1.BodyRuleB\x1f\xea\xe7\x18\x1b\x1a\x11a rule for a body\"\x06`auto`R\fresponseBody\x12'\n" +
 	"\areroute\x18\a \x01(\bB\r\xea\xe7\x18\t\"\a`false`R\areroute\x12/\n" +
-	"\x0freroute_headers\x18\b \x03(\tB\x06\xea\xe7\x18\x02\x10\x02R\x0ererouteHeaders\"\xae\x04\n" +
+	"\x0freroute_headers\x18\b \x03(\tB\x06\xea\xe7\x18\x02\x10\x02R\x0ererouteHeaders\"\xdb\x04\n" +
 	"\x04Step\x12)\n" +
 	"\x02id\x18\x01 \x01(\tB\x19\xea\xe7\x18\x15\"\x13the policy's `name`R\x02id\x12\x1a\n" +
 	"\x04name\x18\x02 \x01(\tB\x06\xea\xe7\x18\x02\b\x01R\x04name\x12 \n" +
@@ -698,7 +709,8 @@ const file_policyengine_config_v1_config_proto_rawDesc = "" +
 	"\atimeout\x18\b \x01(\v2\x19.google.protobuf.DurationB5\xea\xe7\x181\"/what is left of the chain's time, at most 500msR\atimeout\x12)\n" +
 	"\brequired\x18\t \x01(\bB\r\xea\xe7\x18\t\"\a`false`R\brequired\x12+\n" +
 	"\aenabled\x18\n" +
-	" \x01(\bB\f\xea\xe7\x18\b\"\x06`true`H\x00R\aenabled\x88\x01\x01B\n" +
+	" \x01(\bB\f\xea\xe7\x18\b\"\x06`true`H\x00R\aenabled\x88\x01\x01\x12+\n" +
+	"\tskippable\x18\v \x01(\bB\r\xea\xe7\x18\t\"\a`false`R\tskippableB\n" +
 	"\n" +
 	"\b_enabled\"A\n" +
 	"\x05Route\x12\x1a\n" +
