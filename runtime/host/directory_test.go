@@ -67,9 +67,9 @@ func TestWatchedDirectory(t *testing.T) {
 	w.later()
 	w.want("after one was removed", "a.txt=1")
 	for what, change := range map[string]func(){
-		"b.txt is broken":           func() { write("b.txt", "broken") },
-		"more than 40 bytes":        func() { write("b.txt", strings.Repeat("x", 40)) },
-		"n.txt: no such file":      func() { must(t, os.Symlink("nowhere", filepath.Join(dir, "n.txt"))) },
+		"b.txt is broken":     func() { write("b.txt", "broken") },
+		"more than 40 bytes":  func() { write("b.txt", strings.Repeat("x", 40)) },
+		"n.txt: no such file": func() { must(t, os.Symlink("nowhere", filepath.Join(dir, "n.txt"))) },
 	} {
 		change()
 		for range 3 {

@@ -231,10 +231,10 @@ type step struct {
 	required bool
 	// skippable says that earlier steps may skip this one, and exempt that there is one that may.
 	skippable, exempt bool
-	metrics  *telemetry.Step
-	failures telemetry.Rate
-	checked  apply.Memo
-	place    *exchange.Place
+	metrics           *telemetry.Step
+	failures          telemetry.Rate
+	checked           apply.Memo
+	place             *exchange.Place
 }
 
 // conditional reports whether a condition, decided at the step's first phase, can rule
