@@ -29,10 +29,13 @@ func comments(t *testing.T) configschema.Comments {
 }
 
 // TestEverythingIsDocumented proves that each message, field, enum and value of the
-// schema has a comment.
+// configuration's schema has a comment.
 func TestEverythingIsDocumented(t *testing.T) {
 	n := 0
 	for name, text := range comments(t) {
+		if !strings.HasPrefix(string(name), "policyengine.config.") {
+			continue
+		}
 		if n++; text == "" {
 			t.Errorf("%s has no comment", name)
 		}

@@ -318,6 +318,8 @@ func TestCallsArrive(t *testing.T) {
 	q.Body = exchange.Body{Bytes: []byte("body\xff"), Present: true}
 	p.Body = exchange.Body{Present: true}
 	want = e.Clone()
+	// The protocol does not carry the request's ID yet: see docs/decisions/seam.md.
+	want.Identity = exchange.Identity{}
 	if out := x.Run(context.Background(), policy.RequestBody, time.Second, noResume{}); out.Kind != worker.Continue {
 		t.Errorf("the outcome is %+v", out)
 	}
