@@ -10,9 +10,6 @@ import (
 type conditionInput struct {
 	input.Exchange
 	run *run
-	// err is the error of the condition that was evaluated last, until the
-	// step that it belongs to has dealt with it.
-	err error
 }
 
 // Time is when the exchange began, worked out only where a condition asks for it.
