@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -470,9 +471,11 @@ func TestFailures(t *testing.T) {
 			for _, mode := range []worker.Mode{worker.Enforce, worker.Shadow} {
 				t.Run(fmt.Sprintf("%s/%d/%s", name, onError, mode), func(t *testing.T) {
 					h := newHarness(t, false)
-					fails := true
+					// A policy that outlasts its deadline can still run when the next request begins.
+					var fails atomic.Bool
+					fails.Store(true)
 					ps := h.use(onRequestHeaders(func(ctx context.Context, _ *policy.RequestContext) (policy.RequestAction, error) {
-						if fails {
+						if fails.Load() {
 							return tc.f(ctx)
 						}
 						return nil, nil
@@ -505,7 +508,7 @@ func TestFailures(t *testing.T) {
 					if log := h.log.String(); !strings.Contains(log, tc.details) {
 						t.Errorf("the log does not say %s: %s", tc.details, log)
 					}
-					fails = false
+					fails.Store(false)
 					x, out = h.runRequest(c)
 					defer x.End(false)
 					wantContinue(t, out)
