@@ -1,0 +1,5 @@
+//go:build !race
+
+package apikeyvalidation_test
+
+const raceEnabled = false
