@@ -47,9 +47,24 @@ func watch(t *testing.T, s config.FileSource) *watching {
 
 func (w *watching) next(want string) {
 	w.t.Helper()
+	w.skip(nil, want)
+}
+
+// nextWritten is next for a file that was written in place. On a busy machine the source
+// can read it while it is still empty.
+func (w *watching) nextWritten(want string) {
+	w.t.Helper()
+	w.skip(func(got string) bool { return strings.Contains(got, "the file is empty") }, want)
+}
+
+// skip waits for an update. It skips one that unwanted reports true for.
+func (w *watching) skip(unwanted func(string) bool, want string) {
+	w.t.Helper()
 	select {
 	case u := <-w.updates:
-		if got := describe(u); !strings.HasPrefix(got, want) {
+		if got := describe(u); unwanted != nil && unwanted(got) {
+			w.skip(nil, want)
+		} else if !strings.HasPrefix(got, want) {
 			w.t.Fatalf("got %q, want %q", got, want)
 		}
 	case <-time.After(20 * time.Second):
@@ -108,7 +123,7 @@ func TestAFileIsReadAgainWhenItIsReplacedOrWritten(t *testing.T) {
 	rename(t, filepath.Join(dir, "new"), path)
 	w.next("b")
 	write(t, path, chain("c"))
-	w.next("c")
+	w.nextWritten("c")
 }
 
 func TestABrokenChangeIsToldAndTheNextGoodOneTaken(t *testing.T) {
@@ -124,7 +139,7 @@ func TestABrokenChangeIsToldAndTheNextGoodOneTaken(t *testing.T) {
 	w.next("error: reading chains and routes: stat ")
 	// The same as before the trouble, and still news: the trouble is over.
 	write(t, path, chain("a"))
-	w.next("a")
+	w.nextWritten("a")
 }
 
 func replace(t *testing.T, path, content string) {
