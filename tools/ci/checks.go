@@ -43,6 +43,7 @@ func (r Repository) Checks(full bool) []Check {
 		{"no test runs a program of the machine", r.programsOfOthers},
 		{"a wrong Envoy is refused", r.wrongEnvoy},
 		{"bad policies fail the build", r.refusedPolicies},
+		{"examples/workspace: ../../bazelw test //...", r.otherWorkspace},
 	}
 	if full {
 		checks = append(checks, Check{"the payments image, built cold in another directory, is the same", r.sameImage})
@@ -69,9 +70,23 @@ func (r Repository) run(ctx context.Context, dir string, out io.Writer, name str
 }
 
 func (r Repository) bazelTest(ctx context.Context) Outcome {
+	return r.testWorkspace(ctx, r.Root)
+}
+
+// otherWorkspace builds and tests the workspace that has this repository as a module.
+func (r Repository) otherWorkspace(ctx context.Context) Outcome {
+	dir := filepath.Join(r.Root, "examples", "workspace")
+	// Its Bazel server would stay beside this repository's, which is the one that a developer uses next.
+	defer func() { _ = r.run(context.WithoutCancel(ctx), dir, r.Out, filepath.Join(r.Root, "bazelw"), "shutdown") }()
+	return r.testWorkspace(ctx, dir)
+}
+
+// testWorkspace runs all tests of the Bazel workspace in dir, and builds everything in it.
+func (r Repository) testWorkspace(ctx context.Context, dir string) Outcome {
 	events := filepath.Join(r.Temp, "events.json")
+	bazelw := filepath.Join(r.Root, "bazelw")
 	// config=ci says how it is reported, and that a failure does not keep the rest from running.
-	ran := r.run(ctx, r.Root, r.Out, "./bazelw", append([]string{"test", "//...", "--config=ci", "--build_event_json_file=" + events}, r.TestFlags...)...)
+	ran := r.run(ctx, dir, r.Out, bazelw, append([]string{"test", "//...", "--config=ci", "--build_event_json_file=" + events}, r.TestFlags...)...)
 	f, err := os.Open(events)
 	if err != nil {
 		return failed("Bazel left no results (%v): %v", ran, err)

@@ -62,8 +62,8 @@ _version = tag_class(
 def _pinned_go_extension_impl(mctx):
     for module in mctx.modules:
         for tag in module.tags.version:
-            if not module.is_root:
-                fail("only the root module pins the Go SDK")
+            if module.name != "policy_engine":
+                fail("module {}: only policy_engine pins the Go SDK. Remove pinned_go.version".format(module.name))
             if "toolchain go{}\n".format(tag.version) not in mctx.read(Label("//:go.mod")):
                 fail("go.mod has another toolchain than go{}, which MODULE.bazel pins".format(tag.version))
             _pinned_go_repository(name = "pinned_go", version = tag.version)

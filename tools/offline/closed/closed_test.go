@@ -362,12 +362,12 @@ func TestUnzipStaysInside(t *testing.T) {
 
 func TestRC(t *testing.T) {
 	s := &Setup{Cache: "/cache"}
-	rc := s.RC()
+	rc := s.RC("/checkout")
 	for _, want := range []string{
 		"startup --server_javabase=/cache/closed/" + recipe + "/jre\n",
 		"common --override_module=rules_go=/cache/closed/" + recipe + "/modules/rules_go\n",
 		"common --override_module=bazel_skylib=/cache/closed/" + recipe + "/system/usr/share/bazel/tools/skylib\n",
-		"common --override_module=rules_oci=%workspace%/tools/offline/modules/rules_oci\n",
+		"common --override_module=rules_oci=/checkout/tools/offline/modules/rules_oci\n",
 	} {
 		if !strings.Contains(rc, want) {
 			t.Errorf("%q is not in the bazelrc:\n%s", want, rc)

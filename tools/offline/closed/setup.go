@@ -135,7 +135,9 @@ func (s *Setup) wheels(ctx context.Context, pip []string, work, jre string) (pat
 // RC is the text of the bazelrc that goes with the set-up: where its parts are, and
 // which directory stands in for each module of the module graph. Debian's own is
 // not to be read (--nosystem_rc): it has the paths of an installed system.
-func (s *Setup) RC() string {
+//
+// Root is the engine's checkout. The workspace that Bazel runs in can be another one.
+func (s *Setup) RC(root string) string {
 	dir := s.Dir()
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -151,7 +153,7 @@ func (s *Setup) RC() string {
 		overrides[m.name] = filepath.Join(dir, modulesDir, m.name)
 	}
 	for _, name := range checkoutModules {
-		overrides[name] = "%workspace%/tools/offline/modules/" + name
+		overrides[name] = filepath.Join(root, "tools", "offline", "modules", name)
 	}
 	names := make([]string, 0, len(overrides))
 	for name := range overrides {

@@ -73,7 +73,7 @@ func (w *Wrapper) Run(ctx context.Context, args []string) error {
 			return err
 		}
 		command = []string{setup.Program(), "--nosystem_rc"}
-		text += setup.RC()
+		text += setup.RC(w.Root)
 	} else {
 		bazel, err := w.openBazel(ctx)
 		if err != nil {

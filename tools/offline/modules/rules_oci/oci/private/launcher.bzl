@@ -1,8 +1,8 @@
 """What oci_push and oci_load have in common: a program with its orders beside it."""
 
-load("@@//tools/bundle:tool.bzl", "tool_transition")
+load("@policy_engine//tools/bundle:tool.bzl", "tool_transition")
 
-PROGRAM = Label("@@//tools/offline/cmd/oci")
+PROGRAM = Label("@policy_engine//tools/offline/cmd/oci")
 
 program_attr = attr.label(
     default = PROGRAM,

@@ -64,7 +64,7 @@ _oci_load = rule(
         ),
         "_program": program_attr,
         "_tool": attr.label(
-            default = "@@//tools/offline/cmd/oci",
+            default = "@policy_engine//tools/offline/cmd/oci",
             executable = True,
             cfg = "exec",
             doc = "The program that writes the tarball.",

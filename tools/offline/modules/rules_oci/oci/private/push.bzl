@@ -1,6 +1,6 @@
 """oci_push: a target to run that pushes an image to a registry."""
 
-load("@@//tools/bundle:tool.bzl", "tool_transition")
+load("@policy_engine//tools/bundle:tool.bzl", "tool_transition")
 load(":launcher.bzl", "launcher", "lines_file", "program_attr", "runfiles_path")
 
 def _oci_push_impl(ctx):
