@@ -30,7 +30,7 @@ func TestOnceShowsEveryRowAsExpected(t *testing.T) {
 		}
 	}
 	if strings.Contains(out.String(), "curl") {
-		t.Error("there is something to try after --once")
+		t.Error("--once printed a line to try")
 	}
 }
 
@@ -52,7 +52,7 @@ func TestARowThatIsNotAsExpectedIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = unexpected(results)
-	if err == nil || !strings.Contains(err.Error(), "a route that nobody gave a chain: the status is 200, want 500") ||
+	if err == nil || !strings.Contains(err.Error(), "a route without a chain: the status is 200, want 500") ||
 		!strings.Contains(err.Error(), "the upstream was reached: true, want false") {
 		t.Errorf("got %v", err)
 	}
@@ -88,7 +88,7 @@ func TestWithoutOnceItRunsUntilItIsTold(t *testing.T) {
 	var out buffer
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, nil, &out) }()
-	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(out.String(), "Ctrl-C ends."); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(out.String(), "Ctrl-C stops the demo."); time.Sleep(10 * time.Millisecond) {
 		select {
 		case err := <-ended:
 			t.Fatalf("ended by itself: %v\n%s", err, out.String())
@@ -103,7 +103,7 @@ func TestWithoutOnceItRunsUntilItIsTold(t *testing.T) {
 	}
 	interrupt()
 	if err := <-ended; err != nil {
-		t.Errorf("told to end: %v", err)
+		t.Errorf("after an interrupt: %v", err)
 	}
 }
 

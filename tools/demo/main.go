@@ -1,11 +1,11 @@
 // Command demo shows the payments bundle at work: it starts an upstream, the engine
-// and the pinned Envoy, sends requests that tell what each policy does, and prints
-// what became of them.
+// and the pinned Envoy, sends requests that show what each policy does, and prints
+// who decided each one.
 //
 //	./bazelw run //:demo             until Ctrl-C, to try requests by hand
-//	./bazelw run //:demo -- --once   ends by itself; the status is 1 if a row was not as expected
+//	./bazelw run //:demo -- --once   exits after the table, with status 1 if a row was not as expected
 //
-// It needs nothing but itself and leaves nothing behind.
+// It needs no other program and leaves no file or process behind.
 package main
 
 import (
@@ -38,9 +38,9 @@ const startTimeout = 2 * time.Minute
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
-	once := flags.Bool("once", false, "end after the table, with status 1 if a row was not as expected")
-	bundle := flags.String("bundle", "", "a bundle of your own, such as //bundles:mine; goes with --chains")
-	chains := flags.String("chains", "", "a `file` of chains and routes of your own; each route becomes one of Envoy's, for the paths that begin with its name")
+	once := flags.Bool("once", false, "exit after the table, with status 1 if a row was not as expected")
+	bundle := flags.String("bundle", "", "the label of a bundle of your own, such as //bundles:mine; requires --chains")
+	chains := flags.String("chains", "", "a `file` of chains and routes of your own; Envoy gets each route, for the paths that begin with its name")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
@@ -49,9 +49,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	switch {
 	case flags.NArg() > 0:
-		return fmt.Errorf("%q is no flag", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q: the demo takes only flags", flags.Arg(0))
 	case *bundle != "" && *chains == "":
-		return errors.New("--bundle goes with --chains FILE, a file of chains and routes for its policies")
+		return errors.New("--bundle requires --chains FILE: a file of chains and routes for its policies")
 	case *chains != "":
 		return runOwn(ctx, *bundle, *chains, *once, out)
 	}
@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	results, err := play(ctx, stack, scene)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // told to end
+			return nil // interrupted
 		}
 		return fmt.Errorf("%w\n%s", err, stack.Logs())
 	}
@@ -81,11 +81,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	writeAddresses(out, stack, fmt.Sprintf("curl -i -H 'x-api-key: %s' http://%s/charge", goodKey, stack.Address()))
 	<-ctx.Done()
-	fmt.Fprintln(out, "\nEnding.")
+	fmt.Fprintln(out, "\nStopping.")
 	return nil
 }
 
-// runOwn is the demo of a bundle and chains of somebody's own.
+// runOwn demonstrates the user's own bundle and chains.
 func runOwn(ctx context.Context, bundle, chains string, once bool, out io.Writer) error {
 	o, err := newOwn(bundle, chains)
 	if err != nil {
@@ -104,7 +104,7 @@ func runOwn(ctx context.Context, bundle, chains string, once bool, out io.Writer
 	}
 	writeAddresses(out, stack, fmt.Sprintf("curl -i http://%s/%s", stack.Address(), o.routes[0]))
 	<-ctx.Done()
-	fmt.Fprintln(out, "\nEnding.")
+	fmt.Fprintln(out, "\nStopping.")
 	return nil
 }
 
@@ -130,7 +130,7 @@ func start(ctx context.Context, s *scene) (*harness.Stack, error) {
 	return stack, nil
 }
 
-// unexpected is an error that says what was not as expected, or nil.
+// unexpected returns an error that lists every deviation from the expected rows, or nil.
 func unexpected(results []result) error {
 	var all []error
 	for _, r := range results {

@@ -20,11 +20,11 @@ import (
 	"policyengine.dev/runtime/config"
 )
 
-// own is a bundle and chains of somebody's own, in the place of the demo's.
+// own is the user's bundle and chains, instead of the demo's.
 type own struct {
 	bundle, file string
 	chains       []byte
-	// routes are those that have a chain, in the order of the file.
+	// routes are the names of the routes, in the order of the file.
 	routes []string
 }
 
@@ -94,8 +94,8 @@ func (o *own) start(ctx context.Context) (*harness.Stack, error) {
 	return stack, nil
 }
 
-// check has the engine say what is wrong with the chains, and otherwise which attributes
-// they read.
+// check returns the attributes that the chains read. The error of an invalid file has the
+// engine's report of all problems.
 func (o *own) check(ctx context.Context, engine string) (request, response []any, err error) {
 	dir, err := os.MkdirTemp("", "demo")
 	if err != nil {
@@ -118,10 +118,10 @@ func (o *own) check(ctx context.Context, engine string) (request, response []any
 	}
 	var dump admin.Dump
 	if err := json.Unmarshal(out.Bytes(), &dump); err != nil {
-		return nil, nil, fmt.Errorf("reading what the engine would do: %w", err)
+		return nil, nil, fmt.Errorf("reading the output of policy-engine -check -dump: %w", err)
 	}
 	if dump.Config == nil {
-		return nil, nil, errors.New("the engine does not say what it would do")
+		return nil, nil, errors.New("the output of policy-engine -check -dump has no configuration")
 	}
 	for _, c := range dump.Config.Chains {
 		for _, name := range c.RequestAttributes {
@@ -134,7 +134,7 @@ func (o *own) check(ctx context.Context, engine string) (request, response []any
 	return request, response, nil
 }
 
-// show sends a request to each route, and says who decided about it.
+// show sends a request to each route, and prints who decided it.
 func (o *own) show(ctx context.Context, stack *harness.Stack, out io.Writer) error {
 	p := &player{stack: stack, client: http.Client{Transport: &http.Transport{}, Timeout: patience}}
 	defer p.client.CloseIdleConnections()

@@ -71,13 +71,13 @@ func TestMistakesInOnesOwnChains(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"no chains", []string{"--bundle", "//bundles:mine"}, "--bundle goes with --chains FILE"},
+		{"no chains", []string{"--bundle", "//bundles:mine"}, "--bundle requires --chains FILE"},
 		{"no file", []string{"--chains", "none.yaml"}, "reading the chains"},
 		{"a file that is no YAML", []string{"--chains", chainsFile(t, "chains: [")}, "mine.yaml:1:"},
 		{"no routes", []string{"--chains", chainsFile(t, "chains: []\nroutes: []\n")}, "has no routes"},
 		{"a policy that the bundle lacks", []string{"--bundle", bundle, "--chains", chainsFile(t, strings.Replace(mine, "set-header", "set-heater", 1))}, "mine.yaml:7:"},
 		{"a bundle that is none", []string{"--bundle", "bundles:mine", "--chains", chainsFile(t, mine)}, "no label of a bundle"},
-		{"a word too many", []string{"--once", "chains.yaml"}, `"chains.yaml" is no flag`},
+		{"an argument that is not a flag", []string{"--once", "chains.yaml"}, `unexpected argument "chains.yaml"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer

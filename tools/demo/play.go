@@ -13,19 +13,19 @@ import (
 	"policyengine.dev/envoy_test/harness"
 )
 
-// repeats is how often each row's request is sent; the table shows the median.
+// repeats is how many times each row's request is sent; the table shows the median.
 const repeats = 9
 
-// patience bounds one request, and the wait for Envoy to log it.
+// patience limits one request, and the wait for its entry in Envoy's access log.
 const patience = 30 * time.Second
 
-// result is what became of a row.
+// result is the outcome of a row.
 type result struct {
 	row     row
 	status  int
 	decided string
-	// added is how much longer the request took than one that Envoy passes on
-	// without asking the engine.
+	// added is how much longer the request took than one that Envoy passes
+	// without calling the engine.
 	added    time.Duration
 	problems []string
 }
@@ -101,8 +101,8 @@ func (p *player) row(ctx context.Context, r row) (result, error) {
 	return res, nil
 }
 
-// send sends the request once, compares what it sees with what is expected, and
-// returns how long Envoy took besides waiting for the upstream.
+// send sends the request once, compares the outcome with the expected one, and
+// returns how long Envoy took, without the time of the upstream.
 func (p *player) send(ctx context.Context, res *result) (time.Duration, error) {
 	p.stack.Upstream.Forget()
 	request, err := http.NewRequestWithContext(ctx, res.row.method, "http://"+p.stack.Address()+res.row.path, strings.NewReader(res.row.body))
@@ -166,10 +166,10 @@ func (res *result) client(response *http.Response, body []byte) {
 		}
 	}
 	if !strings.Contains(string(body), res.row.contains) {
-		res.problem("there is no %q in the body", res.row.contains)
+		res.problem("the body does not contain %q", res.row.contains)
 	}
 	if secret := res.row.secret(); secret != "" && strings.Contains(string(body)+fmt.Sprint(response.Header), secret) {
-		res.problem("the answer tells the client's credential")
+		res.problem("the response contains the client's credential")
 	}
 }
 

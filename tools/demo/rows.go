@@ -6,34 +6,34 @@ import (
 	"time"
 )
 
-// row is one request of the table, and what is expected of it.
+// row is one request of the table, with the expected outcome.
 type row struct {
-	// shows is what the row is there for.
+	// shows says what the row demonstrates.
 	shows        string
 	method, path string
-	// header and value are sent, where there is a header.
+	// header is sent with value, unless it is empty.
 	header, value string
-	// headers are sent besides.
+	// headers are additional headers to send.
 	headers map[string]string
-	// body is sent as JSON, where there is one.
+	// body is sent as JSON, unless it is empty.
 	body string
-	// before is how often the request is sent before it counts.
+	// before is how many times the request is sent before the one in the table.
 	before int
 	status int
-	// decided is what Envoy's response code details have to be.
+	// decided is the expected value of Envoy's response code details.
 	decided string
-	// saw are headers that the upstream has to have seen, with "" for none.
-	// nil says that it must not have been reached.
+	// saw are the request headers that the upstream must have received; "" means
+	// that the header must be absent. nil means that the upstream must not be reached.
 	saw map[string]string
-	// got are headers that the client has to have got.
+	// got are the response headers that the client must have received.
 	got map[string]string
-	// contains is what the client's body has to contain.
+	// contains is a text that the response body must contain.
 	contains string
-	// killed runs it while the engine is dead.
+	// killed sends the request after the engine was killed.
 	killed bool
 }
 
-// secret is what must not come back to the client.
+// secret is the value that must not come back to the client.
 func (r row) secret() string { return r.value }
 
 const (
@@ -55,7 +55,7 @@ func (s *scene) rows() ([]row, error) {
 	now, old := s.now, s.now.Add(-24*time.Hour)
 	all := []row{
 		{
-			shows: "headers set on the way in and out", path: "/status",
+			shows: "headers set on the request and the response", path: "/status",
 			status: 200, decided: passed, saw: map[string]string{"x-tenant": "payments"}, got: map[string]string{"x-served-by": "policy-engine"},
 		},
 		{shows: "no API key", path: "/charge", status: 401, decided: apiKey + "API_KEY_MISSING"},
@@ -69,11 +69,11 @@ func (s *scene) rows() ([]row, error) {
 			status: 200, decided: passed, saw: map[string]string{"x-write": "yes"},
 		},
 		{
-			shows: "a key after a word in Authorization, and its owner's label", path: "/services", header: "authorization", value: "ApiKey " + goodKey,
+			shows: "a key in Authorization; the upstream sees its owner's label", path: "/services", header: "authorization", value: "ApiKey " + goodKey,
 			status: 200, decided: passed, saw: map[string]string{"x-team": "money", "authorization": ""},
 		},
 		{
-			shows: "another key of the same owner, without the scope", path: "/services", header: "authorization", value: "ApiKey " + readKey,
+			shows: "another key of the same owner that lacks the scope", path: "/services", header: "authorization", value: "ApiKey " + readKey,
 			status: 403, decided: "policy_engine.api-key-validation@v1.1.0.API_KEY_SCOPE_INSUFFICIENT",
 		},
 		{shows: "no token", path: "/accounts", status: 401, decided: jwtOne + "JWT_MISSING"},
@@ -86,7 +86,7 @@ func (s *scene) rows() ([]row, error) {
 			status: 401, decided: jwtOne + "JWT_EXPIRED",
 		},
 		{
-			shows: "a token that asks not to be verified", path: "/accounts", header: "authorization", value: bearer(unsigned("alice", now)),
+			shows: "a token with algorithm none", path: "/accounts", header: "authorization", value: bearer(unsigned("alice", now)),
 			status: 401, decided: jwtOne + "JWT_ALGORITHM_NOT_ALLOWED",
 		},
 		{
@@ -94,29 +94,29 @@ func (s *scene) rows() ([]row, error) {
 			status: 200, decided: passed, saw: map[string]string{"x-shop": "shop-7"},
 		},
 		{
-			shows: "a token that lacks that issuer's scope", path: "/partners", header: "authorization", value: bearer(token(s.shops, shops, "shop-7", "read", now)),
+			shows: "a token without the scope that its issuer needs", path: "/partners", header: "authorization", value: bearer(token(s.shops, shops, "shop-7", "read", now)),
 			status: 403, decided: jwtTwo + "JWT_SCOPE_INSUFFICIENT",
 		},
 		{
-			shows: "a token that a stranger has signed", path: "/partners", header: "authorization", value: bearer(token(s.stranger, shops, "shop-7", "refund", now)),
+			shows: "a token signed with an unknown key", path: "/partners", header: "authorization", value: bearer(token(s.stranger, shops, "shop-7", "refund", now)),
 			status: 401, decided: jwtTwo + "JWT_SIGNATURE_INVALID",
 		},
 		{
-			shows: "no API key, but the policy is on trial (shadow)", path: "/trial",
+			shows: "no API key, but the policy is in shadow mode", path: "/trial",
 			status: 200, decided: passed, saw: map[string]string{},
 		},
 		{
-			shows: "headers that protect browsers, an ID, a value from a template", path: "/shop", headers: map[string]string{"x-request-id": "demo-1"},
+			shows: "security headers, a request ID, a header from a template", path: "/shop", headers: map[string]string{"x-request-id": "demo-1"},
 			status: 200, decided: passed, saw: map[string]string{"x-call": "GET /shop", "x-request-id": "demo-1"},
 			got: map[string]string{"content-security-policy": "default-src 'none'; frame-ancestors 'none'", "x-request-id": "demo-1"},
 		},
 		{
-			shows: "a page of another origin asks (CORS)", method: "OPTIONS", path: "/shop",
+			shows: "CORS preflight from an origin that is not allowed", method: "OPTIONS", path: "/shop",
 			headers: map[string]string{"origin": "https://evil.test", "access-control-request-method": "PUT"},
 			status:  403, decided: "policy_engine.cors@v1.0.0.CORS_ORIGIN_DENIED",
 		},
 		{
-			shows: "a page of an allowed one", method: "OPTIONS", path: "/shop",
+			shows: "CORS preflight from an allowed origin", method: "OPTIONS", path: "/shop",
 			headers: map[string]string{"origin": "https://shop.example.com", "access-control-request-method": "PUT"},
 			status:  204, decided: "policy_engine.cors@v1.0.0.CORS_PREFLIGHT", got: map[string]string{"access-control-allow-methods": "PUT"},
 		},
@@ -125,11 +125,11 @@ func (s *scene) rows() ([]row, error) {
 			status: 200, decided: passed, saw: map[string]string{"x-card": "4111 1111 1111 1111"}, contains: "**** **** **** 1111",
 		},
 		{
-			shows: "JSON that fits its schema", method: "POST", path: "/transfers", body: `{"amount": 100, "currency": "EUR"}`,
+			shows: "JSON that matches its schema", method: "POST", path: "/transfers", body: `{"amount": 100, "currency": "EUR"}`,
 			status: 200, decided: passed, saw: map[string]string{},
 		},
 		{
-			shows: "JSON that does not", method: "POST", path: "/transfers", body: `{"amount": -1, "currency": "EUR"}`,
+			shows: "JSON that does not match its schema", method: "POST", path: "/transfers", body: `{"amount": -1, "currency": "EUR"}`,
 			status: 400, decided: "policy_engine.json-schema-validation@v1.0.0.BODY_INVALID", contains: `"at":"/amount"`,
 		},
 		{
@@ -137,7 +137,7 @@ func (s *scene) rows() ([]row, error) {
 			status: 413, decided: "policy_engine.body-limit@v1.0.0.REQUEST_BODY_TOO_LARGE",
 		},
 		{
-			shows: "one request more than its limit allows", path: "/limited", headers: map[string]string{"x-client": "7"}, before: 3,
+			shows: "one request more than the limit allows", path: "/limited", headers: map[string]string{"x-client": "7"}, before: 3,
 			status: 429, decided: "policy_engine.rate-limit@v1.0.0.RATE_LIMITED", got: map[string]string{"ratelimit-policy": `"client";q=3;w=3600`},
 		},
 		{
@@ -148,8 +148,8 @@ func (s *scene) rows() ([]row, error) {
 			shows: "no client certificate", path: "/inside", headers: map[string]string{"x-forwarded-for": "192.0.2.9"},
 			status: 403, decided: "policy_engine.mtls-identity@v1.0.0.MTLS_CERTIFICATE_MISSING",
 		},
-		{shows: "a route that nobody gave a chain", path: "/forgotten", status: 500, decided: "policy_engine.ROUTE_UNKNOWN"},
-		{shows: "the engine killed: no answer, no bypass", path: "/status", status: 500, decided: noEngine, killed: true},
+		{shows: "a route without a chain", path: "/forgotten", status: 500, decided: "policy_engine.ROUTE_UNKNOWN"},
+		{shows: "the engine is killed: Envoy denies the request", path: "/status", status: 500, decided: noEngine, killed: true},
 	}
 	for i := range all {
 		if all[i].method == "" {

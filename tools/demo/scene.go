@@ -66,8 +66,8 @@ func newScene(now time.Time) (*scene, error) {
 	return s, err
 }
 
-// write writes the chains. They are YAML that somebody may want to read and change
-// while the demo runs; only the keys are made by the program.
+// write writes the chains as YAML, which the user may read and change while the demo
+// runs. Only the keys are generated.
 func (s *scene) write() ([]byte, error) {
 	peopleKey, err := jwk(&s.people.PublicKey)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *scene) write() ([]byte, error) {
 }
 
 const chainsFormat = `# What the engine does on each route. Change this file while the demo runs: the
-# engine takes what is valid and says why where it is not.
+# engine reloads it, and logs every problem if it is not valid.
 chains:
 - name: public
   policies:
@@ -254,7 +254,7 @@ func token(key *ecdsa.PrivateKey, issuer, subject, scope string, issued time.Tim
 	return signed, nil
 }
 
-// unsigned makes a token that asks not to be verified (RFC 7519, section 6).
+// unsigned makes a token with the algorithm none (RFC 7519, section 6).
 func unsigned(subject string, issued time.Time) (string, error) {
 	return jwt.NewWithClaims(jwt.SigningMethodNone, jwt.MapClaims{
 		"iss": people, "sub": subject, "aud": "payments", "exp": issued.Add(time.Hour).Unix(),

@@ -21,7 +21,7 @@ func writeTable(out io.Writer, results []result) {
 		fmt.Fprintf(w, "%s %s\t%s\t%d\t%s\t%s\t%s\n", r.row.method, r.row.path, r.row.shows, r.status, decidedBy(r.decided), added, mark)
 	}
 	_ = w.Flush()
-	fmt.Fprintf(out, "\nADDED is the median of %d requests, against a route on which Envoy does not ask the engine.\n", repeats)
+	fmt.Fprintf(out, "\nADDED is the median of %d requests, compared with a route on which Envoy does not call the engine.\n", repeats)
 }
 
 // decidedBy puts Envoy's response code details into words. Those of the engine are
@@ -43,15 +43,15 @@ func decidedBy(details string) string {
 	return "the engine: " + own
 }
 
-// writeAddresses says where everything is, and what to try.
+// writeAddresses prints the addresses, and a request to try.
 func writeAddresses(out io.Writer, s *harness.Stack, try string) {
 	fmt.Fprintf(out, `
 Envoy   http://%[1]s  (admin http://%[2]s)
 engine  %[3]s  (admin: curl --unix-socket %[4]s http://engine/config_dump)
-chains  %[5]s  (change them: no restart is needed)
+chains  %[5]s  (edit it: the engine reloads it without a restart)
 
 Try     %[6]s
 
-Ctrl-C ends.
+Ctrl-C stops the demo.
 `, s.Address(), s.Envoy.AdminAddress(), s.Engine.Address(), strings.TrimPrefix(s.Engine.AdminAddress(), "unix:"), s.Engine.ChainsFile(), try)
 }
