@@ -15,28 +15,32 @@ import (
 	requireheader "policyengine.dev/tools/pectl/policycmd/golden/require-header/v1.0.0"
 )
 
-// block is a fenced block and the comment in front of it, which says where it is from.
+// block is a fenced block with the comment before it, which names its source.
 var block = regexp.MustCompile("(?m)(?:^<!-- (.*) -->\n)?^```(\\w*)\n((?s:.*?))^```$")
 
-// golden is what the author's page shows as policies/.
+// golden is the directory that author.md shows as policies/.
 const golden = "tools/pectl/policycmd/golden"
 
-// TestEveryBlockOfTheAuthorsPage proves that what authors copy builds and passes: it
-// is part of a file that does, or is run here.
-func TestEveryBlockOfTheAuthorsPage(t *testing.T) {
-	page, err := os.ReadFile("author.md")
-	if err != nil {
-		t.Fatal(err)
+// TestEveryBlockOfTheAuthorsPages proves that what authors copy builds and passes: each
+// block is an excerpt of a file that is built and tested, or is run here. The pages use
+// one module, in this order.
+func TestEveryBlockOfTheAuthorsPages(t *testing.T) {
+	for _, page := range []string{"author.md", "reference/policies.md"} {
+		checkBlocks(t, readPage(t, page))
 	}
-	blocks := block.FindAllStringSubmatch(string(page), -1)
-	if fences := strings.Count(string(page), "\n```"); len(blocks) == 0 || fences != 2*len(blocks) {
+}
+
+func checkBlocks(t *testing.T, page string) {
+	t.Helper()
+	blocks := block.FindAllStringSubmatch(page, -1)
+	if fences := strings.Count(page, "\n```"); len(blocks) == 0 || fences != 2*len(blocks) {
 		t.Fatalf("%d blocks and %d fences", len(blocks), fences)
 	}
 	for _, b := range blocks {
 		source, language, text := b[1], b[2], b[3]
 		switch {
 		case source == "":
-			t.Errorf("a block does not say where it is from:\n%s", text)
+			t.Errorf("a block has no comment with its source:\n%s", text)
 		case source == "commands":
 			checkCommands(t, text)
 		case source == "chains":
@@ -59,11 +63,11 @@ func checkExcerpt(t *testing.T, source, language, text string) {
 		t.Errorf("a block from %s is shown as %q", file, language)
 	}
 	if !strings.Contains(strings.ReplaceAll(string(whole), golden, "policies"), text) {
-		t.Errorf("a block is not in %s, or not any more:\n%s", file, text)
+		t.Errorf("a block differs from %s:\n%s", file, text)
 	}
 }
 
-// elsewhere are commands that other tests, or CI, run as they are.
+// elsewhere are commands that other tests or CI run.
 var elsewhere = []string{
 	"go test ./policies/require-header/v1.0.0",
 	"go test -race ./policies -run TestConformance/require-header",
@@ -73,7 +77,7 @@ var elsewhere = []string{
 	"./bazelw run //:demo -- --bundle //bundles:payments --chains chains.yaml",
 }
 
-// checkCommands runs what pectl does, in one module for all of the page.
+// checkCommands runs the commands of pectl, all in one module.
 func checkCommands(t *testing.T, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
@@ -93,7 +97,7 @@ func checkCommands(t *testing.T, text string) {
 			known = known || e == line
 		}
 		if !known {
-			t.Errorf("nobody tries the command %q", line)
+			t.Errorf("no test runs the command %q", line)
 		}
 	}
 }
@@ -124,7 +128,7 @@ func inModule(t *testing.T, f func()) {
 	f()
 }
 
-// checkChains reads a configuration as the engine does, and builds its policies.
+// checkChains reads a configuration like the engine, and creates its policies.
 func checkChains(t *testing.T, text string) {
 	t.Helper()
 	spec, _, err := config.ParseChains([]config.File{{Name: "author.md", Src: []byte(text)}})
