@@ -82,14 +82,13 @@ func (s Suite) shows() map[string][]string {
 
 func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 
-const preamble = `# ext_proc as Envoy v1.36.2 does it
+const preamble = `# ext_proc in Envoy v1.36.2
 
 <!-- Generated from envoy_test/cases; renew it with
      go test ./envoy_test/cases -run TestDocumentation -update -->
 
-What the engine relies on, or guards against, in Envoy's external processing filter. Each
-line names the cases that show it: an exchange through the pinned Envoy, with the
-upstream, the client and Envoy's own counters looked at. In no case but those that ask
-for it does Envoy count a spurious message, a rejected mutation, a failed stream, or a
-request let through without the engine.
+What Envoy's external processing filter does, as far as the engine relies on it or guards against it. Each line lists the
+cases that show it. A case is an exchange through the pinned Envoy that checks the upstream, the client and Envoy's
+counters. Unless a case expects otherwise, it also checks that Envoy counts no spurious message, no rejected mutation, no
+failed stream, and no request that passed without the engine.
 `

@@ -18,32 +18,32 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	streamsStarted   = desc("streams_total", "Streams of Envoy's filter: one for each HTTP request.")
-	streamsOpen      = desc("streams_open", "Streams that are open now.")
-	streamsFailed    = desc("streams_failed_total", "Streams that ended with an error of the engine or of the protocol.")
-	streamsTakenOver = desc("streams_taken_over_total", "Streams that went on elsewhere since a policy did not come back.")
-	contradictions   = desc("filter_contradictions_total", "Requests that have shown that Envoy's filter does not do what is said of it; later ones to chains that depend on it are refused.")
-	streamsPanics    = desc("panics_total", "Faults of the engine itself; those of policies are in policy_calls_total.")
-	messageSeconds   = desc("message_duration_seconds", "Time from a message of Envoy's to its answer.", "part")
-	responses        = desc("immediate_responses_total", "Requests that were answered in the upstream's place, by response code details, which end in the reason.", "details")
-	refusals         = desc("refusals_total", "Requests and responses that the engine refused by itself, with no policy to blame, by cause.", "cause")
+	streamsStarted   = desc("streams_total", "Streams that Envoy opened, one for each HTTP request.")
+	streamsOpen      = desc("streams_open", "Open streams.")
+	streamsFailed    = desc("streams_failed_total", "Streams that ended with an error of the engine or the protocol.")
+	streamsTakenOver = desc("streams_taken_over_total", "Streams whose processing moved to another goroutine, because a call of a policy exceeded its deadline.")
+	contradictions   = desc("filter_contradictions_total", "Requests that contradict the description of Envoy's filter (its stamp or engine.yaml). Later requests to chains that depend on it are refused.")
+	streamsPanics    = desc("panics_total", "Panics in the engine itself. Panics in policies are in policy_calls_total.")
+	messageSeconds   = desc("message_duration_seconds", "Time from a message of Envoy to its answer.", "part")
+	responses        = desc("immediate_responses_total", "Requests that the engine or a policy answered, by response code details, which end in the reason.", "details")
+	refusals         = desc("refusals_total", "Requests and responses that the engine itself refused, by cause.", "cause")
 
-	memoryUsed    = desc("body_memory_bytes", "Memory that the bodies of requests and responses in flight take.")
-	memoryLimit   = desc("body_memory_limit_bytes", "Memory that they may take (limits.memory).")
-	memoryRefused = desc("body_memory_refusals_total", "Requests and responses that were refused as OVERLOADED, since their bodies would have taken more.")
+	memoryUsed    = desc("body_memory_bytes", "Memory that the bodies of requests and responses in flight use.")
+	memoryLimit   = desc("body_memory_limit_bytes", "Memory that they may use (limits.memory).")
+	memoryRefused = desc("body_memory_refusals_total", "Requests and responses that were refused as OVERLOADED, because their bodies would exceed limits.memory.")
 
-	tracedSent    = desc("traces_sent_total", "Requests whose spans the collector has taken.")
+	tracedSent    = desc("traces_sent_total", "Requests whose spans the collector accepted.")
 	tracedFailed  = desc("traces_failed_total", "Requests whose spans could not be sent.")
-	tracedDropped = desc("traces_dropped_total", "Requests whose spans were dropped, since the collector did not keep up.")
+	tracedDropped = desc("traces_dropped_total", "Requests whose spans were dropped, because the queue to the collector was full.")
 
 	configInfo     = desc("config_info", "The configuration in force.", "version")
 	configLoaded   = desc("config_loaded_timestamp_seconds", "When the configuration in force was loaded.")
 	configUpdates  = desc("config_updates_total", "Configurations that took effect.")
-	configRejected = desc("config_rejections_total", "Configurations that were refused.")
+	configRejected = desc("config_rejections_total", "Configurations that the engine refused.")
 	configStale    = desc("config_stale", "Whether the newest configuration was refused (1) or is in force (0).")
 	configWarnings = desc("config_warnings", "Warnings about the configuration in force.")
 	configRoutes   = desc("config_routes", "Routes that have a chain.")
-	configChains   = desc("config_chains", "Chains.")
+	configChains   = desc("config_chains", "Chains in the configuration in force.")
 )
 
 // Collector shows a kernel's streams and a worker's configuration to Prometheus. What there is of each route and step is

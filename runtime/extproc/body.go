@@ -141,8 +141,8 @@ func (st *stream) dropBody(s *side) error {
 }
 
 var (
-	errNotRemovable   = kernel.NewCause(telemetry.BodyNotRemovable, "a policy gave the response a status that has no body, and Envoy cannot remove the body of this one: policies want its trailers, or it is sent in full duplex")
-	errChangedBehind  = kernel.NewCause(telemetry.BehindTrailers, "the message has trailers and no body, and policies changed its headers or its body, which Envoy can do then in full duplex only")
-	errHeldBehind     = kernel.NewCause(telemetry.BehindTrailers, "policies still held back a part of the body when its trailers came, before which Envoy can send it in full duplex only")
-	errTrailersBehind = kernel.NewCause(telemetry.BehindTrailers, "the message has trailers and no body, and policies added a body and changed the trailers, of which Envoy can do one")
+	errNotRemovable   = kernel.NewCause(telemetry.BodyNotRemovable, "a policy set a status that has no body, and Envoy cannot remove the body of this response, because policies use its trailers or it is sent in full duplex")
+	errChangedBehind  = kernel.NewCause(telemetry.BehindTrailers, "the message has trailers and no body, and policies changed its headers or body, which Envoy supports only in full duplex")
+	errHeldBehind     = kernel.NewCause(telemetry.BehindTrailers, "policies still held back a part of the body when its trailers came; Envoy can send that part before the trailers only in full duplex")
+	errTrailersBehind = kernel.NewCause(telemetry.BehindTrailers, "the message has trailers and no body, and policies added a body and changed the trailers; Envoy can do only one of the two")
 )

@@ -8,12 +8,12 @@ import (
 )
 
 var (
-	errNoRoute         = kernel.NewCause(telemetry.NoRoute, "Envoy has no route for the request: its filter sends xds.route_name, and there is none")
-	errResponseFirst   = kernel.NewCause(telemetry.RequestNotShown, "a response came from an upstream, and its request was not shown; or response.code_details, by which Envoy's own responses are known, was not sent")
-	errBodyFirst       = kernel.NewCause(telemetry.RequestNotShown, "a body or trailers came, and the headers before them were not shown")
-	errIgnoredOverride = kernel.NewCause(telemetry.RequestNotShown, "Envoy has ignored a mode override, although the filter is said to allow it (mode_override)")
-	errUnsentTrailers  = kernel.NewCause(telemetry.RequestNotShown, "Envoy has not sent the trailers of a request, although the filter is said to send them (request_trailers)")
-	errHeadersNotShown = kernel.NewCause(telemetry.PartNotShown, "the chain needs response headers; the filter was said to show them, and a response began without")
+	errNoRoute         = kernel.NewCause(telemetry.NoRoute, "Envoy has no route for the request: its filter sends xds.route_name, and this request has none")
+	errResponseFirst   = kernel.NewCause(telemetry.RequestNotShown, "Envoy sent a response of an upstream without its request; or it did not send response.code_details, which marks Envoy's own responses")
+	errBodyFirst       = kernel.NewCause(telemetry.RequestNotShown, "Envoy sent a body or trailers without the headers before them")
+	errIgnoredOverride = kernel.NewCause(telemetry.RequestNotShown, "Envoy ignored a mode override, although the filter is described as allowing it (mode_override)")
+	errUnsentTrailers  = kernel.NewCause(telemetry.RequestNotShown, "Envoy did not send the trailers of a request, although the filter is described as sending them (request_trailers)")
+	errHeadersNotShown = kernel.NewCause(telemetry.PartNotShown, "the chain needs response headers, and Envoy did not send them, although the filter is described as sending them")
 )
 
 // routeCause says where the route's name was looked for.

@@ -42,7 +42,7 @@ var (
 	// errNoRoom says that a message is over limits.memory, and errOverLimit that a
 	// body is over its own limit. The rest of the message has not been read.
 	errNoRoom    = errors.New("no memory is left for the message")
-	errOverLimit = errors.New("the body is over its limit")
+	errOverLimit = errors.New("the body exceeds its limit")
 
 	errCompressed = status.Error(codes.Unimplemented, "compressed messages are not supported")
 	errTooLong    = status.Error(codes.ResourceExhausted, "the message is longer than this engine takes")

@@ -36,10 +36,10 @@ func (c *Cause) Kind() telemetry.Cause { return c.kind }
 
 var (
 	errNoConfiguration = NewCause(telemetry.NoConfiguration, "no valid configuration of chains and routes is in force")
-	errBodyNotWhole    = NewCause(telemetry.BodyNotWhole, "more of the body came after what Envoy said was the whole of it")
-	errNarrowed        = NewCause(telemetry.PartNotShown, "the filter does not show a part of what the chain needs")
-	errNoMemory        = NewCause(telemetry.NoMemory, "the bodies in flight take all memory that they may (limits.memory)")
-	errTunnel          = NewCause(telemetry.Tunnel, "the request is an upgrade or a CONNECT, and policies of the chain want a whole body, which a tunnel does not have")
+	errBodyNotWhole    = NewCause(telemetry.BodyNotWhole, "Envoy sent more of the body after a part that it had marked as complete")
+	errNarrowed        = NewCause(telemetry.PartNotShown, "the filter does not send every part that the chain needs")
+	errNoMemory        = NewCause(telemetry.NoMemory, "the bodies in flight use all of limits.memory")
+	errTunnel          = NewCause(telemetry.Tunnel, "the request is an upgrade or a CONNECT, and policies of the chain need a whole body, which a tunnel does not have")
 )
 
 // routeCause says which route has no chain.

@@ -153,7 +153,7 @@ func (e *budgetError) Error() string {
 
 // errAction: a type that embeds one of the SDK's actions is an action by Go's rules,
 // and to pass over it might be to pass over a refusal.
-var errAction = errors.New("the policy returned an action that is none of the SDK's")
+var errAction = errors.New("the policy returned an action of an unknown type; use the SDK's actions")
 
 // settle does what an answer says.
 func (r *run) settle(s *step, a *Answer) (Outcome, error) {

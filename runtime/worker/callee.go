@@ -183,7 +183,7 @@ func (a *Answer) portableChunk() error {
 func portableEntries(what string, entries []policy.Entry) error {
 	for _, e := range entries {
 		if err := exchange.Portable(e.Value); err != nil {
-			return fmt.Errorf("%s %q cannot leave the process of the policy: %w", what, e.Key, err)
+			return fmt.Errorf("%s %q cannot be sent to the engine's process: %w", what, e.Key, err)
 		}
 	}
 	return nil
@@ -195,7 +195,7 @@ func portablePrincipal(p *policy.Principal) error {
 	}
 	for key, value := range p.Claims {
 		if err := exchange.Portable(value); err != nil {
-			return fmt.Errorf("the principal's claim %q cannot leave the process of the policy: %w", key, err)
+			return fmt.Errorf("the principal's claim %q cannot be sent to the engine's process: %w", key, err)
 		}
 	}
 	return nil

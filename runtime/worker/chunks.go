@@ -91,8 +91,8 @@ func (r *run) piece(s *step) *policy.Chunk {
 }
 
 var (
-	errHoldsLast  = errors.New("the policy holds back the last chunk of a body, which nothing follows")
-	errHoldUnsaid = errors.New("the policy holds back a chunk but does not say so: implement policy.ChunkHolder")
+	errHoldsLast  = errors.New("the policy holds back the last chunk of a body, and no chunk follows it")
+	errHoldUnsaid = errors.New("the policy holds back a chunk without implementing policy.ChunkHolder")
 )
 
 // settleChunk does what the answer to a chunk says.
@@ -144,7 +144,7 @@ func (r *run) mayHold(s *step) error {
 	case r.chunk.Last:
 		return errHoldsLast
 	case len(r.chunk.Data) > r.chain.holdLimit:
-		return fmt.Errorf("the policy holds back %d bytes of a body, and %d is the limit", len(r.chunk.Data), r.chain.holdLimit)
+		return fmt.Errorf("the policy holds back %d bytes of a body; the limit is %d", len(r.chunk.Data), r.chain.holdLimit)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ const (
 	ConditionTooLarge
 	// NotStarted: the policy's Start has not succeeded yet.
 	NotStarted
-	// Stalled: too many calls of the policy have not come back.
+	// Stalled: too many calls of the policy have not returned.
 	Stalled
 	// NoTime: nothing was left of the time for the phase. The policy was not called.
 	NoTime
@@ -63,7 +63,7 @@ var failures = [failureKinds]struct {
 	BadAction:         {PolicyError, telemetry.Errored, false},
 }
 
-var errUnanswered = errors.New("there is no answer of the policy")
+var errUnanswered = errors.New("the policy returned no answer")
 
 // NewFailure is a failure of which the text is known, and the stack of a panic.
 func NewFailure(kind FailureKind, text string, stack []byte) Failure {

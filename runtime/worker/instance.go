@@ -104,7 +104,7 @@ func newInstance(key identity, v *Version, params string, value any, host policy
 }
 
 var (
-	errStalled    = errors.New("too many calls of the policy have not come back")
+	errStalled    = errors.New("too many calls of the policy have not returned")
 	errNotStarted = errors.New("the policy has not started yet")
 )
 
@@ -201,7 +201,7 @@ func (in *instance) startAgain(ctx context.Context, timeout time.Duration) error
 // startGrace is how long a Start may take to come back once its context has ended.
 const startGrace = time.Second
 
-var errStartHangs = errors.New("Start has not come back although its context has ended")
+var errStartHangs = errors.New("Start has not returned, although its context has ended")
 
 // tryStart runs Start on a goroutine of its own: a policy that does not heed its
 // context must not hold up every later configuration.
@@ -210,7 +210,7 @@ func (in *instance) tryStart(ctx context.Context, starter policy.Starter, timeou
 	defer cancel()
 	result := make(chan error, 1)
 	go func() {
-		err := errors.New("Start has ended its goroutine")
+		err := errors.New("Start called runtime.Goexit")
 		defer func() { result <- err }()
 		err = contained(func() error { return starter.Start(ctx) })
 	}()

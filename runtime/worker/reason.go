@@ -29,7 +29,7 @@ const (
 	PolicyError
 	// PolicyPanic: a policy panicked.
 	PolicyPanic
-	// PolicyStalled: too many calls of the policy have not come back.
+	// PolicyStalled: too many calls of the policy have not returned.
 	PolicyStalled
 	// PolicyNotSupported: no worker offers the policy.
 	PolicyNotSupported

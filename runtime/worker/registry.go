@@ -61,7 +61,7 @@ func NewRegistry(entries ...Entry) (*Registry, error) {
 			continue
 		}
 		if slices.ContainsFunc(r.byName[v.Name], func(o *Version) bool { return o.Version == v.Version }) {
-			problems = append(problems, fmt.Errorf("registering %s: it is there twice", v))
+			problems = append(problems, fmt.Errorf("registering %s: the bundle has it twice", v))
 			continue
 		}
 		r.byName[v.Name] = append(r.byName[v.Name], v)

@@ -145,7 +145,7 @@ func (c *Call) Answer(a *Answer) bool {
 	return c.take(s, &known)
 }
 
-var errImplausible = errors.New("the answer contradicts what is known of the step")
+var errImplausible = errors.New("the answer contradicts the step's description")
 
 // plausible reports whether an answer can be that of a step of whose condition v is known.
 func plausible(s *step, v Condition, a *Answer) bool {

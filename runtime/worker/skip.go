@@ -16,7 +16,7 @@ import (
 // that it may, and the configuration marks each step that may be left out. A step is left out as
 // a whole or not at all, so that no policy runs by halves.
 
-var errSkipUnsaid = errors.New("the policy skips the rest of the chain but does not say so: implement policy.Skipper")
+var errSkipUnsaid = errors.New("the policy skips the rest of the chain without implementing policy.Skipper")
 
 // maySkip reports whether the step may be marked as skippable, or adds the problem.
 func (b *chainBuilder) maySkip(path string, s *step) bool {

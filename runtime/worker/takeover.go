@@ -100,4 +100,4 @@ func (r *run) part(s *step) {
 	}
 }
 
-var errAbandoned = errors.New("the policy did not come back in time; the call was abandoned")
+var errAbandoned = errors.New("the policy did not return in time; the call was abandoned")

@@ -20,14 +20,14 @@ import (
 var (
 	// ErrUnknown says that a coding is none of those that are known here, or
 	// that there are too many of them.
-	ErrUnknown = errors.New("an unknown content coding")
+	ErrUnknown = errors.New("unknown content coding")
 	// ErrTooLarge says that the plain body is over the limit.
-	ErrTooLarge = errors.New("the plain body is over the limit")
+	ErrTooLarge = errors.New("the decoded body exceeds the limit")
 	// ErrNoMemory says that there is no memory for the plain body.
-	ErrNoMemory = errors.New("no memory is left for the plain body")
+	ErrNoMemory = errors.New("no memory is left for the decoded body")
 	// ErrMalformed says that the body is not in the coding that it is said to
 	// be in.
-	ErrMalformed = errors.New("the body is not in its content coding")
+	ErrMalformed = errors.New("the body is not valid in its content coding")
 )
 
 // maxCodings bounds how many codings may lie on top of each other. Each multiplies

@@ -36,7 +36,7 @@ func (cs Codings) Decode(body []byte, limit int64, take func(n int64) bool) ([]b
 	return body, nil
 }
 
-var errTrailing = errors.New("something follows the end of the encoded body")
+var errTrailing = errors.New("data follows the end of the encoded body")
 
 // decoder undoes one coding, of one body after the other.
 type decoder struct {
