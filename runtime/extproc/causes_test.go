@@ -50,7 +50,7 @@ func TestRefusalsOfAChainHaveACause(t *testing.T) {
 			[]*extprocv3.ProcessingRequest{requestHeaders(false)}, "FILTER_CANNOT_SERVE_CHAIN", telemetry.PartNotShown,
 			[]string{"response body (BUFFERED), response trailers", "FULL_DUPLEX_STREAMED and NONE"}},
 		{"a body that was not whole", "request_body=pass response_headers=pass", trailers, whole,
-			[]*extprocv3.ProcessingRequest{requestHeaders(false), requestBody("a", false), requestBody("b", true)}, "FILTER_CANNOT_SERVE_CHAIN", telemetry.BodyNotWhole, []string{"the whole of it"}},
+			[]*extprocv3.ProcessingRequest{requestHeaders(false), requestBody("a", false), requestBody("b", true)}, "FILTER_CANNOT_SERVE_CHAIN", telemetry.BodyNotWhole, []string{"marked as complete"}},
 		{"a change that is forbidden", "request_headers=set(x-a,1)", negotiate.Settings{NoHeaders: true}, nil,
 			[]*extprocv3.ProcessingRequest{requestHeaders(true)}, "FILTER_CANNOT_SERVE_CHAIN", telemetry.ChangeForbidden, []string{`"x-a"`}},
 		{"more headers than may be", "request_headers=many(20)", negotiate.Settings{MaxHeaders: 20}, nil,
@@ -76,7 +76,7 @@ func TestRefusalsOfAChainHaveACause(t *testing.T) {
 		{"a coding that a policy leaves", "request_body=set(content-encoding,rot13)+body(x) decode", trailers, both,
 			[]*extprocv3.ProcessingRequest{requestHeaders(false), requestBody("a", true)}, "FILTER_CANNOT_SERVE_CHAIN", telemetry.CodingNotKnown, []string{`"rot13"`}},
 		{"a response before the request's body", "request_body=pass response_headers=pass", trailers, whole,
-			[]*extprocv3.ProcessingRequest{requestHeaders(false), responseHeaders(true)}, "REQUEST_PHASE_SKIPPED", telemetry.RequestNotShown, []string{"has not sent the trailers"}},
+			[]*extprocv3.ProcessingRequest{requestHeaders(false), responseHeaders(true)}, "REQUEST_PHASE_SKIPPED", telemetry.RequestNotShown, []string{"did not send the trailers"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, streams := parseChain(t, tt.chain), new(telemetry.Streams)

@@ -76,7 +76,7 @@ func TestRegistryRefuses(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"script@v1.0.0: it is there twice", "other@v1.0.0 declares the phases [request_headers] and its type *worker_test.scripted implements [request_headers, ", "registering policy 3"} {
+	for _, want := range []string{"script@v1.0.0: the bundle has it twice", "other@v1.0.0 declares the phases [request_headers] and its type *worker_test.scripted implements [request_headers, ", "registering policy 3"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q: %v", want, err)
 		}
