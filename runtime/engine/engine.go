@@ -212,7 +212,7 @@ func (e *Engine) stop(ctx context.Context) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		e.logger.Warn("policies have not come back; their calls are given up")
+		e.logger.Warn("calls of policies have not returned, and are abandoned")
 	}
 }
 

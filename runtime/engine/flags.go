@@ -64,7 +64,7 @@ func (f *flagsOnly) validate(rest []string) error {
 	case f.start && !f.check:
 		return errors.New("-start goes with -check; a running engine starts its policies anyway")
 	case len(rest) > 0:
-		return fmt.Errorf("policy-engine takes no arguments after flags, and was given %q", rest)
+		return fmt.Errorf("unexpected arguments %q: policy-engine takes no arguments after flags", rest)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ type handshaker struct{ logger *slog.Logger }
 
 var (
 	_          credentials.TransportCredentials = handshaker{}
-	errNotOurs                                  = errors.New("a connection that came by none of the engine's listeners")
+	errNotOurs                                  = errors.New("a connection that did not come through a listener of the engine")
 	errServer                                   = errors.New("the engine is a server only")
 )
 

@@ -133,7 +133,7 @@ func removeStale(path string) error {
 	}
 	if c, err := net.DialTimeout("unix", path, staleTimeout); err == nil {
 		c.Close()
-		return fmt.Errorf("another process serves %s", path)
+		return fmt.Errorf("another process listens on %s", path)
 	}
 	return os.Remove(path)
 }

@@ -75,7 +75,7 @@ func (c *certificates) get() *tls.Config {
 		next, err = c.read()
 	}
 	if err != nil {
-		c.logger.Error("certificates cannot be read again; the last good ones stay", slog.Any("error", err))
+		c.logger.Error("certificates cannot be reloaded; the last valid ones stay in use", slog.Any("error", err))
 		return c.current
 	}
 	c.current, c.seen = next, seen

@@ -106,7 +106,7 @@ func (b *Backends) Target(ref policy.BackendRef) (policy.BackendTarget, error) {
 		t.Name, t.URL = u.Host, u
 	} else if t, ok = b.named[ref]; !ok {
 		if len(b.named) == 0 {
-			return t, fmt.Errorf("no backend is called %q: engine.yaml declares none", ref)
+			return t, fmt.Errorf("there is no backend %q: engine.yaml declares no backends", ref)
 		}
 		var names []string
 		for _, name := range slices.Sorted(maps.Keys(b.named)) {

@@ -134,7 +134,7 @@ func (f *watchedFile) read(next, old *fileVersion) {
 	if err == nil {
 		next.value, next.err, next.trouble = value, nil, ""
 		if old.trouble != "" {
-			f.logger.Info("a policy's file is good again")
+			f.logger.Info("a policy's file is valid again")
 		}
 		return
 	}

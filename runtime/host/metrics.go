@@ -166,7 +166,7 @@ func get[M prometheus.Metric](p *placed, kind, name, help string, labels []polic
 	if at != nil && len(at.handles) >= maxHandles {
 		if !at.full {
 			at.full = true
-			m.logger.Warn("a policy makes more metrics than are exposed; further ones count for nobody",
+			m.logger.Warn("a policy creates more metrics than the limit; further ones are not exposed",
 				slog.String("policy", p.place.Policy+"@"+p.place.Version), slog.String("chain", p.place.Chain), slog.Int("exposed", maxHandles))
 		}
 		return nobody

@@ -30,7 +30,7 @@ var (
 	// ErrTooMany says that the client's address is not among the last MaxHops.
 	ErrTooMany = errors.New("x-forwarded-for has too many addresses of trusted hops")
 	// ErrMalformed says that one of the addresses that count is none.
-	ErrMalformed = errors.New("x-forwarded-for has something that is no address")
+	ErrMalformed = errors.New("x-forwarded-for has an entry that is not an address")
 )
 
 // Trust says which proxies between the client and Envoy are believed. The zero value

@@ -17,7 +17,7 @@ func (x *explainer) alternatives(at place, err *jsonschema.ValidationError) {
 		return
 	}
 	if len(err.Causes) == 0 {
-		x.add(at, "fits none of the alternatives", "")
+		x.add(at, "matches none of the alternatives", "")
 		return
 	}
 	depth := len(err.InstanceLocation)
@@ -39,7 +39,7 @@ func (x *explainer) alternatives(at place, err *jsonschema.ValidationError) {
 			x.found = append(x.found, meant...)
 			return
 		}
-		x.add(at, "fits none of the alternatives", x.reasons(at, err.Causes))
+		x.add(at, "matches none of the alternatives", x.reasons(at, err.Causes))
 	}
 }
 

@@ -25,7 +25,7 @@ func TestAlternatives(t *testing.T) {
 		{"by a field that says what it is", `{oneOf: [{properties: {type: {const: a}}, required: [x]}, {properties: {type: {const: b}}, required: [y]}]}`, `{"type": "b"}`, `v.y: missing; this field is required`},
 		{"types, none of which it is", `{oneOf: [{type: string}, {type: object}, {type: [array, object]}]}`, `1`, `v: expected a string or a mapping or a list, found a number`},
 		{"by the fewest problems", `{oneOf: [{required: [a, b]}, {required: [c]}]}`, `{}`, `v.c: missing; this field is required`},
-		{"none nearer than another", `{oneOf: [{minLength: 3}, {pattern: "^b"}]}`, `"a"`, `v: fits none of the alternatives; too short; at least 3 characters, or not of the right form; it must match ^b`},
+		{"none nearer than another", `{oneOf: [{minLength: 3}, {pattern: "^b"}]}`, `"a"`, `v: matches none of the alternatives; too short; at least 3 characters, or not of the right form; it must match ^b`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d, err := definition.Parse("p.yaml", []byte(simple("type: object\nproperties:\n  v: "+tt.schema)))

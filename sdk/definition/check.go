@@ -160,7 +160,7 @@ func (b *builder) examples() {
 	for i, example := range b.doc.Examples {
 		at := place{}.key("examples").index(i)
 		if example.Name == "" || names[example.Name] {
-			b.add(at.key("name"), "not a name of its own", "say what it is an example of, differently for each")
+			b.add(at.key("name"), "the name is missing or not unique", "give each example a name of its own")
 		}
 		names[example.Name] = true
 		if len(example.Params) == 0 {
@@ -189,5 +189,5 @@ func misplaced(file, version string) Problems {
 	if directory == "." || directory == "/" || directory == ".." || directory == version {
 		return nil
 	}
-	return Problems{place{}.key("version").problem("the directory is named "+directory, "name both alike: a version is a directory and a Go package of its own")}
+	return Problems{place{}.key("version").problem("the directory is named "+directory, "give both the same name: each version has its own directory and Go package")}
 }

@@ -255,7 +255,7 @@ func TestDirectory(t *testing.T) {
 		"/policy.yaml":                  "<nil>",
 		"../policy.yaml":                "<nil>",
 		"policies/a/v1.0.0/policy.yaml": "<nil>",
-		"a/v1.0.1/policy.yaml":          "a/v1.0.1/policy.yaml:3:10: version: the directory is named v1.0.1; name both alike: a version is a directory and a Go package of its own",
+		"a/v1.0.1/policy.yaml":          "a/v1.0.1/policy.yaml:3:10: version: the directory is named v1.0.1; give both the same name: each version has its own directory and Go package",
 	} {
 		if _, err := definition.Parse(file, src); fmt.Sprint(err) != want {
 			t.Errorf("%s: %v", file, err)

@@ -1,4 +1,4 @@
-// Package definition reads policy.yaml, the description that stands beside
+// Package definition reads policy.yaml, the description beside
 // the code of every policy version, and checks parameters against it.
 //
 //	apiVersion: policyengine/v1

@@ -23,7 +23,7 @@ func Portable(value any) error {
 var (
 	errDeep = fmt.Errorf("it is nested deeper than %d levels", maxDepth)
 	errMany = fmt.Errorf("it holds more than %d values", maxValues)
-	errNaN  = errors.New("it holds a json.Number that is no number")
+	errNaN  = errors.New("it has a json.Number that is not a number")
 )
 
 func portable(value any, depth int, left *int) error {

@@ -1,38 +1,37 @@
 package policy
 
-// RequestAction is what a request phase answers: nil to continue, a
-// [*RequestMutation], a [*SkipRest], or an [*ImmediateResponse]. A type that embeds one of them is no
-// action, although it compiles as one: answering it is an error.
+// RequestAction is the result of a request phase: nil to continue, a [*RequestMutation], a
+// [*SkipRest], or an [*ImmediateResponse]. A type that embeds one of them compiles, but
+// returning it is an error.
 type RequestAction interface{ requestAction() }
 
-// ResponseAction is what a response phase answers: nil to continue, a
-// [*ResponseMutation], or an [*ImmediateResponse].
+// ResponseAction is the result of a response phase: nil to continue, a [*ResponseMutation],
+// or an [*ImmediateResponse].
 type ResponseAction interface{ responseAction() }
 
-// ChunkAction is what a chunk phase answers: nil to pass the chunk, [ReplaceChunk],
-// [Hold], or an [*ImmediateResponse] (which resets a stream whose response has
-// already begun).
+// ChunkAction is the result of a chunk phase: nil to pass the chunk, [ReplaceChunk],
+// [Hold], or an [*ImmediateResponse], which resets the stream if the response has already
+// begun.
 type ChunkAction interface{ chunkAction() }
 
-// Header is one header field. Names may be in any case; on the wire they are in
-// lower case.
+// Header is one header field. The name may be in any case; it is sent in lower case.
 type Header struct {
 	Name  string
 	Value string
 }
 
-// HeaderMutation changes a header list. Its parts are applied in the order in which
-// they stand here, each from first to last.
+// HeaderMutation changes a header list. Its fields are applied in the order of their
+// declaration, and each field from first to last. The zero value changes nothing.
 type HeaderMutation struct {
-	// Remove deletes every field of these names.
+	// Remove deletes all fields with these names.
 	Remove []string
-	// Set leaves one field of the name, with this value.
+	// Set replaces all fields of the name by one field with this value.
 	Set []Header
-	// OverwriteIfExists is Set where a field of the name is there.
+	// OverwriteIfExists is like Set, but only if a field with the name exists.
 	OverwriteIfExists []Header
-	// Append adds a field after those of the name that are there.
+	// Append adds a field after the existing fields with the name.
 	Append []Header
-	// AddIfAbsent adds a field where none of the name is there.
+	// AddIfAbsent adds a field if none with the name exists.
 	AddIfAbsent []Header
 }
 
@@ -41,13 +40,14 @@ func (m *HeaderMutation) IsZero() bool {
 	return len(m.Remove)+len(m.Set)+len(m.OverwriteIfExists)+len(m.Append)+len(m.AddIfAbsent) == 0
 }
 
-// QueryMutation changes the query of the request's target (RFC 3986, section 3.4).
-// Names and values are plain; the runtime encodes them. What is not named stays as
-// it was, byte for byte and in its place. Applied in the order of the fields.
+// QueryMutation changes the query of the request's target (RFC 3986, section 3.4). Names
+// and values are not encoded; the runtime encodes them. Other parameters keep their bytes
+// and their position. The fields are applied in the order of their declaration. The zero
+// value changes nothing.
 type QueryMutation struct {
-	// Remove deletes every parameter of these names.
+	// Remove deletes all parameters with these names.
 	Remove []string
-	// Set leaves one parameter of the name.
+	// Set replaces all parameters with the name by one.
 	Set []Param
 	// Append adds a parameter at the end.
 	Append []Param
@@ -64,22 +64,21 @@ type Param struct {
 	Value string
 }
 
-// Entry is one named value. Values that are to leave the process are in JSON's Go
-// types: string, float64, bool, nil, []any, map[string]any.
+// Entry is one named value. A value that is sent to another process must have one of JSON's
+// Go types: string, float64, bool, nil, []any, map[string]any.
 type Entry struct {
 	Key   string
 	Value any
 }
 
-// Body is a new body. The zero value leaves the body as it is; make one with
-// [NewBody].
+// Body is a new body. The zero value keeps the existing body. Use [NewBody] to create one.
 type Body struct {
 	bytes []byte
 	set   bool
 }
 
-// NewBody returns b, which may be empty, as a new body. The runtime keeps b: do not
-// modify it afterwards.
+// NewBody returns b, which may be empty, as a new body. The runtime keeps b: do not modify
+// it afterwards.
 func NewBody(b []byte) Body { return Body{bytes: b, set: true} }
 
 // Bytes returns the new body, and whether there is one.
@@ -92,19 +91,18 @@ type RequestMutation struct {
 	Headers HeaderMutation
 	// Trailers changes the trailers; in the trailers phase only.
 	Trailers HeaderMutation
-	// Method, Authority and Path replace what the request has; empty leaves it.
-	// Path is the part before the query, which stays; a Path that contains "?"
-	// replaces both.
+	// Method, Authority and Path replace those of the request; empty keeps them. Path is
+	// the part before the query, which stays. A Path that contains "?" replaces both.
 	Method, Authority, Path string
 	// Query changes the query, after Path has been applied.
 	Query QueryMutation
 	// Body replaces the body; in the body phase only.
 	Body Body
-	// Principal says who the request was authenticated as; nil says nothing.
+	// Principal is the authenticated caller; nil keeps the present one.
 	Principal *Principal
-	// Metadata is told to later policies of the same exchange.
+	// Metadata is visible to later policies of the same exchange.
 	Metadata []Entry
-	// DynamicMetadata is told to Envoy, under the runtime's namespace.
+	// DynamicMetadata is sent to Envoy, under the runtime's namespace.
 	DynamicMetadata []Entry
 }
 
@@ -115,61 +113,61 @@ type ResponseMutation struct {
 	Headers HeaderMutation
 	// Trailers changes the trailers; in the trailers phase only.
 	Trailers HeaderMutation
-	// Status replaces the status, 200 to 599; 0 leaves it. With 204, 205
-	// and 304 the response loses its body.
+	// Status replaces the status, 200 to 599; 0 keeps it. With 204, 205 and 304 the
+	// response loses its body.
 	Status int
 	// Body replaces the body; in the body phase only.
 	Body Body
-	// Metadata is told to later policies of the same exchange.
+	// Metadata is visible to later policies of the same exchange.
 	Metadata []Entry
-	// DynamicMetadata is told to Envoy, under the runtime's namespace.
+	// DynamicMetadata is sent to Envoy, under the runtime's namespace.
 	DynamicMetadata []Entry
 }
 
-// SkipRest lets the request go on without the steps behind this one in the chain that the
-// configuration marks with skippable: true. Steps without that mark run as ever, and so may one
-// deny. A step is left out for the whole exchange, its response phases included, as if its
-// condition were false; its condition is not evaluated. One that has run already, in an earlier
-// phase, is not left out. A step in shadow mode skips nothing.
+// SkipRest passes the request and skips the later steps of the chain that the configuration
+// marks with skippable: true. Steps without that mark run, and may deny. A step is skipped
+// for the whole exchange, including its response phases, as if its condition were false;
+// its condition is not evaluated. A step that already ran in an earlier phase is not
+// skipped. In shadow mode nothing is skipped.
 //
-// A policy that answers it implements [Skipper]. It must not be modified after it has been
+// A policy that returns it must implement [Skipper]. It must not be modified after it was
 // returned.
 type SkipRest struct {
 	// Mutation changes the request; nil changes nothing.
 	Mutation *RequestMutation
-	// Reason says why, as [ImmediateResponse.Reason] does. It is in the record of each step that
-	// is left out, and must not be empty.
+	// Reason has the form of [ImmediateResponse.Reason]. It appears in the record of each
+	// skipped step, and must not be empty.
 	Reason string
 }
 
-// ImmediateResponse answers the client in the upstream's place and ends the chain.
-// It must not be modified after it has been returned.
+// ImmediateResponse answers the client instead of the upstream and ends the chain. It must
+// not be modified after it was returned.
 type ImmediateResponse struct {
 	// Status is the HTTP status, 200 to 599.
 	Status int
-	// Headers are set on the response, in order; a name that occurs twice is
-	// sent twice. content-length is the runtime's.
+	// Headers are the headers of the response, in order. A name that occurs twice is sent twice. The
+	// runtime sets content-length.
 	Headers []Header
 	// Body may be empty.
 	Body []byte
-	// GRPCStatus is the status for gRPC requests (google.rpc.Code); nil lets
-	// it follow from Status.
+	// GRPCStatus is the status for gRPC requests (google.rpc.Code). If nil, it follows from
+	// Status.
 	GRPCStatus *int
-	// Reason says why in a form for machines: upper case letters, digits and
-	// underscores, such as "API_KEY_MISSING". It is in the response code
-	// details, metrics, logs and decision records. Empty counts as "REJECTED".
+	// Reason is a machine-readable reason: upper-case letters, digits and underscores, such
+	// as "API_KEY_MISSING". It appears in the response code details, metrics, logs and
+	// decision records. Empty means "REJECTED".
 	Reason string
-	// Cause tells the operator what was wrong where Reason does not say all, such
-	// as which claim of a token. It is in decision records and in the log of
-	// refusals, cut to 256 bytes; the client does not get it. It must not hold a secret, or anything that is
-	// the client's to choose.
+	// Cause gives operators details that Reason does not have, such as the claim of a token
+	// that is wrong. It appears in decision records and in the log of refusals, cut to 256
+	// bytes. The client does not get it. It must not contain a secret, or data that the
+	// client chose.
 	Cause string
 }
 
 type replaceChunk struct{ data []byte }
 
-// ReplaceChunk sends data, which may be empty, in place of the chunk (and of what
-// was held before it). The runtime keeps data: do not modify it afterwards.
+// ReplaceChunk sends data, which may be empty, instead of the chunk and of what was held
+// before it. The runtime keeps data: do not modify it afterwards.
 func ReplaceChunk(data []byte) ChunkAction { return replaceChunk{data} }
 
 // ChunkReplacement returns the data of a [ReplaceChunk] action. It is for runtimes.
@@ -180,8 +178,8 @@ func ChunkReplacement(a ChunkAction) (data []byte, ok bool) {
 
 type hold struct{}
 
-// Hold keeps the chunk back: the next chunk comes with it in front, up to the
-// runtime's limit. The last chunk cannot be held. See [ChunkHolder].
+// Hold withholds the chunk: the next chunk begins with it, up to the runtime's limit. The
+// last chunk cannot be held. See [ChunkHolder].
 func Hold() ChunkAction { return hold{} }
 
 // IsHold reports whether a is [Hold]. It is for runtimes.

@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// BackendRef says in parameters which server a policy asks: the name of a backend that
-// engine.yaml declares, such as "authz", or a URL with http or https, without user
-// information, query and fragment.
+// BackendRef is a server in parameters: the name of a backend in engine.yaml, such as
+// "authz", or an http or https URL without user information, query and fragment.
 type BackendRef string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -28,8 +27,8 @@ func (b *BackendRef) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// URL returns the URL, or nil if the reference is a name. The error says what is wrong with
-// it, without the text itself, which may hold a credential.
+// URL returns the URL, or nil if the reference is a name. The error describes the problem
+// without the text itself, which may contain a credential.
 func (b BackendRef) URL() (*url.URL, error) {
 	if !strings.ContainsAny(string(b), ":/") {
 		return nil, b.checkName()
@@ -41,7 +40,7 @@ func (b BackendRef) URL() (*url.URL, error) {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Hostname() == "":
 		return nil, errors.New("the backend is not a URL with http or https and a host")
 	case u.User != nil:
-		return nil, errors.New("the backend's URL has user information: give credentials as parameters of their own")
+		return nil, errors.New("the backend's URL has user information: use separate parameters for credentials")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("the backend's URL has a query or a fragment: it is a base that requests add to")
 	}
@@ -60,35 +59,35 @@ func (b BackendRef) checkName() error {
 	return nil
 }
 
-// Backends knows the servers that policies may ask. Policies use it through [OpenBackend].
+// Backends are the servers that policies may call. Policies use it through [OpenBackend].
 // Safe for concurrent use.
 type Backends interface {
-	// Target returns what the reference leads to. It does no I/O. The error names the
-	// backends that there are, if there is none of that name.
+	// Target returns the target of the reference. It does no I/O. If there is no backend
+	// with the name, the error lists the existing ones.
 	Target(ref BackendRef) (BackendTarget, error)
 }
 
-// BackendTarget is a server and the bounds on asking it. Zero bounds are the defaults.
+// BackendTarget is a server with the limits for calls. A limit of zero means the default.
 type BackendTarget struct {
-	// Name stands for the backend in metrics, logs and spans.
+	// Name identifies the backend in metrics, logs and spans.
 	Name string
-	// URL is what requests add to.
+	// URL is the base URL of requests.
 	URL *url.URL
 	// Transport sends requests. Its idle connections are closed with the backend's last user.
 	Transport http.RoundTripper
-	// Timeout bounds one request, beside the step's own deadline; 0 leaves it at that.
+	// Timeout limits one request, in addition to the step's own deadline; 0 sets no limit.
 	Timeout time.Duration
-	// MaxConcurrent bounds the requests at a time, 256 by default, and MaxResponse a
-	// response's body in bytes, 1 MiB by default.
+	// MaxConcurrent limits the requests in flight, 256 by default. MaxResponse limits the
+	// body of a response in bytes, 1 MiB by default.
 	MaxConcurrent int
 	MaxResponse   int64
-	// Failures is after how many failures in a row the backend is not asked for a while, 5
-	// by default, and Pause for how long, 5 seconds by default.
+	// Failures is the number of failures in a row that opens the circuit breaker, 5 by
+	// default. Pause is how long it stays open, 5 seconds by default.
 	Failures int
 	Pause    time.Duration
 }
 
-// The default bounds of a [BackendTarget].
+// The default limits of a [BackendTarget].
 const (
 	DefaultBackendConcurrent = 256
 	DefaultBackendResponse   = 1 << 20
@@ -96,19 +95,19 @@ const (
 	DefaultBackendPause      = 5 * time.Second
 )
 
-// Why a backend was not asked, or its response does not count. [Backend.Do] wraps them.
+// The errors of [Backend.Do] that are not the transport's. It wraps them.
 var (
-	// ErrBackendOpen: the circuit breaker is open, since the backend has failed too often.
-	ErrBackendOpen = errors.New("it is not asked for a while, having failed too often in a row")
+	// ErrBackendOpen: the circuit breaker is open, because the backend failed too often.
+	ErrBackendOpen = errors.New("it failed too often in a row, and is not called for a while")
 	// ErrBackendBusy: as many requests as are allowed are in flight.
 	ErrBackendBusy = errors.New("too many requests to it are in flight")
-	// ErrBackendTooLarge: the response's body is over the limit.
+	// ErrBackendTooLarge: the body of the response exceeds the limit.
 	ErrBackendTooLarge = errors.New("its response is too large")
-	// ErrBackendRedirect: the response is a redirect. None is followed.
-	ErrBackendRedirect = errors.New("it answered with a redirect, and none is followed")
+	// ErrBackendRedirect: the response is a redirect. Redirects are not followed.
+	ErrBackendRedirect = errors.New("it answered with a redirect; redirects are not followed")
 )
 
-// Backend is a server that policies ask while a request waits. Safe for concurrent use.
+// Backend is a server that policies call while a request waits. Safe for concurrent use.
 type Backend struct {
 	target  BackendTarget
 	clock   Clock
@@ -118,9 +117,9 @@ type Backend struct {
 	metrics backendMetrics
 }
 
-// OpenBackend returns the backend of that reference. Call it in New. All instances of a policy
-// version that name the same backend share it, with its connections, its bound on concurrency
-// and its circuit breaker; it closes with its last user.
+// OpenBackend returns the backend of that reference. Call it in New. All instances of a
+// policy version with the same backend share its connections, its limit on concurrency and
+// its circuit breaker. It is closed with its last user.
 //
 // Its metrics are backend_requests_total, by backend and result, backend_seconds, and
 // backend_open, which is 1 while the circuit breaker is open.
@@ -165,39 +164,40 @@ func (b *Backend) Close() error {
 	return nil
 }
 
-// BackendRequest is a question to a backend.
+// BackendRequest is a request to a backend.
 type BackendRequest struct {
-	// Method is GET if it is empty and there is no body, and POST if there is one.
+	// Method defaults to GET without a body, and to POST with one.
 	Method string
-	// Path is added to the path of the backend's URL. It is empty, or begins with a slash and is
-	// escaped already (url.PathEscape); segments "." and ".." are refused.
+	// Path is appended to the path of the backend's URL. It is empty, or begins with a
+	// slash and is already escaped (url.PathEscape). Segments "." and ".." are refused.
 	Path string
 	// Query is added.
 	Query url.Values
-	// Header is sent. Credentials of the request that the policy decides about are not
-	// passed on unless they are here.
+	// Header of the request. Credentials of the request under decision are not sent unless
+	// they are here.
 	Header http.Header
 	// Body is sent.
 	Body []byte
 }
 
-// BackendResponse is a backend's answer, whatever its status.
+// BackendResponse is a response of a backend, with any status.
 type BackendResponse struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
-// Do asks the backend and reads the whole response. It returns at ctx's deadline, which is the
-// step's, or after the backend's own timeout. v is the context that the policy's method got: the
-// backend is told its request id and its trace, and the trace shows the request as a span; nil
-// outside of an exchange, as in Start.
+// Do sends a request and reads the whole response. It returns at the deadline of ctx, which
+// is the step's, or after the backend's own timeout. v is the context that the policy's
+// method got. It supplies the request ID and the trace, which are sent to the backend, and
+// the trace shows the request as a span. v is nil outside of an exchange, as in Start.
 //
-// An error wraps context.DeadlineExceeded, or one of [ErrBackendOpen], [ErrBackendBusy],
-// [ErrBackendTooLarge] and [ErrBackendRedirect], or is the transport's. A response of any status other
-// than a redirect is no error. Errors of the transport, timeouts and statuses from 500 on count
-// as failures for the circuit breaker; a client that went away does not. A policy that returns
-// the error leaves it to the operator's onError what becomes of the request.
+// An error wraps context.DeadlineExceeded, [ErrBackendOpen], [ErrBackendBusy],
+// [ErrBackendTooLarge] or [ErrBackendRedirect], or is the transport's. A response with any
+// status other than a redirect is not an error. Errors of the transport, timeouts and
+// statuses from 500 count as failures for the circuit breaker; a client that disconnects
+// does not. If the policy returns the error, the operator's onError decides what happens to
+// the request.
 func (b *Backend) Do(ctx context.Context, v View, r BackendRequest) (*BackendResponse, error) {
 	var span Span
 	requestID := ""
@@ -218,7 +218,7 @@ func (b *Backend) Do(ctx context.Context, v View, r BackendRequest) (*BackendRes
 	return resp, err
 }
 
-// guarded asks the backend within its bounds.
+// guarded calls the backend within its limits.
 func (b *Backend) guarded(ctx context.Context, r *BackendRequest, span Span, requestID string) (*BackendResponse, backendResult, error) {
 	req, err := b.request(ctx, r, span, requestID)
 	if err != nil {
@@ -234,7 +234,7 @@ func (b *Backend) guarded(ctx context.Context, r *BackendRequest, span Span, req
 	if !ok {
 		return nil, backendOpen, ErrBackendOpen
 	}
-	// Should the transport panic, that is a failure.
+	// A panic in the transport counts as a failure.
 	outcome := breakerFailure
 	defer func() { b.changed(b.breaker.done(turn, outcome, b.clock.Now())) }()
 	resp, result, err := b.ask(req)
@@ -250,12 +250,12 @@ func (b *Backend) guarded(ctx context.Context, r *BackendRequest, span Span, req
 	return resp, result, err
 }
 
-// changed tells of a breaker that has opened or closed.
+// changed logs that the breaker opened or closed.
 func (b *Backend) changed(change breakerChange) {
 	switch change {
 	case breakerOpened:
 		b.metrics.open.Set(1)
-		b.logger.Warn("a backend has failed too often and is not asked for a while", slog.Duration("pause", b.target.Pause))
+		b.logger.Warn("a backend failed too often, and is not called for a while", slog.Duration("pause", b.target.Pause))
 	case breakerClosed:
 		b.metrics.open.Set(0)
 		b.logger.Info("a backend answers again")

@@ -11,8 +11,8 @@ import (
 // Principal is an authenticated caller: see [RequestMutation.Principal].
 type Principal = exchange.Principal
 
-// Headers is a read view of a header list. Names are looked up without regard to
-// case. It is valid as long as the context it came from.
+// Headers is a read-only view of a header list. Names are compared without regard to case.
+// It is valid as long as the context that it came from.
 type Headers struct{ h *exchange.Headers }
 
 // Get returns the first value of name, or "".
@@ -21,24 +21,23 @@ func (h Headers) Get(name string) string { v, _ := h.h.Get(name); return v }
 // Lookup returns the first value of name, and whether there is one.
 func (h Headers) Lookup(name string) (string, bool) { return h.h.Get(name) }
 
-// Has reports whether a field of that name is there.
+// Has reports whether a field with that name exists.
 func (h Headers) Has(name string) bool { _, ok := h.h.Get(name); return ok }
 
-// Count is the number of fields of that name.
+// Count returns the number of fields with that name.
 func (h Headers) Count(name string) int { return h.h.Count(name) }
 
 // Values yields every value of name in order.
 func (h Headers) Values(name string) iter.Seq[string] { return h.h.Values(name) }
 
-// All yields every field in order; names are in lower case, pseudo-headers are not
-// among them.
+// All yields every field in order, without pseudo-headers. Names are in lower case.
 func (h Headers) All() iter.Seq2[string, string] { return h.h.All() }
 
 // Len is the number of fields.
 func (h Headers) Len() int { return h.h.Len() }
 
-// RequestContext is what a policy sees of a request: see the package's comment for
-// how long it is valid.
+// RequestContext is a read-only view of a request. The package comment says how long it is
+// valid.
 type RequestContext struct {
 	x      *exchange.Exchange
 	call   *exchange.Call
@@ -50,7 +49,7 @@ func NewRequestContext(x *exchange.Exchange, shadow bool) RequestContext {
 	return RequestContext{x: x, shadow: shadow}
 }
 
-// WithCall returns the view for calls of which call tells. It is for runtimes.
+// WithCall returns the view for one call of a policy. It is for runtimes.
 func (c RequestContext) WithCall(call *exchange.Call) RequestContext {
 	c.call = call
 	return c
@@ -62,10 +61,10 @@ func (c RequestContext) Method() string { return c.x.Request.Method }
 // Scheme is "http" or "https".
 func (c RequestContext) Scheme() string { return c.x.Request.Scheme }
 
-// Authority is the host that the request names, with its port where it names one.
+// Authority is the host of the request, with its port if the request has one.
 func (c RequestContext) Authority() string { return c.x.Request.Authority }
 
-// Path is the request's path without the query, as it came: not decoded.
+// Path is the request's path without the query, as received: not decoded.
 func (c RequestContext) Path() string {
 	path, _, _ := strings.Cut(c.x.Request.Path, "?")
 	return path
@@ -89,14 +88,15 @@ func (c RequestContext) Query(name string) (string, bool) {
 	return "", false
 }
 
-// QueryValues yields every value of a query parameter, decoded, in order. Those
-// that cannot be decoded are left out.
+// QueryValues yields every value of a query parameter, decoded, in order. Values that
+// cannot be decoded are left out.
 func (c RequestContext) QueryValues(name string) iter.Seq[string] {
 	return query.Values(c.RawQuery(), name)
 }
 
-// QueryCount is the number of query parameters of that name, those that cannot be
-// decoded included: an upstream may read another one than [RequestContext.Query].
+// QueryCount is the number of query parameters with that name, including those that cannot
+// be decoded. If it is above 1, an upstream may read another value than
+// [RequestContext.Query].
 func (c RequestContext) QueryCount(name string) int { return query.Count(c.RawQuery(), name) }
 
 // Headers is the request's header list, without pseudo-headers.
@@ -115,25 +115,22 @@ func (c RequestContext) Body() []byte { return c.x.Request.Body.Bytes }
 // Route is the name of the route that Envoy chose.
 func (c RequestContext) Route() string { return c.x.Route }
 
-// Attribute returns one of Envoy's attributes that the filter was told to send,
-// such as "source.address". Values are string, float64, bool, nil, []any or
-// map[string]any.
+// Attribute returns an attribute that Envoy's filter sends, such as "source.address". The
+// value is a string, float64, bool, nil, []any or map[string]any.
 func (c RequestContext) Attribute(name string) (any, bool) { return attribute(c.x, name) }
 
-// Principal is who the request was authenticated as, or nil. It must not be
-// modified.
+// Principal is the authenticated caller, or nil. It must not be modified.
 func (c RequestContext) Principal() *Principal { return c.x.Principal }
 
-// Metadata returns what an earlier policy has told under key.
+// Metadata returns the value that an earlier policy set for key.
 func (c RequestContext) Metadata(key string) (any, bool) { return c.x.Metadata.Get(key) }
 
-// Shadow reports that the policy runs in shadow mode: what it answers is recorded
-// and thrown away. A policy with effects outside of its answer (a counter that is
-// taken from, a message that is sent) spares them then.
+// Shadow reports that the policy runs in shadow mode: its answer is recorded and discarded.
+// Avoid other effects then, such as taking from a counter or sending a message.
 func (c RequestContext) Shadow() bool { return c.shadow }
 
-// ResponseContext is what a policy sees of a response: see the package's comment
-// for how long it is valid.
+// ResponseContext is a read-only view of a response. The package comment says how long it
+// is valid.
 type ResponseContext struct {
 	x      *exchange.Exchange
 	call   *exchange.Call
@@ -145,7 +142,7 @@ func NewResponseContext(x *exchange.Exchange, shadow bool) ResponseContext {
 	return ResponseContext{x: x, shadow: shadow}
 }
 
-// WithCall returns the view for calls of which call tells. It is for runtimes.
+// WithCall returns the view for one call of a policy. It is for runtimes.
 func (c ResponseContext) WithCall(call *exchange.Call) ResponseContext {
 	c.call = call
 	return c
@@ -167,7 +164,7 @@ func (c *ResponseContext) Trailers() Headers { return Headers{&c.x.Response.Trai
 // be modified.
 func (c *ResponseContext) Body() []byte { return c.x.Response.Body.Bytes }
 
-// Request is the request that this answers, as the chain has left it.
+// Request is the request of this response, as the chain left it.
 func (c *ResponseContext) Request() RequestContext {
 	return RequestContext{x: c.x, call: c.call, shadow: c.shadow}
 }
@@ -196,12 +193,12 @@ func attribute(x *exchange.Exchange, name string) (any, bool) {
 
 // Chunk is one piece of a body.
 type Chunk struct {
-	// Data is the piece, with what was held before it in front. It may be
-	// empty, must not be modified, and may be kept.
+	// Data is the piece, after what was held before it. It may be empty. It must not be
+	// modified, and may be kept.
 	Data []byte
-	// Last says that no piece follows.
+	// Last reports that no piece follows.
 	Last bool
-	// State belongs to this policy's step on this exchange and direction: nil
-	// at the first piece, and afterwards what the policy has left here.
+	// State belongs to this step, exchange and direction. It is nil at the first piece, and
+	// afterwards what the policy stored in it.
 	State any
 }

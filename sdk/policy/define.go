@@ -10,29 +10,28 @@ import (
 	"reflect"
 )
 
-// Factory makes instances of one policy version: T from parameters of type P. Make
-// one with [Define] and export it as Policy; a generated registry names it.
+// Factory creates instances of one policy version: a T from parameters of type P. Create it
+// with [Define] and export it as Policy, which the generated registry refers to.
 type Factory[P, T any] struct {
 	create func(P, Host) (T, error)
 }
 
-// Define returns the factory around a policy's constructor. T has to be a concrete
-// type: what it implements says in which phases the policy runs.
+// Define returns the factory of a policy's constructor. T must be a concrete type, because
+// its methods define the phases of the policy.
 func Define[P, T any](create func(params P, host Host) (T, error)) Factory[P, T] {
 	return Factory[P, T]{create: create}
 }
 
-// Builder is a [Factory] whatever its types. The runtime's registry holds these.
+// Builder is a [Factory] of any types, for the runtime's registry.
 type Builder interface {
 	// Phases are the phases that the instances implement.
 	Phases() PhaseSet
-	// Build decodes params strictly (unknown fields are errors) and makes an
-	// instance. It does no I/O. params has the schema's defaults applied.
+	// Build decodes params strictly (unknown fields are errors) and creates an instance. It
+	// does no I/O. params must have the schema's defaults.
 	Build(params json.RawMessage, host Host) (instance any, err error)
-	// TypeName is the instances' Go type, for messages.
+	// TypeName is the Go type of the instances, for messages.
 	TypeName() string
-	// Mismatches are methods that look as if the runtime called them, and are not
-	// called.
+	// Mismatches are methods that look like methods of the SDK, but are never called.
 	Mismatches() []Mismatch
 
 	sealed()
@@ -55,7 +54,7 @@ func (f Factory[P, T]) Build(params json.RawMessage, host Host) (instance any, e
 		return nil, errors.New("the policy's factory is empty: make it with policy.Define")
 	}
 	if reflect.TypeFor[T]().Kind() == reflect.Interface {
-		return nil, fmt.Errorf("the policy's constructor returns the interface %s: it has to return a concrete type, whose methods say its phases", f.TypeName())
+		return nil, fmt.Errorf("the policy's constructor returns the interface %s: it must return a concrete type, because its methods define the phases", f.TypeName())
 	}
 	var p P
 	if len(params) == 0 {
@@ -79,59 +78,59 @@ func (f Factory[P, T]) Build(params json.RawMessage, host Host) (instance any, e
 	return v, nil
 }
 
-// Starter is implemented by policies that have to fetch something before they can
-// decide. Start is called once, off the request path, before the configuration
-// that the instance belongs to takes effect, with a deadline on ctx. Where it
-// fails the policy's steps err until a later call succeeds; the runtime calls it
-// again with growing pauses.
+// Starter is implemented by policies that must fetch something before they can decide.
+// Start is called outside of the request path, before the configuration of the instance
+// takes effect. ctx has a deadline. If Start fails, the policy's steps return errors until
+// a later call succeeds; the runtime repeats the call with growing pauses.
 type Starter interface {
 	Start(ctx context.Context) error
 }
 
-// Adopter is implemented by policies that keep state over a change of parameters.
-// Adopt is called on the new instance before it sees a request; old is the one that
-// it follows in the same place of the same chain, of the same policy name but
-// perhaps of another version, so check its type. old still serves requests that
-// began before, so what is shared has to be safe for concurrent use.
+// Adopter is implemented by policies that keep state when their parameters change. Adopt is
+// called on the new instance before it sees a request. old is the instance that it replaces
+// in the same step of the same chain. It has the same policy name, but may be of another
+// version, so check its type. old still serves earlier requests, so shared state must be
+// safe for concurrent use.
 type Adopter interface {
 	Adopt(old any)
 }
 
-// ChunkHolder is implemented by chunk policies that answer [Hold] with some
-// parameters. It is asked once, after New. Holding needs Envoy's full-duplex body
-// mode, which a filter has to allow; a policy that does not implement it and holds
-// all the same errs.
+// ChunkHolder is implemented by chunk policies that return [Hold] with some parameters.
+// HoldsChunks is called once, after New. Holding needs Envoy's full-duplex body mode, which
+// the filter must allow. If a policy holds a chunk without implementing ChunkHolder, that
+// is an error of the policy.
 type ChunkHolder interface {
 	HoldsChunks() bool
 }
 
-// Skipper is implemented by policies that answer [SkipRest] with some parameters. It is asked
-// once, after New. A policy that does not implement it, or returns false, and skips all the same
-// errs. So a configuration can say which steps may be skipped at all, and by which.
+// Skipper is implemented by policies that return [SkipRest] with some parameters.
+// SkipsSteps is called once, after New. If a policy skips without implementing Skipper, or
+// although SkipsSteps returned false, that is an error of the policy. So the configuration
+// can check which steps may be skipped, and by which step.
 type Skipper interface {
 	SkipsSteps() bool
 }
 
-// PhaseChooser is implemented by policies that with some parameters have nothing to
-// do in one of their phases, such as a header policy that is told to change requests
-// only. ActivePhases is asked once, after New; it may leave out phases that the
-// policy implements, and what it adds to them counts for nothing. The proxy is not
-// asked for what only inactive phases would need.
+// PhaseChooser is implemented by policies that have nothing to do in one of their phases
+// with some parameters, such as a header policy that only changes requests. ActivePhases is
+// called once, after New. It may leave out phases that the policy implements; other phases
+// in it are ignored. The engine does not request from Envoy what only inactive phases would
+// use.
 type PhaseChooser interface {
 	ActivePhases() PhaseSet
 }
 
-// AttributeReader is implemented by policies whose parameters say which of Envoy's
-// attributes they read, as those with expressions do. It is asked once, after New.
-// What the code reads whatever its parameters are stands in policy.yaml instead.
+// AttributeReader is implemented by policies whose parameters determine the attributes of
+// Envoy that they read, such as those with expressions. It is called once, after New.
+// Attributes that the code always reads are declared in policy.yaml instead.
 type AttributeReader interface {
-	// ReadsAttributes returns the names of the attributes that have to come with
-	// the request, and of those that have to come with the response.
+	// ReadsAttributes returns the names of the attributes that must come with the request,
+	// and of those that must come with the response.
 	ReadsAttributes() (request, response []string)
 }
 
-// ActivePhases returns the phases in which instance acts: those that it implements,
-// less those that it leaves out as a [PhaseChooser]. It is for runtimes.
+// ActivePhases returns the phases in which instance acts: the phases that it implements,
+// without those that it leaves out as a [PhaseChooser]. It is for runtimes.
 func ActivePhases(instance any) PhaseSet {
 	phases := PhasesOf(instance)
 	if c, ok := instance.(PhaseChooser); ok {
@@ -140,8 +139,8 @@ func ActivePhases(instance any) PhaseSet {
 	return phases
 }
 
-// The Assert functions compile only where the factory's instances implement the
-// phase. A generated registry calls one for each phase that a policy.yaml declares.
+// The Assert functions compile only if the factory's instances implement the phase. The
+// generated registry calls one for each phase that a policy.yaml declares.
 
 // AssertRequestHeaders compiles for [RequestHeadersPolicy] only.
 func AssertRequestHeaders[P any, T RequestHeadersPolicy](Factory[P, T]) {}

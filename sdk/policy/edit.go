@@ -5,23 +5,22 @@ import (
 	"strings"
 )
 
-// Why a header is not for policies to change.
+// The reasons why policies must not change a header.
 var (
 	errPseudoHeader = errors.New("is a pseudo-header: change it by the action's own field (Method, Authority, Path, Status)")
 	errHostHeader   = errors.New("is the authority: change it by the action's Authority")
-	errFraming      = errors.New("says where the message ends, which is the proxy's business")
+	errFraming      = errors.New("frames the message, which is the proxy's task")
 	errConnection   = errors.New("belongs to one connection (RFC 9110, section 7.6.1), not to the message")
 	errEnvoyHeader  = errors.New("is Envoy's own: Envoy ignores what a processor does to x-envoy-*")
 	errNotToken     = errors.New("is not a header name: it consists of letters, digits and !#$%&'*+-.^_`|~")
 )
 
-// CheckHeaderEdit says why a policy may not set, append or remove the header or
-// trailer called name, or returns nil where it may. The error reads on after the
-// name. Refused are names that are no token (RFC 9110, section 5.6.2), pseudo-headers,
-// host, what belongs to the connection or frames the message, and x-envoy-*, changes
-// to which Envoy drops without a word. The case of name does not matter. A policy
-// that takes header names as parameters calls it in New; the runtime calls it for
-// every action.
+// CheckHeaderEdit returns an error if a policy must not set, append or remove the header or
+// trailer name, and nil otherwise. The error text continues a sentence that begins with the
+// name. It refuses names that are not tokens (RFC 9110, section 5.6.2), pseudo-headers,
+// host, headers of the connection, headers that frame the message, and x-envoy-*, whose
+// changes Envoy drops silently. The case of name does not matter. A policy with header
+// names as parameters calls it in New; the runtime calls it for every action.
 func CheckHeaderEdit(name string) error {
 	if !ValidHeaderName(name) {
 		if strings.HasPrefix(name, ":") {

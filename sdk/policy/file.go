@@ -6,22 +6,22 @@ import (
 )
 
 const (
-	// FileMaxSize bounds what [WatchFile] and [WatchDirectory] read, in bytes, where
-	// [MaxFileSize] sets no other bound.
+	// FileMaxSize is the default limit of [WatchFile] and [WatchDirectory], in bytes.
+	// [MaxFileSize] sets another.
 	FileMaxSize = 4 << 20
-	// FileSizeLimit is the highest bound that [MaxFileSize] can set.
+	// FileSizeLimit is the highest limit that [MaxFileSize] can set.
 	FileSizeLimit = 64 << 20
-	// DirectoryMaxFiles bounds the files that [WatchDirectory] reads.
+	// DirectoryMaxFiles is the highest number of files that [WatchDirectory] reads.
 	DirectoryMaxFiles = 4096
 )
 
-// FileOptions say how files are read. The zero value has the defaults.
+// FileOptions are the options for reading files. The zero value has the defaults.
 type FileOptions struct {
-	// MaxSize is set by [MaxFileSize]; 0 stands for [FileMaxSize].
+	// MaxSize is set by [MaxFileSize]; 0 means [FileMaxSize].
 	MaxSize int
 }
 
-// Bound is MaxSize with its default applied. It is for runtimes.
+// Bound returns MaxSize with its default. It is for runtimes.
 func (o FileOptions) Bound() int {
 	if o.MaxSize == 0 {
 		return FileMaxSize
@@ -29,25 +29,24 @@ func (o FileOptions) Bound() int {
 	return o.MaxSize
 }
 
-// A FileOption is given to [WatchFile] and [WatchDirectory].
+// A FileOption is an option of [WatchFile] and [WatchDirectory].
 type FileOption func(*FileOptions)
 
-// MaxFileSize bounds the size of the file, or of all files of a directory together, to n
-// bytes. Below 1 it is 1, above [FileSizeLimit] it is that limit.
+// MaxFileSize limits the size of the file, or of all files of a directory together, to n
+// bytes. Values below 1 count as 1, values above [FileSizeLimit] as that limit.
 //
-// Whoever calls [File.Value] when a file has changed waits until it has been parsed. A
-// policy with large files calls it from a goroutine of its own and leaves the result
-// where requests find it.
+// The first call of [File.Value] after a change parses the file, and returns when that is
+// done. A policy with large files calls Value in a goroutine and stores the result for
+// requests.
 func MaxFileSize(n int) FileOption {
 	return func(o *FileOptions) { o.MaxSize = min(max(n, 1), FileSizeLimit) }
 }
 
-// Files gives access to files that are no secrets and may change while the process
-// runs. Policies use it through [WatchFile] and [WatchDirectory]. Safe for concurrent
-// use.
+// Files gives access to files without secrets that may change while the process runs.
+// Policies use it through [WatchFile] and [WatchDirectory]. Safe for concurrent use.
 type Files interface {
-	// Watch returns the file at path as parse reads it. It does no I/O. What is
-	// wrong with the file goes to logger.
+	// Watch returns the file at path, parsed by parse. It does no I/O. Problems with the
+	// file are logged to logger.
 	Watch(path string, options FileOptions, logger *slog.Logger, parse func(content []byte) (any, error)) WatchedFile
 	// WatchDirectory returns the files of the directory at path whose names end in
 	// suffix, as described at [WatchDirectory].
@@ -56,7 +55,7 @@ type Files interface {
 
 // WatchedFile is what [Files.Watch] returns.
 type WatchedFile interface {
-	// Value is what the file has been parsed into, as described at [File.Value].
+	// Value returns the parsed content, as described at [File.Value].
 	Value() (any, error)
 }
 
@@ -67,17 +66,16 @@ type NamedFile struct {
 	Content []byte
 }
 
-// File is a file beside the configuration that may change while the process runs, such
-// as a list or a table, or a directory of such files. Make one with [WatchFile] or
-// [WatchDirectory]. It is safe for concurrent use.
+// File is a file outside of the configuration that may change while the process runs, such
+// as a list or a table, or a directory of such files. Create it with [WatchFile] or
+// [WatchDirectory]. Safe for concurrent use.
 type File[T any] struct{ source WatchedFile }
 
-// WatchFile returns the file at path as parse reads it. It does no I/O: call
-// [File.Value] in Start where the policy cannot work without the file.
+// WatchFile returns the file at path, parsed by parse. It does no I/O: call [File.Value] in
+// Start if the policy cannot work without the file.
 //
-// parse is called with the whole content, once for each version of the file, never
-// twice at a time; what it returns is shared by concurrent requests. A panic in it is
-// an error.
+// parse is called with the whole content, once for each version of the file, and never
+// concurrently. Concurrent requests share its result. A panic in it is an error.
 func WatchFile[T any](host Host, path string, parse func(content []byte) (T, error), options ...FileOption) *File[T] {
 	if host.Files == nil {
 		return &File[T]{noFiles{}}
@@ -88,14 +86,14 @@ func WatchFile[T any](host Host, path string, parse func(content []byte) (T, err
 	})}
 }
 
-// WatchDirectory is [WatchFile] for all files of the directory at path whose names end
-// in suffix. Files whose names begin with "." and the files of directories within are
-// left out; symbolic links are followed.
+// WatchDirectory is like [WatchFile], for all files of the directory at path whose names
+// end in suffix. Files whose names begin with ".", and the files of subdirectories, are
+// left out. Symbolic links are followed.
 //
-// parse gets the files sorted by name, all of one state of the directory: where the
-// directory changes while it is read, it is read again. A directory without such files is
-// an empty list. One file that cannot be read, or more than [DirectoryMaxFiles] of them,
-// make the whole directory unusable, and the last good value stays.
+// parse gets the files sorted by name, all from one state of the directory: if the
+// directory changes while it is read, it is read again. A directory without such files
+// gives an empty list. If one file cannot be read, or there are more than
+// [DirectoryMaxFiles], the last valid value of the whole directory stays in use.
 func WatchDirectory[T any](host Host, path, suffix string, parse func(files []NamedFile) (T, error), options ...FileOption) *File[T] {
 	if host.Files == nil {
 		return &File[T]{noFiles{}}
@@ -113,11 +111,11 @@ func fileOptions(options []FileOption) (o FileOptions) {
 	return o
 }
 
-// Value is what the content has been parsed into. A file that has been replaced or
-// written to is read again within a second or two. Where that fails, because the file is
-// gone, too large ([MaxFileSize]) or refused by parse, the last good value stays and the
-// trouble is logged, once for each kind. It is an error only where there has been no good
-// value yet. Cheap enough for the request path as long as parse is.
+// Value returns the parsed content. A file that changed is read again within two seconds.
+// If that fails, because the file is missing, too large ([MaxFileSize]) or refused by
+// parse, the last valid value stays in use and the problem is logged, once for each kind.
+// It is an error only if there never was a valid value. Cheap enough for the request path
+// if parse is.
 func (f *File[T]) Value() (T, error) {
 	v, err := f.source.Value()
 	if err != nil {

@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// Host is what the runtime gives to a policy's constructor. Every field is set,
-// by the runtime and by policytest alike. It is a struct so that it can grow.
+// Host has everything that a policy gets from outside. The runtime and policytest set every
+// field. It is a struct so that fields can be added.
 type Host struct {
-	// Logger carries the policy's name, version and chain. Log nothing per
+	// Logger adds the policy's name, version and chain to each line. Log nothing per
 	// request above debug level, and no secrets.
 	Logger *slog.Logger
-	// Clock tells the time. Policies never call time.Now, so that tests need
-	// not wait.
+	// Clock is the source of time. Policies never call time.Now, so that tests need not
+	// wait.
 	Clock Clock
-	// Random gives random bytes that nobody can predict. It never fails and is
-	// safe for concurrent use. Policies never call crypto/rand or math/rand, so
-	// that an exchange can be replayed.
+	// Random returns unpredictable random bytes. It never fails and is safe for concurrent
+	// use. Policies never call crypto/rand or math/rand, so that an exchange can be
+	// replayed.
 	Random io.Reader
-	// Backends are the servers that a policy may ask while a request waits: see
+	// Backends are the servers that a policy may call while a request waits: see
 	// [OpenBackend].
 	Backends Backends
-	// HTTP is for fetches off the request path. It has a timeout, bounds
-	// redirects and response size, and is shared.
+	// HTTP is for fetches outside of the request path. It has a timeout, limits redirects
+	// and the size of responses, and is shared.
 	HTTP *http.Client
 	// Secrets resolves references to secrets.
 	Secrets Secrets
-	// Files reads files that are no secrets: see [WatchFile].
+	// Files reads files without secrets: see [WatchFile].
 	Files Files
-	// Metrics makes metric handles, which carry policy, version and chain.
+	// Metrics creates metrics with the labels policy, version and chain.
 	Metrics Metrics
-	// Shared has what several instances have in common: see [Share].
+	// Shared has the resources that several instances share: see [Share].
 	Shared Shared
 }
 
-// Clock tells the time. Implementations are safe for concurrent use.
+// Clock is a source of time. Implementations are safe for concurrent use.
 type Clock interface {
 	// Now is the current time.
 	Now() time.Time
@@ -60,21 +60,20 @@ type Secrets interface {
 
 // SecretSource is a secret that may change while the process runs.
 type SecretSource interface {
-	// Value is the current value. A file is read again after it has changed;
-	// where reading it fails, the last good value stays. Cheap enough for the
-	// request path, and safe for concurrent use.
+	// Value returns the current value. A file is read again after a change. If that fails,
+	// the last valid value stays in use. Cheap enough for the request path, and safe for
+	// concurrent use.
 	Value() (string, error)
 }
 
-// Metrics makes metric handles. Make them in New: names and labels are fixed then,
-// which bounds their number. A name consists of lower case letters, digits and
-// underscores; the runtime prefixes it. Asking twice for the same name and labels
-// returns the same handle.
+// Metrics creates metrics. Create them in New: names and labels are then fixed, which
+// limits their number. A name consists of lower-case letters, digits and underscores; the
+// runtime adds a prefix. The same name and labels return the same metric.
 type Metrics interface {
 	Counter(name, help string, labels ...Label) Counter
 	Gauge(name, help string, labels ...Label) Gauge
-	// Histogram's buckets are upper bounds in rising order, in the unit that
-	// the name ends in (seconds, bytes).
+	// The buckets of Histogram are upper bounds in ascending order, in the unit at the end
+	// of the name (seconds, bytes).
 	Histogram(name, help string, buckets []float64, labels ...Label) Histogram
 }
 
@@ -82,10 +81,10 @@ type Metrics interface {
 // from a request.
 type Label struct{ Name, Value string }
 
-// Counter only rises. Safe for concurrent use.
+// Counter only increases. Safe for concurrent use.
 type Counter interface{ Add(n float64) }
 
-// Gauge rises and falls. Safe for concurrent use.
+// Gauge increases and decreases. Safe for concurrent use.
 type Gauge interface{ Set(v float64) }
 
 // Histogram counts observations. Safe for concurrent use.

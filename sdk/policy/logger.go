@@ -9,16 +9,15 @@ import (
 	"policyengine.dev/sdk/exchange"
 )
 
-// Logger returns a logger for this exchange. Its lines carry chain, policy, version and id
-// of the step, as those of [Host.Logger] do, and the route, the request's id and the phase.
-// The runtime bounds how many lines a second a step writes, and says on the next line how
-// many it left out. Secrets of the parameters are taken out of texts. Values that are a
-// [SecretSource], headers of net/http or bytes are not shown, nor is a [Secret]: what a
-// client has sent is only shown if the policy makes a string of it. Log what an operator
-// needs to know at once; what explains a decision belongs into [RequestContext.Annotate].
+// Logger returns a logger for this exchange. Its lines have the chain, policy, version and
+// id of the step, like those of [Host.Logger], and the route, the request ID and the phase.
+// The runtime limits the lines per second of a step; the next line has the number of lines
+// left out. Secrets of the parameters are removed from texts. Values of the types [Secret],
+// [SecretSource], net/http's Header and bytes are not logged. Data from the client appears
+// only if the policy converts it to a string. Use the log for what operators must know at
+// once, and [RequestContext.Annotate] for what explains a decision.
 //
-// It allocates, so that a policy which logs at a level that is off asks for it no more often
-// than it must. It may be kept.
+// It allocates, so call it only when there is something to log. The result may be kept.
 func (c RequestContext) Logger() *slog.Logger { return c.view().logger() }
 
 // Logger is as [RequestContext.Logger].

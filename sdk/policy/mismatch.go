@@ -52,10 +52,10 @@ func (Factory[P, T]) Mismatches() []Mismatch {
 		have, ok := t.MethodByName(want.Name)
 		switch {
 		case ok && !t.Implements(c.face):
-			found = append(found, Mismatch{c.phase, fmt.Sprintf("%s has the method %s, which is never called: it has to be %s",
+			found = append(found, Mismatch{c.phase, fmt.Sprintf("%s has the method %s, which is never called: the signature must be %s",
 				t, signature(have.Name, have.Type, 1), signature(want.Name, want.Type, 0))})
 		case !ok && t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(c.face):
-			found = append(found, Mismatch{c.phase, fmt.Sprintf("the method %s is that of *%s, and the constructor returns %s: it has to return the pointer", want.Name, t, t)})
+			found = append(found, Mismatch{c.phase, fmt.Sprintf("the method %s is that of *%s, and the constructor returns %s: it must return the pointer", want.Name, t, t)})
 		}
 	}
 	return found

@@ -8,27 +8,25 @@ import (
 	"policyengine.dev/sdk/exchange"
 )
 
-// HeaderOwner is implemented by policies that set request headers which upstreams
-// trust, such as one with the caller's name. A client must not be able to send such a
-// header itself.
+// HeaderOwner is implemented by policies that set request headers which upstreams trust,
+// such as the caller's name. A client must not be able to send such a header itself.
 //
-// OwnedRequestHeaders names these headers, in any case. It is asked once, after New
-// and before Start, also for a step that is not enabled. It has to depend on the
-// parameters only, and may return an empty list.
+// OwnedRequestHeaders returns the names of these headers, in any case. It is called once,
+// after New and before Start, also for a disabled step. The result must depend on the
+// parameters only, and may be empty.
 //
-// The runtime removes owned headers from the request as the client sent it, once,
-// before the first step of the chain. It does so whatever the step's condition, mode,
-// onError and enabled say. So the policy only sets its headers: it does not have to
-// remove them, and what it finds in them was set by an earlier step of the chain.
-// A header whose name differs from an owned one in - and _ only is removed as well,
-// since many servers take the two for one.
+// The runtime removes owned headers from the client's request once, before the first step
+// of the chain, whatever the step's condition, mode, onError and enabled are. So the policy
+// only sets its headers and need not remove them; a value that it finds was set by an
+// earlier step of the chain. Headers whose names differ from an owned one only in - and _
+// are removed too, because many servers do not distinguish them.
 type HeaderOwner interface {
 	OwnedRequestHeaders() []string
 }
 
-// AlikeHeaderNames reports whether many servers take a and b, which are in lower case,
-// for one header: they are equal, or differ in - and _ only. CGI, and what follows it,
-// makes one variable of x-user and x_user (RFC 3875, section 4.1.18).
+// AlikeHeaderNames reports whether many servers treat a and b, which must be in lower case,
+// as one header: they are equal, or differ only in - and _. CGI makes the same variable of
+// x-user and x_user (RFC 3875, section 4.1.18).
 func AlikeHeaderNames(a, b string) bool {
 	if len(a) != len(b) {
 		return false
@@ -42,8 +40,8 @@ func AlikeHeaderNames(a, b string) bool {
 }
 
 // OwnedRequestHeaders returns the request headers that instance owns: in lower case,
-// sorted, each once; none if it is no [HeaderOwner]. The error names each header that
-// no policy may change ([CheckHeaderEdit]). It is for runtimes.
+// sorted, without duplicates; none if it is not a [HeaderOwner]. The error lists each
+// header that no policy may change ([CheckHeaderEdit]). It is for runtimes.
 func OwnedRequestHeaders(instance any) ([]string, error) {
 	o, ok := instance.(HeaderOwner)
 	if !ok {

@@ -6,51 +6,50 @@ import (
 	"strings"
 )
 
-// RequestHeadersPolicy acts when the request's headers have come.
+// RequestHeadersPolicy runs when the request's headers have arrived.
 type RequestHeadersPolicy interface {
 	OnRequestHeaders(ctx context.Context, req *RequestContext) (RequestAction, error)
 }
 
-// RequestBodyPolicy acts once on the whole request body, which may be empty. It
-// makes the proxy hold the request until the body has come.
+// RequestBodyPolicy runs once with the whole request body, which may be empty. Envoy holds
+// the request until the body is complete.
 type RequestBodyPolicy interface {
 	OnRequestBody(ctx context.Context, req *RequestContext) (RequestAction, error)
 }
 
-// RequestBodyChunksPolicy acts on each piece of the request body as it passes.
-// Where another policy of the chain wants the whole body, it sees one piece.
+// RequestBodyChunksPolicy runs for each piece of the request body as it passes. If another
+// policy of the chain needs the whole body, the body is one piece.
 type RequestBodyChunksPolicy interface {
 	OnRequestBodyChunk(ctx context.Context, req *RequestContext, chunk *Chunk) (ChunkAction, error)
 }
 
-// RequestTrailersPolicy acts on the request's trailers, where there are any.
+// RequestTrailersPolicy runs if the request has trailers.
 type RequestTrailersPolicy interface {
 	OnRequestTrailers(ctx context.Context, req *RequestContext) (RequestAction, error)
 }
 
-// ResponseHeadersPolicy acts when the response's headers have come. Responses
-// that the proxy makes itself are not shown to policies.
+// ResponseHeadersPolicy runs when the response's headers have arrived. Policies do not see
+// the responses that Envoy makes itself.
 type ResponseHeadersPolicy interface {
 	OnResponseHeaders(ctx context.Context, resp *ResponseContext) (ResponseAction, error)
 }
 
-// ResponseBodyPolicy acts once on the whole response body, which may be empty.
+// ResponseBodyPolicy runs once with the whole response body, which may be empty.
 type ResponseBodyPolicy interface {
 	OnResponseBody(ctx context.Context, resp *ResponseContext) (ResponseAction, error)
 }
 
-// ResponseBodyChunksPolicy acts on each piece of the response body as it passes.
+// ResponseBodyChunksPolicy runs for each piece of the response body as it passes.
 type ResponseBodyChunksPolicy interface {
 	OnResponseBodyChunk(ctx context.Context, resp *ResponseContext, chunk *Chunk) (ChunkAction, error)
 }
 
-// ResponseTrailersPolicy acts on the response's trailers, where there are any.
+// ResponseTrailersPolicy runs if the response has trailers.
 type ResponseTrailersPolicy interface {
 	OnResponseTrailers(ctx context.Context, resp *ResponseContext) (ResponseAction, error)
 }
 
-// Phase is one point in the life of an exchange at which policies run. Phases are
-// ordered as they occur.
+// Phase is a point in an exchange at which policies run. Phases are ordered as they occur.
 type Phase uint8
 
 // The eight phases.

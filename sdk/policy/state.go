@@ -2,20 +2,20 @@ package policy
 
 import "fmt"
 
-// State returns what the policy keeps for this exchange at this step of the chain: a *T,
-// which the policy may change, and which a later call finds again, also in another phase. The
-// first call for an exchange makes a zero T. See [LookupState] for a phase that has nothing
-// to do where no earlier one has kept anything.
+// State returns the state of the policy for this exchange at this step of the chain: a *T,
+// which the policy may modify and which later calls, also in other phases, get again. The
+// first call for an exchange creates a zero T. Use [LookupState] in a phase that has
+// nothing to do if no earlier phase stored anything.
 //
 // No other policy sees it, nor does another step with the same policy. It lives until the
-// exchange is over, and then belongs to nobody: what has to be given back, such as a place
-// in a limiter, must not depend on a later phase, which may never come. It counts in no limit, so
-// that the policy bounds what it keeps. A policy that keeps nothing pays nothing; otherwise
-// an exchange costs one allocation for each step.
+// exchange is over. Do not rely on a later phase to release something, such as a place in a
+// limiter, because that phase may never run. The engine does not limit what a policy keeps,
+// so limit it yourself. A policy without state costs nothing; with state, an exchange costs
+// one allocation for each step.
 //
-// If a call does not come back in time, its state is lost, since the call may still be
-// writing to it: later phases find none. A policy keeps one type at a time; asking for
-// another one is a panic, and so an error of the policy. Not safe for concurrent use.
+// If a call exceeds its deadline, its state is lost, because the call may still write to
+// it; later phases find none. A step has state of one type only; requesting another type
+// panics, which is an error of the policy. Not safe for concurrent use.
 func State[T any](v View) *T {
 	if s, ok := LookupState[T](v); ok {
 		return s
@@ -27,9 +27,9 @@ func State[T any](v View) *T {
 	return s
 }
 
-// LookupState returns what [State] has made in an earlier phase, or earlier in this one, and
-// whether there is anything. There is nothing if the earlier phase did not run, such as for
-// a response to a request that the policy was not shown.
+// LookupState returns the state that an earlier call of [State] created for this exchange
+// and step, and whether there is any. There is none if the earlier phase did not run, for
+// example in a response phase if the policy did not see the request.
 func LookupState[T any](v View) (*T, bool) {
 	call := v.view().call
 	if call == nil || call.State == nil {
@@ -37,7 +37,7 @@ func LookupState[T any](v View) (*T, bool) {
 	}
 	s, ok := call.State.(*T)
 	if !ok {
-		panic(fmt.Sprintf("policy.State: the policy keeps a %T for this exchange, and asks for a %T", call.State, s))
+		panic(fmt.Sprintf("policy.State: the policy has a %T for this exchange, and requested a %T", call.State, s))
 	}
 	return s, true
 }

@@ -11,14 +11,14 @@ import (
 	"policyengine.dev/sdk/exchange"
 )
 
-// Duration is a length of time in parameters: a JSON string in Go's form, such as
-// "200ms" or "1h30m".
+// Duration is a duration in parameters: a JSON string in Go's format, such as "200ms" or
+// "1h30m".
 type Duration time.Duration
 
 // Std returns d as a time.Duration.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
-// String is the Go form.
+// String returns d in Go's format.
 func (d Duration) String() string { return time.Duration(d).String() }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -34,8 +34,8 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // MarshalText implements encoding.TextMarshaler.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// HeaderName is a header's name in parameters, in lower case once decoded. A name
-// that is not an RFC 9110 token is refused, pseudo-headers among them.
+// HeaderName is a header name in parameters, in lower case after decoding. Decoding refuses
+// names that are not tokens of RFC 9110, such as pseudo-headers.
 type HeaderName string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -47,8 +47,8 @@ func (h *HeaderName) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// HeaderValue is a header's value in parameters. One with control characters, which
-// could end the line, is refused.
+// HeaderValue is a header value in parameters. Decoding refuses values with control
+// characters, which could end the line.
 type HeaderValue string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -95,17 +95,16 @@ var tokenChar = func() (t [256]bool) {
 	return t
 }()
 
-// Secret is a secret in parameters: a string with the value itself, or an object
-// that says where it is: {"file": "/run/secrets/key"} or {"env": "API_KEY"}. Mark
-// such a parameter with x-secret in the schema. It never prints, logs or marshals
-// its value.
+// Secret is a secret in parameters: a string with the value itself, or an object with its
+// location, {"file": "/run/secrets/key"} or {"env": "API_KEY"}. Mark such a parameter with
+// x-secret in the schema. A Secret never prints, logs or marshals its value.
 type Secret struct {
 	// inline is the value itself; nil where File or Env is set. A pointer,
 	// because package fmt goes past a type's methods where it finds it in an
 	// unexported field or is given the wrong verb.
 	inline *string
-	// File is the path of a file whose content, less one trailing line break,
-	// is the value.
+	// File is the path of a file whose content, without one trailing line break, is the
+	// value.
 	File string
 	// Env is the name of an environment variable.
 	Env string
@@ -119,7 +118,7 @@ func InlineSecret(value string) Secret {
 	return Secret{inline: &value}
 }
 
-// Inline returns the value where the secret holds it itself, and whether it does.
+// Inline returns the value if the secret contains it, and whether it does.
 func (s Secret) Inline() (string, bool) {
 	if s.inline == nil {
 		return "", false
@@ -127,8 +126,8 @@ func (s Secret) Inline() (string, bool) {
 	return *s.inline, true
 }
 
-// Equal reports whether s and o say the same: the same value, file or variable. It
-// takes a time that does not depend on the values. Do not compare secrets by "==".
+// Equal reports whether s and o have the same value, file or variable. It takes constant
+// time. Do not compare secrets with "==".
 func (s Secret) Equal(o Secret) bool {
 	a, aInline := s.Inline()
 	b, bInline := o.Inline()
@@ -136,7 +135,7 @@ func (s Secret) Equal(o Secret) bool {
 		subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
 }
 
-// IsZero reports whether nothing was given.
+// IsZero reports whether the secret is not set.
 func (s Secret) IsZero() bool { return s == Secret{} }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -171,7 +170,7 @@ func (s *Secret) UnmarshalJSON(b []byte) error {
 
 const redacted = "[redacted]"
 
-// String never tells the value.
+// String never returns the value.
 func (s Secret) String() string {
 	switch {
 	case s.File != "":
@@ -182,14 +181,14 @@ func (s Secret) String() string {
 	return redacted
 }
 
-// GoString never tells the value.
+// GoString never returns the value.
 func (s Secret) GoString() string { return s.String() }
 
-// Format keeps every verb of fmt from reaching the value.
+// Format prevents every verb of fmt from printing the value.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
-// MarshalJSON never tells the value.
+// MarshalJSON never writes the value.
 func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
-// LogValue never tells the value.
+// LogValue never returns the value.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

@@ -6,8 +6,8 @@ import (
 	"policyengine.dev/sdk/exchange"
 )
 
-// View is what a [*RequestContext] and a [*ResponseContext] have in common: helpers that
-// serve both directions take one. It is valid as long as the context.
+// View is the common part of [*RequestContext] and [*ResponseContext], for helpers that
+// serve both directions. It is valid as long as the context.
 type View interface {
 	// Route is the name of the route that Envoy chose.
 	Route() string
@@ -16,12 +16,11 @@ type View interface {
 	Principal() *Principal
 	Metadata(key string) (any, bool)
 	Shadow() bool
-	// RequestID is the request's id: see [RequestContext.RequestID].
+	// RequestID is the request's ID: see [RequestContext.RequestID].
 	RequestID() string
 	// Logger logs about this exchange: see [RequestContext.Logger].
 	Logger() *slog.Logger
-	// Annotate tells the operator something about the decision: see
-	// [RequestContext.Annotate].
+	// Annotate adds attributes to the decision record: see [RequestContext.Annotate].
 	Annotate(attrs ...slog.Attr)
 	// StartSpan begins a span: see [RequestContext.StartSpan].
 	StartSpan(name string, attrs ...slog.Attr) Span
@@ -43,40 +42,39 @@ type view struct {
 func (c RequestContext) view() view   { return view{c.x, c.call} }
 func (c *ResponseContext) view() view { return view{c.x, c.call} }
 
-// RequestID is the id by which the request is found in Envoy's access log, the decision
-// record, the trace and the log. It is Envoy's x-request-id as the engine was sent it, if that
-// has up to 128 visible ASCII characters. Otherwise the engine makes one. It is the same for the
-// whole exchange, also if a policy changes the header. A client may have chosen it, so that nothing may
-// depend on its being unique.
+// RequestID identifies the request in Envoy's access log, the decision record, the trace
+// and the log. It is the x-request-id that Envoy sent to the engine, if that has up to 128
+// visible ASCII characters. Otherwise the engine makes one. It stays the same for the whole
+// exchange, also if a policy changes the header. A client may have chosen it, so it need
+// not be unique.
 func (c RequestContext) RequestID() string { return c.x.RequestID() }
 
 // RequestID is as [RequestContext.RequestID].
 func (c *ResponseContext) RequestID() string { return c.x.RequestID() }
 
-// Annotate adds attributes to the step in the decision record, and to its span. They are
-// for the operator, who is told why the policy has decided as it did: which rule, which
-// score, which tenant. Neither the client nor the upstream sees them.
+// Annotate adds attributes to the step in the decision record, and to its span. They tell
+// operators why the policy decided: which rule, which score, which tenant. Neither the
+// client nor the upstream sees them.
 //
-// A key consists of up to 64 letters, digits, points, hyphens and underscores, and comes
-// from the code, never from a request. Of the values numbers, booleans, times, durations,
-// strings and errors are kept, texts up to 256 bytes. Any other value counts as a secret and
-// becomes "[redacted]", as a [Secret] does; secrets of the policy's parameters are taken
-// out of texts. A call may add 16 annotations. What is beyond these bounds is left out and
-// counted. It costs next to nothing if nobody records decisions. Safe for concurrent use
-// during the call.
+// A key has up to 64 letters, digits, points, hyphens and underscores, and must come from
+// the code, never from a request. Values are numbers, booleans, times, durations, strings
+// and errors; texts are cut to 256 bytes. Any other value, and every [Secret], becomes
+// "[redacted]". Secrets of the policy's parameters are removed from texts. A call may add
+// 16 annotations. Further ones are dropped and counted. It costs almost nothing if no
+// decision is recorded. Safe for concurrent use during the call.
 func (c RequestContext) Annotate(attrs ...slog.Attr) { c.call.Notes().Annotate(attrs...) }
 
 // Annotate is as [RequestContext.Annotate].
 func (c *ResponseContext) Annotate(attrs ...slog.Attr) { c.call.Notes().Annotate(attrs...) }
 
-// StartSpan begins a span for a part of the call, such as a search or a question to another
-// server. The trace shows it below the step's own span. End it; one that has not ended when
-// the call returns ends then. name comes from the code and has up to 64 bytes. attrs are as
-// for [RequestContext.Annotate], up to 8. A call may have 16 spans. Without tracing it costs
-// next to nothing. Safe for concurrent use during the call.
+// StartSpan begins a span for a part of the call, such as a search or a call of another
+// server. The trace has it below the step's own span. Call End; a span that has not ended
+// when the call returns ends then. name has up to 64 bytes and must come from the code.
+// attrs are as for [RequestContext.Annotate], up to 8. A call may have 16 spans. Without
+// tracing it costs almost nothing. Safe for concurrent use during the call.
 //
-// The SDK does not depend on OpenTelemetry: the engine makes OpenTelemetry's spans of these
-// when the exchange is over.
+// The SDK does not depend on OpenTelemetry. The engine converts these spans when the
+// exchange is over.
 func (c RequestContext) StartSpan(name string, attrs ...slog.Attr) Span {
 	return c.view().startSpan(name, false, attrs)
 }
@@ -95,7 +93,7 @@ func (v view) startSpan(name string, client bool, attrs []slog.Attr) Span {
 	return s
 }
 
-// Span is a part of a call that the trace shows. The zero value records nothing. Safe for
+// Span is a part of a call in the trace. The zero value records nothing. Safe for
 // concurrent use. It has no effect once the call has returned.
 type Span struct {
 	trace  exchange.TraceContext
@@ -111,14 +109,15 @@ func (s Span) Annotate(attrs ...slog.Attr) {
 	}
 }
 
-// End ends the span. err says what went wrong, or is nil.
+// End ends the span. err is what went wrong, or nil.
 func (s Span) End(err error) {
 	if s.notes != nil {
 		s.notes.End(s.number, err)
 	}
 }
 
-// TraceParent is the value of the header traceparent (W3C Trace Context) for what the
-// policy sends as a part of the span: the exchange's trace with the span's id. Where the
-// span is not recorded it is the exchange's own. It is empty if the exchange has no trace.
+// TraceParent is the value of the header traceparent (W3C Trace Context) for messages that
+// the policy sends as a part of the span: the trace of the exchange with the ID of the
+// span. If the span is not recorded, it is the exchange's own value. It is empty if the
+// exchange has no trace.
 func (s Span) TraceParent() string { return s.trace.Child(s.id) }

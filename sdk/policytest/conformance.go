@@ -162,7 +162,7 @@ func checkOwnedHeaders(t testing.TB, c *conformance) {
 		s.serve(t, 1, s.policy)
 		now, err := policy.OwnedRequestHeaders(s.policy.Instance)
 		if err != nil || !slices.Equal(s.policy.owned.Names(), now) || !slices.Equal(s.policy.owned.Names(), again.owned.Names()) {
-			t.Errorf("%s: OwnedRequestHeaders does not return the same list each time: it may depend on the parameters only, since it is asked once", s)
+			t.Errorf("%s: OwnedRequestHeaders does not return the same list each time: it must depend on the parameters only, because it is called once", s)
 		}
 		if err := again.Close(); err != nil {
 			t.Errorf("%s: closing the policy: %v", s, err)

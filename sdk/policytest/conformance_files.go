@@ -24,7 +24,7 @@ func readFiles(definitionPath string, def *definition.Definition) (map[string]ma
 		for _, path := range sortedKeys(e.Files) {
 			content, err := os.ReadFile(filepath.Join(filepath.Dir(definitionPath), filepath.FromSlash(e.Files[path])))
 			if err != nil {
-				problems = append(problems, fmt.Errorf("examples[%d].files: %w (under Bazel the file has to be among the data of the policy's go_library, beside policy.yaml)", i, err))
+				problems = append(problems, fmt.Errorf("examples[%d].files: %w (under Bazel, add the file to the data of the policy's go_library)", i, err))
 				continue
 			}
 			all[e.Name][path] = string(content)

@@ -75,7 +75,7 @@ func (c *conformance) checkDamaged(t testing.TB, e definition.Example, path []st
 	case !slices.ContainsFunc(path, func(step string) bool { return strings.Contains(err.Error(), step) }):
 		t.Errorf("the example %q, damaged at %s: the schema accepts %.200s, and the error does not say where it is wrong: %v", e.Name, join(path), params, err)
 	case tells(err.Error(), c.secrets(e.Params)):
-		t.Errorf("the example %q, damaged at %s: the error tells a secret: %v", e.Name, join(path), err)
+		t.Errorf("the example %q, damaged at %s: the error contains a secret: %v", e.Name, join(path), err)
 	}
 	if log := host.Logs.String(); tells(log, c.secrets(e.Params)) {
 		t.Errorf("the example %q, damaged at %s: New logs a secret: %s", e.Name, join(path), log)

@@ -83,10 +83,10 @@ func (s *subject) serve(t testing.TB, goroutines int, ps ...*Policy) {
 }
 
 // errTells is in the error of an answer that tells a secret.
-var errTells = errors.New("the answer tells the client a secret of the parameters")
+var errTells = errors.New("the answer to the client contains a secret of the parameters")
 
 // errTellsNotes is the error of an annotation or a span that tells a secret.
-var errTellsNotes = errors.New("an annotation or a span tells a secret of the parameters")
+var errTellsNotes = errors.New("an annotation or a span contains a secret of the parameters")
 
 // tellsNotes reports whether annotations or spans tell a secret.
 func (s *subject) tellsNotes(steps []Step) bool {

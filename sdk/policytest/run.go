@@ -134,9 +134,9 @@ var (
 	// than one that it gave.
 	errAction      = errors.New("the action cannot be applied")
 	errModified    = errors.New("the policy has modified the body that it was shown, and not replaced it by an action")
-	errHoldLast    = errors.New("the policy holds the last chunk, after which nothing comes")
-	errSkipUnsaid  = errors.New("the policy skips the rest of the chain and does not say so by policy.Skipper")
-	errHoldUnasked = errors.New("the policy holds a chunk and does not say so by policy.ChunkHolder")
+	errHoldLast    = errors.New("the policy holds back the last chunk, and no chunk follows it")
+	errSkipUnsaid  = errors.New("the policy skips the rest of the chain without implementing policy.Skipper")
+	errHoldUnasked = errors.New("the policy holds back a chunk without implementing policy.ChunkHolder")
 )
 
 // changes lists what a runtime tells the proxy of a header list.

@@ -1,5 +1,5 @@
-// Package strictyaml reads YAML files that people write by hand, and tells
-// them everything that is wrong with one at once.
+// Package strictyaml reads YAML files that people write by hand, and reports
+// every problem of a file at once.
 //
 // [Parse] checks the shape that every file must have: one document, no key
 // twice, no merge keys or local tags, bounded in size, depth and in what its

@@ -52,7 +52,7 @@ func run(args []string, usage io.Writer) error {
 		return fmt.Errorf("reading the command line: %w", err)
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("reading the command line: %q is no flag", flags.Arg(0))
+		return fmt.Errorf("reading the command line: unexpected argument %q", flags.Arg(0))
 	}
 	return command()
 }

@@ -23,7 +23,7 @@ func (r Repository) sameImage(ctx context.Context) Outcome {
 		return failed("git status: %v", err)
 	}
 	if changed.Len() > 0 {
-		return failed("a clone has only what is committed, and here is more: commit or stash it")
+		return failed("the working tree has changes that a clone would not have: commit or stash them")
 	}
 	clone := filepath.Join(r.Temp, "another", "directory", "clone")
 	if err := r.run(ctx, r.Root, r.Out, "git", "clone", "--quiet", "--no-hardlinks", r.Root, clone); err != nil {

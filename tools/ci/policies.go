@@ -34,7 +34,7 @@ func (r Repository) refusedPolicies(ctx context.Context) Outcome {
 	cmd.Dir = r.Root
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err == nil {
-		return failed("bad policies build")
+		return failed("invalid policies build")
 	}
 	var o Outcome
 	for bundle, want := range badPolicies {

@@ -111,7 +111,7 @@ func New(p Params, _ policy.Host) (*Validator, error) {
 	challenges := places.Challenges()
 	v.missing = policy.Reject(401, ReasonMissing, "An API key is required.", challenges...)
 	v.invalid = policy.Reject(401, ReasonInvalid, "The API key is not valid.", challenges...)
-	v.repeated = policy.Reject(401, ReasonInvalid, "More than one API key is given.", challenges...)
+	v.repeated = policy.Reject(401, ReasonInvalid, "The request has more than one API key.", challenges...)
 	return v, nil
 }
 

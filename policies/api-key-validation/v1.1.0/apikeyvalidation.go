@@ -89,10 +89,10 @@ func (v *Validator) prepareAnswers(challenges []policy.Header) {
 	}
 	v.missing = answer(401, ReasonMissing, "An API key is required.")
 	v.invalid = answer(401, ReasonInvalid, "The API key is not valid.")
-	v.repeated = answer(401, ReasonInvalid, "More than one API key is given.")
+	v.repeated = answer(401, ReasonInvalid, "The request has more than one API key.")
 	v.expired = answer(401, ReasonExpired, "The API key has expired.")
 	v.early = answer(401, ReasonNotYetValid, "The API key is not valid yet.")
-	v.scope = policy.Reject(403, ReasonScope, "The API key is not good for this.")
+	v.scope = policy.Reject(403, ReasonScope, "The API key does not permit this request.")
 }
 
 // OwnedRequestHeaders are that of idHeader, where there is one. See [policy.HeaderOwner].

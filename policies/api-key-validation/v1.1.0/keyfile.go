@@ -99,7 +99,7 @@ func decodeKey(raw json.RawMessage) (Key, error) {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return k, wrongType(wrong.Field)
 		}
-		return k, errors.New(".notBefore, .expires: they have to be times like 2026-01-31T00:00:00Z (RFC 3339)")
+		return k, errors.New(".notBefore, .expires: must be times such as 2026-01-31T00:00:00Z (RFC 3339)")
 	}
 	return k, nil
 }
@@ -113,7 +113,7 @@ func wrongType(field string) error {
 	case "labels":
 		want = "an object whose values are strings"
 	}
-	return fmt.Errorf(".%s: it has to be %s", field, want)
+	return fmt.Errorf(".%s: must be %s", field, want)
 }
 
 // checkMembers makes sure that raw is an object with known members, each once.
@@ -130,7 +130,7 @@ func checkMembers(raw json.RawMessage) error {
 		case err != nil:
 			return errors.New(": it is not JSON")
 		case !members[name]:
-			return errors.New(": a member is none of id, sha256, hmacSha256, scopes, labels, notBefore and expires")
+			return errors.New(": unknown member; the members are id, sha256, hmacSha256, scopes, labels, notBefore and expires")
 		case seen[name]:
 			return fmt.Errorf(".%s: it is there twice", name)
 		}

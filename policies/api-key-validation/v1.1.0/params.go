@@ -87,7 +87,7 @@ func (p *Params) check() (problems []error) {
 	}
 	problems = append(problems, p.places().Check()...)
 	if p.Cookie != "" && p.Header == "cookie" {
-		problem("header: name the cookie alone, in place of its header")
+		problem("header: use the cookie parameter instead of the header cookie")
 	}
 	if (len(p.Keys) > 0) == (p.KeysFrom != nil) {
 		problem("keys, keysFrom: give exactly one of them")

@@ -66,7 +66,7 @@ func openStore(from *KeysFrom, peppers bool, host policy.Host) (*store, error) {
 				if len(files) == 0 {
 					// More likely a mount that is not there than a wish to refuse everybody.
 					s.failed.Add(1)
-					return nil, fmt.Errorf("it has no file whose name ends in %s", suffix)
+					return nil, fmt.Errorf("the directory has no file whose name ends in %s", suffix)
 				}
 				return parse(files)
 			}, policy.MaxFileSize(maxFileBytes))

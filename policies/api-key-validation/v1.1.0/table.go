@@ -84,7 +84,7 @@ func (t *table) add(k *Key, peppers bool) (problems []error) {
 	case (k.SHA256 == "") == (k.HMACSHA256 == ""):
 		problem(".sha256, .hmacSha256: give exactly one of them")
 	case e.peppered && !peppers:
-		problem(".hmacSha256: it needs peppers, and there are none")
+		problem(".hmacSha256: requires peppers, which are not set")
 	default:
 		if e.digest, err = digest.Parse(text); err != nil {
 			problem("%s: %w", field, err)

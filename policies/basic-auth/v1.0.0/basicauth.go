@@ -130,7 +130,7 @@ func (b *BasicAuth) users() (*users, error) {
 	if next.users, err = parseUsers(text); err != nil {
 		next.err = fmt.Errorf("reading the users: %w", err)
 		if last != nil && last.users != nil {
-			b.logger.Error("the user file is bad; the last good one stays in use", slog.Any("error", err))
+			b.logger.Error("the user file is invalid; the last valid one stays in use", slog.Any("error", err))
 			next.users, next.err = last.users, nil
 		}
 	}

@@ -81,7 +81,7 @@ func parseUsers(text string) (*users, error) {
 			continue
 		}
 		if len(u.byName) == maxUsers {
-			problem(number, "is beyond the %d users that a file may have", maxUsers)
+			problem(number, "exceeds the limit of %d users in a file", maxUsers)
 			break
 		}
 		u.byName[name] = h

@@ -133,7 +133,7 @@ func checkHost(u *url.URL) error {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 || strconv.FormatUint(n, 10) != port {
-		return fmt.Errorf("has the port %q, which is none of 1 to 65535", port)
+		return fmt.Errorf("has the port %q; a port is from 1 to 65535", port)
 	}
 	if port == defaultPorts[u.Scheme] {
 		return fmt.Errorf("names the default port, which browsers leave out: drop %q", ":"+port)

@@ -68,7 +68,7 @@ func New(p Params, _ policy.Host) (*CORS, error) {
 		case upper == "CONNECT" || upper == "TRACE" || upper == "TRACK":
 			problem(path, fmt.Errorf("%q cannot be sent by pages: browsers forbid it", m))
 		case m != upper && (upper == "DELETE" || upper == "GET" || upper == "HEAD" || upper == "OPTIONS" || upper == "PATCH" || upper == "POST" || upper == "PUT"):
-			problem(path, fmt.Errorf("%q is no method: write %q", m, upper))
+			problem(path, fmt.Errorf("%q is not a method: write %q", m, upper))
 		}
 		c.methods[m] = true
 	}

@@ -148,7 +148,7 @@ func add(b *netipx.IPSetBuilder, text string) error {
 	n, err := netip.ParsePrefix(text)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%q is no address and no network, such as 192.0.2.7 or 192.0.2.0/24", text)
+		return fmt.Errorf("%q is neither an address nor a network, such as 192.0.2.7 or 192.0.2.0/24", text)
 	case n != n.Masked():
 		return fmt.Errorf("%q has bits beyond its length: write %s for the network, or %s for the address", text, n.Masked(), n.Addr())
 	case n.Addr().Is4In6() && n.Bits() >= 96:

@@ -14,7 +14,7 @@ import (
 const maxDepth = 64
 
 // errNotJSON has no details: the text is somebody else's.
-var errNotJSON = errors.New("not one JSON value that all readers understand alike")
+var errNotJSON = errors.New("not a single JSON value that all parsers read in the same way")
 
 // decode reads one JSON value (RFC 8259) as the schema library wants it. It refuses
 // what another reader could understand differently: a name that occurs twice in an

@@ -119,10 +119,10 @@ func (v *Validation) addStatus(s string) {
 }
 
 func (v *Validation) prepare() {
-	v.invalid = policy.Reject(400, ReasonInvalid, "The body does not fit the schema.")
-	v.notJSON = policy.Reject(400, ReasonNotJSON, "The body is not one JSON value, or one that two readers could understand differently.")
+	v.invalid = policy.Reject(400, ReasonInvalid, "The body does not match the schema.")
+	v.notJSON = policy.Reject(400, ReasonNotJSON, "The body is not a single JSON value, or parsers could read it in different ways.")
 	v.missing = policy.Reject(400, ReasonMissing, "The request has no body.")
-	v.badResponse = policy.Reject(502, ReasonResponse, "The response is not what this API promises.")
+	v.badResponse = policy.Reject(502, ReasonResponse, "The response does not match the API's schema.")
 	if v.request != nil {
 		v.otherType = policy.Reject(415, ReasonType, "The body has none of the media types "+strings.Join(v.request.ContentTypes, ", ")+".",
 			policy.Header{Name: "accept-post", Value: acceptable(v.request.ContentTypes)})

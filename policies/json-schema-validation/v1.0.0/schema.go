@@ -82,7 +82,7 @@ func problem(err error) error {
 	if path := inner.ErrorKind.KeywordPath(); len(path) > 0 {
 		rule = path[len(path)-1]
 	}
-	return fmt.Errorf("%s: is no valid JSON Schema 2020-12: it breaks the rule %q of the metaschema", at, rule)
+	return fmt.Errorf("%s: not a valid JSON Schema 2020-12: it violates the rule %q of the metaschema", at, rule)
 }
 
 // collect notes every name under "properties" and "required".
@@ -188,7 +188,7 @@ func withPlaces(broken []place) []byte {
 		Detail string  `json:"detail"`
 		Reason string  `json:"reason"`
 		Errors []place `json:"errors"`
-	}{"Bad Request", 400, "The body does not fit the schema.", ReasonInvalid, broken})
+	}{"Bad Request", 400, "The body does not match the schema.", ReasonInvalid, broken})
 	if err != nil {
 		panic(err) // strings and numbers always marshal
 	}

@@ -25,7 +25,7 @@ func parsePattern(s string) (*pattern, error) {
 		return nil, errors.New("it does not have {tenant} in it, once, and no other braces")
 	}
 	if err := keysource.CheckURL(before + "x" + after); err != nil {
-		return nil, fmt.Errorf("it is no address: %w", err)
+		return nil, fmt.Errorf("it is not an address: %w", err)
 	}
 	if strings.Contains(before+after, "?") {
 		return nil, errors.New("it has a query")
@@ -99,7 +99,7 @@ func (p *IssuerParams) check() (problems []error) {
 		problem("issuerPattern: %w", err)
 	}
 	if slices.Contains(reserved, p.TenantClaim) {
-		problem("tenantClaim: %q has a meaning of its own", p.TenantClaim)
+		problem("tenantClaim: %q is a registered claim; choose another name", p.TenantClaim)
 	}
 	if (len(p.Tenants) > 0) == p.AnyTenant {
 		problem("tenants, anyTenant: give the tenants, or say that any will do")
@@ -112,7 +112,7 @@ func (p *IssuerParams) check() (problems []error) {
 		seen[tenant] = true
 	}
 	if p.AnyTenant && (p.Keys.Discovery || strings.Contains(p.Keys.URL, placeholder)) {
-		problem("keys: each tenant has keys of its own, so that anybody who makes up tenants could cause fetches; list the tenants, or name keys that all of them have in common")
+		problem("keys: each tenant has its own keys, so made-up tenants could cause fetches; list the tenants, or set keys that all tenants share")
 	}
 	return problems
 }

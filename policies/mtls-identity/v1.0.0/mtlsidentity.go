@@ -67,7 +67,7 @@ func New(p Params, _ policy.Host) (*MTLSIdentity, error) {
 	m := &MTLSIdentity{
 		any: p.AnyIdentity, exact: map[string]bool{}, kinds: p.Identity, forwarded: p.Source == headerXFCC, header: p.IdentityHeader,
 		missing:   policy.Reject(403, ReasonMissing, "A client certificate is required."),
-		none:      policy.Reject(403, ReasonNone, "The client certificate has no identity that counts here."),
+		none:      policy.Reject(403, ReasonNone, "The client certificate has no identity of an accepted kind."),
 		denied:    policy.Reject(403, ReasonDenied, "This client is not allowed."),
 		malformed: policy.Reject(400, ReasonMalformed, "The header x-forwarded-client-cert cannot be read."),
 	}
@@ -75,7 +75,7 @@ func New(p Params, _ policy.Host) (*MTLSIdentity, error) {
 		prefix, pattern := strings.CutSuffix(a, "*")
 		switch {
 		case strings.Contains(prefix, "*"):
-			return nil, fmt.Errorf("allow[%d]: %q has a * that is not at its end, where alone it stands for any rest", i, a)
+			return nil, fmt.Errorf("allow[%d]: %q has a * that is not at its end; a * is a wildcard only at the end", i, a)
 		case pattern && prefix == "":
 			return nil, fmt.Errorf("allow[%d]: * alone allows everyone: say anyIdentity: true if that is meant", i)
 		case pattern:

@@ -48,12 +48,12 @@ func checkTransportSecurity(v string) error {
 		case name == "max-age" && hasValue:
 			n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 63)
 			if err != nil {
-				return fmt.Errorf("max-age has to be a number of seconds, such as %d", preloadAge)
+				return fmt.Errorf("max-age must be a number of seconds, such as %d", preloadAge)
 			}
 			age = n
 		case (name == "includesubdomains" || name == "preload") && !hasValue:
 		default:
-			return fmt.Errorf("%q is none of max-age=SECONDS, includeSubDomains and preload, separated by semicolons", strings.TrimSpace(part))
+			return fmt.Errorf("%q is not max-age=SECONDS, includeSubDomains or preload; separate directives by semicolons", strings.TrimSpace(part))
 		}
 	}
 	if !seen["max-age"] {
@@ -95,7 +95,7 @@ func checkContentSecurity(v string) error {
 		}
 		name := strings.ToLower(words[0])
 		if !slices.Contains(directives, name) {
-			return fmt.Errorf("%q is no directive of Content-Security-Policy, such as default-src", words[0])
+			return fmt.Errorf("%q is not a directive of Content-Security-Policy, such as default-src", words[0])
 		}
 		if slices.Contains(seen, name) {
 			return fmt.Errorf("%s occurs twice; browsers ignore the second one", name)
@@ -107,7 +107,7 @@ func checkContentSecurity(v string) error {
 				return fmt.Errorf("%s: write '%s' with its quotes; without them it is the name of a host", name, word)
 			}
 			if lower == "'none'" && len(words) > 2 {
-				return fmt.Errorf("%s: browsers ignore 'none' beside other sources", name)
+				return fmt.Errorf("%s: browsers ignore 'none' if there are other sources", name)
 			}
 		}
 	}
@@ -121,7 +121,7 @@ func checkContentSecurity(v string) error {
 func checkPermissions(v string) error {
 	d, err := httpsfv.UnmarshalDictionary([]string{v})
 	if err != nil {
-		return fmt.Errorf("is no structured field dictionary, such as camera=(), geolocation=(self): %w", err)
+		return fmt.Errorf("is not a structured field dictionary, such as camera=(), geolocation=(self): %w", err)
 	}
 	if len(d.Names()) == 0 {
 		return errors.New("names no feature")
@@ -135,7 +135,7 @@ func checkCacheControl(v string) error {
 	for part := range strings.SplitSeq(v, ",") {
 		name, _, _ := strings.Cut(strings.TrimSpace(part), "=")
 		if !policy.ValidHeaderName(name) {
-			return fmt.Errorf("%q is no directive of Cache-Control, such as no-store or max-age=60", strings.TrimSpace(part))
+			return fmt.Errorf("%q is not a directive of Cache-Control, such as no-store or max-age=60", strings.TrimSpace(part))
 		}
 	}
 	return nil

@@ -82,7 +82,7 @@ func appendView(b []byte, x *exchange.Exchange, reads *Reads) ([]byte, error) {
 	}
 	for key, value := range x.Metadata.All() {
 		if err := exchange.Portable(value); err != nil {
-			return nil, fmt.Errorf("metadata %q cannot be given to a policy in another process: %w", key, err)
+			return nil, fmt.Errorf("metadata %q cannot be sent to a policy in another process: %w", key, err)
 		}
 		b = appendEntry(b, viewMetadata, key, value)
 	}
@@ -134,7 +134,7 @@ func appendPrincipal(b []byte, num protowire.Number, p *exchange.Principal) ([]b
 	b = appendNames(b, principalScopes, p.Scopes)
 	for key, value := range p.Claims {
 		if err := exchange.Portable(value); err != nil {
-			return nil, fmt.Errorf("the principal's claim %q cannot be given to a policy in another process: %w", key, err)
+			return nil, fmt.Errorf("the principal's claim %q cannot be sent to a policy in another process: %w", key, err)
 		}
 		b = appendEntry(b, principalClaims, key, value)
 	}

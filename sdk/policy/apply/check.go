@@ -228,7 +228,7 @@ func (p *problems) path(s string) {
 	}
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c <= ' ' || c >= 0x7f || c == '#' {
-			p.add("path: it has the byte 0x%02x at position %d, which has to be percent-encoded", c, i)
+			p.add("path: it has the byte 0x%02x at position %d, which must be percent-encoded", c, i)
 			return
 		}
 	}

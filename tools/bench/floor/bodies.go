@@ -33,7 +33,7 @@ func (b bodies) reply(body []byte) (*extprocv3.BodyResponse, error) {
 	case decode:
 		return &extprocv3.BodyResponse{}, inflate(body)
 	}
-	return nil, fmt.Errorf("the floor knows no bodies %q", b)
+	return nil, fmt.Errorf("the floor has no body mode %q", b)
 }
 
 // readers are gzip readers that are used again: the codec alone.

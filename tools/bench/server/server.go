@@ -88,7 +88,7 @@ func (s *Server) CPU() (time.Duration, error) {
 	_, rest, ok := strings.Cut(string(b), ") ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) < 13 {
-		return 0, errors.New("/proc/PID/stat is not as proc(5) says")
+		return 0, errors.New("/proc/PID/stat does not have the format of proc(5)")
 	}
 	user, err1 := strconv.ParseInt(fields[11], 10, 64)
 	system, err2 := strconv.ParseInt(fields[12], 10, 64)

@@ -130,12 +130,12 @@ func pushFlags(args []string) (repository string, tags, rest []string, err error
 			if !inline {
 				i++
 				if i == len(args) {
-					return "", nil, nil, fmt.Errorf("%s wants a value", flag)
+					return "", nil, nil, fmt.Errorf("%s requires a value", flag)
 				}
 				value = args[i]
 			}
 			if value == "" {
-				return "", nil, nil, fmt.Errorf("%s wants a value", flag)
+				return "", nil, nil, fmt.Errorf("%s requires a value", flag)
 			}
 			if flag == "-t" || flag == "--tag" {
 				tags = append(tags, value)

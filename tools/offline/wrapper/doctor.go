@@ -50,7 +50,7 @@ func (w *Wrapper) doctor(ctx context.Context) error {
 		line("LACKING", "%s", strings.ReplaceAll(lack.Error(), "\n", "\n           "))
 	}
 	if len(lacks) > 0 {
-		return fmt.Errorf("%d thing(s) lacking", len(lacks))
+		return fmt.Errorf("%d missing", len(lacks))
 	}
 	line("verdict", "ready: ./bazelw test //...")
 	return nil

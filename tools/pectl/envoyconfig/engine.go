@@ -83,7 +83,7 @@ func (f *engineFlags) read(ctx context.Context, engine config.Engine) (admin.Dum
 	}
 	var dump admin.Dump
 	if err := json.Unmarshal(src, &dump); err != nil {
-		return admin.Dump{}, fmt.Errorf("decoding what the engine tells of itself: %w", err)
+		return admin.Dump{}, fmt.Errorf("decoding the engine's dump: %w", err)
 	}
 	return dump, nil
 }

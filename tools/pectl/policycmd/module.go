@@ -84,7 +84,7 @@ func (p *newPolicy) derive() error {
 		p.Type += strings.ToUpper(word[:1]) + word[1:]
 	}
 	if !token.IsIdentifier(p.Package) || slices.Contains([]string{"Policy", "Params", "New", "ReasonMissing"}, p.Type) {
-		return fmt.Errorf("%q cannot be a policy: its Go package would be called %q and its type %q, which Go or the scaffold uses otherwise; choose another name", p.Name, p.Package, p.Type)
+		return fmt.Errorf("%q cannot be the name of a policy: its Go package would be %q and its type %q, which Go or the scaffold already uses; choose another name", p.Name, p.Package, p.Type)
 	}
 	return nil
 }

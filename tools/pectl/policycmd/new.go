@@ -108,7 +108,7 @@ func plan(name, version, dir string) (*newPolicy, error) {
 	}
 	if _, err := os.Stat(p.dir()); !errors.Is(err, fs.ErrNotExist) {
 		if err == nil {
-			err = fmt.Errorf("%s is there already: choose another --version, or remove it", p.dir())
+			err = fmt.Errorf("%s already exists: choose another --version, or remove it", p.dir())
 		}
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func (s *Source) check() error {
 			return fmt.Errorf(".header: %q %w", s.Header, err)
 		}
 		if s.Header == "cookie" {
-			return errors.New(".header: name the cookie in place of its header")
+			return errors.New(".header: use cookie instead of the header cookie")
 		}
 	}
 	if s.Scheme != "" && (s.Header == "" || !policy.ValidHeaderName(s.Scheme)) {

@@ -167,7 +167,7 @@ func TestCheck(t *testing.T) {
 		`[0].header, .query, .cookie: give exactly one of them`,
 		`[1].header, .query, .cookie: give exactly one of them`,
 		`[2].header: "host" is the authority: change it by the action's Authority`,
-		`[3].header: name the cookie in place of its header`,
+		`[3].header: use cookie instead of the header cookie`,
 		`[4].scheme: it is a word like Bearer, beside a header`,
 		`[5].scheme: it is a word like Bearer, beside a header`,
 		`[6].cookie: "a;b" is not a cookie's name`,

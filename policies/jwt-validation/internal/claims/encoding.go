@@ -33,7 +33,7 @@ func (e Encoding) Check() error {
 	case "", Text, JSON, Base64URL:
 		return nil
 	}
-	return errors.New("it is none of text, json and base64url")
+	return errors.New("must be text, json or base64url")
 }
 
 // render returns a header's value, or "" where the claim counts as absent.

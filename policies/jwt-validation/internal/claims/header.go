@@ -41,11 +41,11 @@ func CheckMappings(mappings []Mapping, taken []string) []error {
 			problem("header", "%q %w", m.Header, err)
 		}
 		if i := slices.IndexFunc(taken, func(name string) bool { return policy.AlikeHeaderNames(name, string(m.Header)) }); i >= 0 {
-			problem("header", "%q is where the token comes in (%s)", m.Header, taken[i])
+			problem("header", "%q also carries the token (%s)", m.Header, taken[i])
 		}
 		for _, o := range mappings[:i] {
 			if o.Header == m.Header {
-				problem("header", "%q tells another claim already", m.Header)
+				problem("header", "%q already has another claim", m.Header)
 				break
 			}
 		}

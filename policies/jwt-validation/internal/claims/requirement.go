@@ -54,7 +54,7 @@ func CheckRequirements(list []Requirement) []error {
 		}
 		for j, v := range list[i].OneOf {
 			if !isScalar(v) {
-				problems = append(problems, fmt.Errorf("[%d].oneOf[%d]: it has to be a string, a number or a boolean", i, j))
+				problems = append(problems, fmt.Errorf("[%d].oneOf[%d]: must be a string, a number or a boolean", i, j))
 			}
 		}
 	}

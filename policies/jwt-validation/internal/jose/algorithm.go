@@ -116,7 +116,7 @@ func algorithmsFor(public crypto.PublicKey) (Algorithms, error) {
 			return 0, fmt.Errorf("an RSA key of %d bits; %d to %d are accepted", bits, MinRSABits, MaxRSABits)
 		}
 		if k.N.Bit(0) == 0 {
-			return 0, errors.New("an RSA key with an even modulus, which is no product of two primes")
+			return 0, errors.New("an RSA key with an even modulus, which is not a product of two primes")
 		}
 		if k.E < 3 || k.E&1 == 0 {
 			return 0, fmt.Errorf("an RSA key with the public exponent %d; an odd one from 3 on is accepted", k.E)

@@ -36,7 +36,7 @@ func NewKey(id, algorithm string, public crypto.PublicKey) (*Key, error) {
 			return nil, err
 		}
 		if !algs.Has(a) {
-			return nil, fmt.Errorf("a key for %s is said to be for %s", algs, a)
+			return nil, fmt.Errorf("a key for %s is labelled as a key for %s", algs, a)
 		}
 		algs = NewAlgorithms(a)
 	}

@@ -28,7 +28,7 @@ func (d *Discovery) Address() string { return strings.TrimSuffix(d.Issuer, "/") 
 
 func (d *Discovery) check() (problems []error) {
 	if err := CheckURL(d.Issuer); err != nil {
-		problems = append(problems, fmt.Errorf("discovery: the issuer is no address to ask: %w", err))
+		problems = append(problems, fmt.Errorf("discovery: the issuer is not an https address: %w", err))
 	} else if strings.Contains(d.Issuer, "?") {
 		problems = append(problems, errors.New("discovery: the issuer has a query, which OpenID Connect does not allow"))
 	}
@@ -69,7 +69,7 @@ func (d *Discovery) ReadDocument(document []byte) (string, error) {
 	switch {
 	case doc.Issuer != d.Issuer:
 		// Not quoted: it may be anything.
-		return "", errors.New(`"issuer" is another one than was asked`)
+		return "", errors.New(`"issuer" is not the issuer of the request`)
 	case doc.Keys == "":
 		return "", errors.New(`there is no "jwks_uri"`)
 	}
@@ -130,7 +130,7 @@ func withPort(host string) string {
 	return host
 }
 
-var errRedirect = errors.New("the server answered a redirect, which is not followed")
+var errRedirect = errors.New("the server answered with a redirect; redirects are not followed")
 
 func withoutRedirects(client *http.Client) *http.Client {
 	c := *client

@@ -28,7 +28,7 @@ func CheckURL(raw string) error {
 	case err != nil:
 		return errors.New("not a URL")
 	case u.Scheme != "https":
-		return fmt.Errorf("the scheme is %q; it has to be https, since over any other one anybody on the way could put keys of their own in", u.Scheme)
+		return fmt.Errorf("the scheme is %q; it must be https, because otherwise anybody on the network path could replace the keys", u.Scheme)
 	case u.Host == "":
 		return errors.New("no host")
 	case u.User != nil:

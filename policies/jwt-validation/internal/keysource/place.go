@@ -161,7 +161,7 @@ func (p *Place) inline(allowed jose.Algorithms) (*jose.KeySet, []error) {
 	for i := range p.Inline {
 		k, err := p.Inline[i].parse()
 		if err == nil && k.Algorithms()&allowed == 0 {
-			err = fmt.Errorf("a key for %s, none of which is among the algorithms (%s)", k.Algorithms(), allowed)
+			err = fmt.Errorf("a key for %s, but algorithms has only %s", k.Algorithms(), allowed)
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("inline[%d]: %w", i, err))

@@ -72,7 +72,7 @@ var (
 	ErrKeyUnknown = errors.New("no key, or no single key, is the token's")
 	ErrRule       = errors.New("a rule does not hold")
 	// ErrTraces is for a request without a token that has something in a token's place.
-	ErrTraces = errors.New("something is in the place of a token that is none")
+	ErrTraces = errors.New("the value in the place of a token is not a token")
 )
 
 // Error codes of RFC 6750, section 3.1, in challenges. Without one the client has

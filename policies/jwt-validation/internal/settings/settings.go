@@ -104,7 +104,7 @@ func (p *Issuer) Check(taken []string) (problems []error) {
 		problem("issuer: it is missing")
 	}
 	if (len(p.Audiences) == 0) != p.AnyAudience {
-		problem("audiences, anyAudience: give the audiences, or say that any will do (a token for another service will, then)")
+		problem("audiences, anyAudience: set audiences, or set anyAudience to accept tokens for other services too")
 	}
 	for i, a := range p.Audiences {
 		if a == "" {
@@ -115,7 +115,7 @@ func (p *Issuer) Check(taken []string) (problems []error) {
 		problem("maxAge: %s is negative", p.MaxAge)
 	}
 	if p.WithoutExpiry && p.MaxAge <= 0 {
-		problem("allowNoExpiry: it needs maxAge, so that no token is good for ever")
+		problem("allowNoExpiry: requires maxAge, so that every token expires")
 	}
 	problems = append(problems, Under("requiredClaims", claims.CheckRequirements(p.RequiredClaims))...)
 	return append(problems, Under("claimsToHeaders", claims.CheckMappings(p.ClaimsToHeaders, taken))...)

@@ -31,15 +31,15 @@ type Rate struct {
 func NewRate(units uint64, window time.Duration, burst uint64) (Rate, error) {
 	switch {
 	case units == 0 || units > MaxUnits:
-		return Rate{}, fmt.Errorf("the rate is %d, and has to be from 1 to %d", units, uint64(MaxUnits))
+		return Rate{}, fmt.Errorf("the rate is %d; it must be from 1 to %d", units, uint64(MaxUnits))
 	case burst == 0 || burst > MaxUnits:
-		return Rate{}, fmt.Errorf("the burst is %d, and has to be from 1 to %d", burst, uint64(MaxUnits))
+		return Rate{}, fmt.Errorf("the burst is %d; it must be from 1 to %d", burst, uint64(MaxUnits))
 	case window <= 0 || window > MaxWindow:
-		return Rate{}, fmt.Errorf("the window is %s, and has to be from 1ns to %s", window, MaxWindow)
+		return Rate{}, fmt.Errorf("the window is %s; it must be from 1ns to %s", window, MaxWindow)
 	}
 	r := Rate{units: units, burst: burst, window: uint64(window)}
 	if hi, lo := bits.Mul64(burst, r.window); hi >= units || div(hi, lo, units) > uint64(MaxWindow) {
-		return Rate{}, fmt.Errorf("a burst of %d would take more than %s to come back at this rate", burst, MaxWindow)
+		return Rate{}, fmt.Errorf("a burst of %d would need more than %s to refill at this rate", burst, MaxWindow)
 	}
 	r.tolerance = r.after(moment{}, burst)
 	return r, nil

@@ -33,7 +33,7 @@ const (
 func items(p Params) (policyItem, nameItem string, err error) {
 	item := httpsfv.NewItem(p.Name)
 	if nameItem, err = httpsfv.Marshal(item); err != nil {
-		return "", "", fmt.Errorf("%q is no structured field string: %w", p.Name, err)
+		return "", "", fmt.Errorf("%q is not a structured field string: %w", p.Name, err)
 	}
 	item.Params.Add("q", int64(p.Rate))
 	// A window in the field is a whole number of seconds, and can be left out.
@@ -86,7 +86,7 @@ func NewAnswers() *Answers {
 	return &Answers{
 		limited:   policy.Reject(429, ReasonLimited, "Too many requests."),
 		tooCostly: policy.Reject(429, ReasonTooCostly, "The request costs more than its limit ever allows."),
-		noKey:     policy.Reject(400, ReasonKey, "The request lacks what its rate limit is counted by."),
+		noKey:     policy.Reject(400, ReasonKey, "The request lacks a value that its rate limit needs."),
 	}
 }
 

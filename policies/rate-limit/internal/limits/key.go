@@ -53,7 +53,7 @@ func compilePart(p Part) (part, []string, error) {
 		found = append(found, expression(program))
 	}
 	if len(found) != 1 {
-		return nil, nil, errors.New("has to name exactly one of route, principal, header, query, client and expression")
+		return nil, nil, errors.New("must have exactly one of route, principal, header, query, client and expression")
 	}
 	return found[0], attributes, nil
 }
@@ -172,5 +172,5 @@ func (l *Limit) Cost(req *policy.RequestContext, now time.Time) (uint64, error) 
 			return uint64(n), nil
 		}
 	}
-	return 0, fmt.Errorf("the cost of the limit %q is no whole number from 0", l.Name)
+	return 0, fmt.Errorf("the cost of the limit %q is not an integer from 0", l.Name)
 }

@@ -72,7 +72,7 @@ func Compile(all []Params) ([]Limit, error) {
 			}
 		}
 		if slices.ContainsFunc(all[:i], func(o Params) bool { return o.Name == p.Name }) {
-			at(".name", fmt.Errorf("%q is the name of another limit of this step", p.Name))
+			at(".name", fmt.Errorf("another limit of this step has the name %q", p.Name))
 		}
 		l := Limit{Name: p.Name, Hidden: p.Hidden, absent: p.Absent, cost: p.Cost}
 		burst := p.Burst

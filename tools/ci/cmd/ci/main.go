@@ -20,7 +20,7 @@ func main() {
 	only := flag.String("only", "", "run the checks alone whose name has this `text` in it")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "ci: there are no arguments but flags: %q\n", flag.Args())
+		fmt.Fprintf(os.Stderr, "ci: unexpected arguments: %q\n", flag.Args())
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

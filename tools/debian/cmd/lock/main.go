@@ -74,7 +74,7 @@ func aptMirror(ctx context.Context) (string, error) {
 			return uri, nil
 		}
 	}
-	return "", errors.New("apt is set to no mirror whose path ends in /debian: give one by -mirror")
+	return "", errors.New("apt has no mirror whose path ends in /debian: set one with -mirror")
 }
 
 func run(ctx context.Context, dir, mirror, keyring string) (err error) {

@@ -26,7 +26,7 @@ func main() {
 			os.Exit(int(status))
 		}
 		if ctx.Err() != nil {
-			fmt.Fprintln(os.Stderr, "bazelw: interrupted; what was being set up is begun anew the next time")
+			fmt.Fprintln(os.Stderr, "bazelw: interrupted; the next run starts the set-up again")
 			os.Exit(130)
 		}
 		fmt.Fprintln(os.Stderr, "bazelw:", err)

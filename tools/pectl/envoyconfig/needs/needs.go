@@ -108,7 +108,7 @@ func New(engine config.Engine, dump admin.Dump) (*Needs, error) {
 	for route, name := range dump.Config.Routes {
 		c := chains[name]
 		if c == nil && problems == nil {
-			problems = append(problems, fmt.Errorf("route %q has the chain %q, which the dump lacks", route, name))
+			problems = append(problems, fmt.Errorf("route %q refers to the chain %q, which the dump does not have", route, name))
 		}
 		n.Routes = append(n.Routes, Route{route, c})
 		n.byRoute[route] = c
