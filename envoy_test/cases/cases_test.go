@@ -17,7 +17,7 @@ import (
 	"policyengine.dev/runtime/worker"
 )
 
-var update = flag.Bool("update", false, "write docs/ext_proc.md anew")
+var update = flag.Bool("update", false, "write docs/ext_proc.md again")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

@@ -103,7 +103,7 @@ func (c *collector) Export(_ context.Context, r *collectorpb.ExportTraceServiceR
 	return &collectorpb.ExportTraceServiceResponse{}, nil
 }
 
-// compare looks at the spans that have come since the last call of done: those that
+// compare looks at the spans that have arrived since the last call of done: those that
 // are wanted have to be there, and no others of the engine.
 func (c *collector) compare(d *differences, want []Span) {
 	c.mu.Lock()

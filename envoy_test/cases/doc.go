@@ -7,5 +7,5 @@
 //
 // Each suite or exchange names the lines of lines.yaml that it shows: what a
 // processor has to know of ext_proc in Envoy v1.36.2. The table of both is
-// docs/ext_proc.md, which the test of this package writes anew with -update.
+// docs/ext_proc.md, which the test of this package writes again with -update.
 package cases

@@ -9,7 +9,7 @@ import (
 	"policyengine.dev/envoy_test/harness"
 )
 
-// Leave is how far an exchange has to have come for the client to go away. All that
+// Leave is how far an exchange has to have arrived for the client to go away. All that
 // is given has to be so. Unlike a span of time it holds on a busy machine.
 type Leave struct {
 	// Messages is how many messages Envoy has sent to the processor.
@@ -32,7 +32,7 @@ func (c counted) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// watch calls leave when the exchange has come so far, and ends with ctx.
+// watch calls leave when the exchange has got so far, and ends with ctx.
 func (l Leave) watch(ctx context.Context, s *harness.Stack, before harness.Counters, received *atomic.Int64, leave func()) {
 	for ctx.Err() == nil {
 		if l.come(ctx, s, before, received.Load()) {

@@ -46,7 +46,7 @@ type Step struct {
 	Without []string `yaml:"without"`
 	// Metadata is some of the stream's initial metadata.
 	Metadata Headers `yaml:"metadata"`
-	// Gather waits until so many streams of requests sent together have come to
+	// Gather waits until so many streams of requests sent together have got to
 	// this step, and UntilAnswered until another of those requests is answered.
 	Gather        int  `yaml:"gather"`
 	UntilAnswered bool `yaml:"untilAnswered"`

@@ -67,7 +67,7 @@ func (l lateListener) Accept() (net.Conn, error) {
 type round struct {
 	script []Step
 	played chan differences // one for each stream of the script
-	// gathered is closed when enough streams have come to a step that waits for
+	// gathered is closed when enough streams have got to a step that waits for
 	// others, answered when the first request is.
 	gathered, answered chan struct{}
 	arrived            atomic.Int64

@@ -23,7 +23,7 @@ import (
 // MessageTimeout is how long the Envoys that are started here wait for the engine.
 const MessageTimeout = 10 * time.Second
 
-// Engine is a running engine: a bundle's binary as a process of its own.
+// Engine is a running engine: a bundle's binary as its own process.
 type Engine struct {
 	process *process
 	options EngineOptions

@@ -35,7 +35,7 @@ func startProcess(name, path, dir string, args, environment []string) (*process,
 	// Should this process end without stopping the child, as after a panic on
 	// another goroutine, the operating system does it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	// A grandchild that keeps the pipe open must not hold Wait for ever.
+	// A grandchild that keeps the pipe open must not hold Wait forever.
 	p.cmd.WaitDelay = 5 * time.Second
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)

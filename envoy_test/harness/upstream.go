@@ -42,7 +42,7 @@ type Received struct {
 // Answer is what an upstream sends.
 type Answer struct {
 	// Status is 200 where it is 0. After 101 the chunks are sent when a line
-	// has come, which is kept as the request's body.
+	// has arrived, which is kept as the request's body.
 	Status int
 	// Informational are statuses (1xx) sent before.
 	Informational []int
@@ -107,7 +107,7 @@ func (u *Upstream) Answer(a Answer) {
 	u.answer = a
 }
 
-// Received returns the requests that have come to their end since Forget.
+// Received returns the requests that were received completely since Forget.
 func (u *Upstream) Received() []Received {
 	u.mu.Lock()
 	defer u.mu.Unlock()

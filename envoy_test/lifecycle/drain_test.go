@@ -224,7 +224,7 @@ func TestAKilledEngineIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestConnectionsOfAgeFailNoRequest has connections made anew many times under load,
+// TestConnectionsOfAgeFailNoRequest has connections made again many times under load,
 // while other requests wait for their response on connections that are past their age.
 func TestConnectionsOfAgeFailNoRequest(t *testing.T) {
 	t.Parallel()
@@ -237,7 +237,7 @@ func TestConnectionsOfAgeFailNoRequest(t *testing.T) {
 	connections := func() int64 { return clusterStat(t, s.envoy, "upstream_cx_total") }
 	for begun := connections(); connections() < begun+renewed; time.Sleep(20 * time.Millisecond) {
 		if t.Context().Err() != nil || len(slow) > 3000 {
-			t.Fatal("connections are not made anew")
+			t.Fatal("connections are not made again")
 		}
 		if len(slow) < 20 {
 			slow = append(slow, s.begin("/slow"))

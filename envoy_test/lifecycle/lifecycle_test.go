@@ -90,7 +90,7 @@ func (s *site) chains(name string) []byte {
 	return text
 }
 
-// engine starts an engine in a directory of its own, with config merged into its
+// engine starts an engine in its own directory, with config merged into its
 // engine.yaml.
 func (s *site) engine(name string, config map[string]any) *harness.Engine {
 	s.t.Helper()
@@ -188,7 +188,7 @@ func get(ctx context.Context, client *http.Client, e *harness.Envoy, path string
 	return answer{response.StatusCode, response.Header.Get("x-saw"), response.Header.Get("x-answered"), err}
 }
 
-// get asks the site's Envoy on a connection of its own.
+// get asks the site's Envoy on its own connection.
 func (s *site) get(path string) answer {
 	s.t.Helper()
 	transport := &http.Transport{DisableKeepAlives: true}
@@ -323,7 +323,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (u *upstream) open() { u.once.Do(func() { close(u.held) }) }
 
-// count is how many requests have come, for all paths or for those that are named.
+// count is how many requests have arrived, for all paths or for those that are named.
 func (u *upstream) count(paths ...string) (n int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -335,19 +335,19 @@ func (u *upstream) count(paths ...string) (n int) {
 	return n
 }
 
-// unchecked is how many requests have come that no chain has signed.
+// unchecked is how many requests have arrived that no chain has signed.
 func (u *upstream) unchecked() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.unasked
 }
 
-// arrived waits until a request for path has come.
+// arrived waits until a request for path has arrived.
 func (u *upstream) arrived(t *testing.T, path string) {
 	t.Helper()
 	harnesstest.Eventually(t, func() error {
 		if u.count(path) == 0 {
-			return errors.New("no request has come to " + path)
+			return errors.New("no request arrived at " + path)
 		}
 		return nil
 	})

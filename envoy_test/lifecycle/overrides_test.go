@@ -112,7 +112,7 @@ func newOverridden(t *testing.T) *overridden {
 	return o
 }
 
-// front starts an Envoy, in the place of the one before.
+// front starts an Envoy, instead of the one before.
 func (o *overridden) front(allows bool) {
 	o.t.Helper()
 	if o.envoy != nil {
@@ -193,7 +193,7 @@ func (o *overridden) contradictions() float64 {
 // TestAnIgnoredOverrideIsNotReliedOnAgain shows what becomes of a stamp that is no longer
 // true, since allow_mode_override was switched off in Envoy. The requests in flight reach
 // the upstream, and their responses are refused. Further ones are refused before. A new
-// stamp is tried anew, and so is a new connection.
+// stamp is tried again, and so is a new connection.
 func TestAnIgnoredOverrideIsNotReliedOnAgain(t *testing.T) {
 	t.Parallel()
 	for _, route := range readers {

@@ -26,7 +26,7 @@ import (
 
 var (
 	firstSeed = flag.Uint64("seed", 1, "the seed of the first sequence")
-	sequences = flag.Uint64("sequences", 200, "how many there are, each with the seed after the one before; some 700 fit into the file of chains")
+	sequences = flag.Uint64("sequences", 200, "how many there are, each with the seed after the one before; about 700 fit into the file of chains")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -142,7 +142,7 @@ func canonical(m message) http.Header {
 	return h
 }
 
-// send sends the request on a connection of its own.
+// send sends the request on its own connection.
 func send(ctx context.Context, address string, s sequence) (*http.Response, error) {
 	method, body := http.MethodGet, io.Reader(nil)
 	if s.body {

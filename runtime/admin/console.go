@@ -30,7 +30,7 @@ code{font:13px ui-monospace,monospace}.bad{color:#a30000}.good{color:#0a6b0a}
 {{with .RequestBody}} · request body {{.}}{{end}}{{with .ResponseBody}} · response body {{.}}{{end}}
 {{if .HoldsRequestChunks}} · holds back request chunks{{end}}{{if .HoldsResponseChunks}} · holds back response chunks{{end}}
 {{if .DecodesRequestBody}} · decodes request bodies{{end}}{{if .DecodesResponseBody}} · decodes response bodies{{end}}
-{{if .Reroute}} · chooses the route anew{{range .RerouteHeaders}} {{.}}{{end}}{{end}}
+{{if .Reroute}} · chooses the route again{{range .RerouteHeaders}} {{.}}{{end}}{{end}}
 {{with .RequestAttributes}} · request attributes{{range .}} <code>{{.}}</code>{{end}}{{end}}{{with .ResponseAttributes}} · response attributes{{range .}} <code>{{.}}</code>{{end}}{{end}}
 {{with .Disabled}} · disabled: {{range $i, $id := .}}{{if $i}}, {{end}}{{$id}}{{end}}{{end}}</p>
 <table><tr><th>policy<th>id<th>phases<th>when<th>mode<th>on error<th>timeout<th>state<th>params</tr>

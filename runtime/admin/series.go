@@ -73,7 +73,7 @@ var stepFamilies = []struct {
 			w.sample("", n, stepLabels(s)...)
 		}
 	}},
-	{"policy_abandoned_calls", "gauge", "Calls that have not come back after their timeout.", func(w *seriesWriter, s worker.CountedStep) {
+	{"policy_abandoned_calls", "gauge", "Calls that have not returned after their timeout.", func(w *seriesWriter, s worker.CountedStep) {
 		if n := s.Metrics.Abandoned.Load(); n > 0 {
 			w.sample("", uint64(n), stepLabels(s)...)
 		}

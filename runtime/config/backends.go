@@ -30,11 +30,11 @@ type Backend struct {
 // BackendTLS is how a backend is trusted. Paths are absolute. Files are read when the engine
 // starts.
 type BackendTLS struct {
-	// CA is the PEM file of the authorities in place of the system's; empty for those.
+	// CA is the PEM file of the authorities instead of the system's; empty for those.
 	CA string
 	// Certificate and Key are the PEM files of the engine's own certificate, or empty.
 	Certificate, Key string
-	// ServerName is the name that its certificate has to carry, in place of the URL's host.
+	// ServerName is the name that its certificate has to carry, instead of the URL's host.
 	ServerName string
 }
 
@@ -65,7 +65,7 @@ func (d *engineDecoder) backends(at strictyaml.Node, files []backendFile) {
 		case err != nil || u != nil:
 			d.found.Add(n.At("name").Problem("not a name", "write up to 63 lower case letters, digits and hyphens, such as authz"))
 		case seen[f.Name]:
-			d.found.Add(n.At("name").Problem("another backend has this name", "give each a name of its own"))
+			d.found.Add(n.At("name").Problem("another backend has this name", "give each its own name"))
 		}
 		seen[f.Name] = true
 		u, err := policy.BackendRef(f.URL).URL()

@@ -53,7 +53,7 @@ onUnknownRoute: continue
 		t.Fatal(err)
 	}
 	want := worker.Spec{
-		Version: got.Version, // has a test of its own
+		Version: got.Version, // has its own test
 		Chains: []worker.ChainSpec{
 			{
 				Name: "payments", BodyLimit: 1 << 20, NoRequestBody: true, NoResponseBody: true, Reroute: true, RerouteHeaders: []string{"x-tenant"},

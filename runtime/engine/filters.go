@@ -3,7 +3,7 @@ package engine
 import "policyengine.dev/runtime/admin"
 
 // filterRemedy says what to do about a filter that does not do what is said of it.
-const filterRemedy = "have the filter and its stamp agree, as pectl envoy-config writes them; this holds until the connection is made anew or the stamp changes"
+const filterRemedy = "have the filter and its stamp agree, as pectl envoy-config writes them; this holds until the connection is made again or the stamp changes"
 
 // filters are the filters that do not do what is said of them.
 func (e *Engine) filters() []admin.FilterDump {

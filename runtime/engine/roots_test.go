@@ -9,7 +9,7 @@ import (
 
 // TestRootsWithoutASystem: where there are no certificates, as in the image of a
 // bundle, HTTPS is verified against the roots that are compiled in. The roots are
-// read once in a process, so a process of its own looks.
+// read once in a process, so its own process looks.
 func TestRootsWithoutASystem(t *testing.T) {
 	if os.Getenv("POLICY_ENGINE_TEST_ROOTS") != "" {
 		pool, err := x509.SystemCertPool()

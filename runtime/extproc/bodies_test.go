@@ -151,7 +151,7 @@ func TestBodiesThatCannotBeRead(t *testing.T) {
 }
 
 // TestHeadHasNoBodyToRead proves that what a HEAD response says of a body that does
-// not come is not looked at.
+// not come is not checked.
 func TestHeadHasNoBodyToRead(t *testing.T) {
 	e := serve(t, oneChain(parseChain(t, "response_body=see decode")), options{})
 	e.stamp = buffered

@@ -84,7 +84,7 @@ func (b streamed) beforeTrailers() (answered bool, err error) {
 
 func (b streamed) resizes() bool { return true }
 
-// buffered is a body that Envoy holds until all of it has come. It holds the headers too,
+// buffered is a body that Envoy holds until all of it has arrived. It holds the headers too,
 // so that they can be changed with the body.
 type buffered struct{ none }
 

@@ -73,7 +73,7 @@ func TestHalfClosed(t *testing.T) {
 		"before the first message": {chain: "request_headers=pass", modes: serveConfig()},
 		"while the request's headers wait for its body in full duplex": {
 			chain: "request_body=pass", modes: duplex, messages: []*extprocv3.ProcessingRequest{requestHeaders(false)}},
-		"while a part of that body has come": {
+		"while a part of that body has arrived": {
 			chain: "request_body=pass", modes: duplex, messages: []*extprocv3.ProcessingRequest{requestHeaders(false), requestBody("a", false)}},
 		"while a piece is held back in full duplex": {
 			chain: "request_body_chunks=hold", modes: duplex,

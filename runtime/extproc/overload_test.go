@@ -124,7 +124,7 @@ func firstOf(t testing.TB, body modev3.ProcessingMode_BodySendMode, pairs ...str
 }
 
 // TestWhatTheAccountHolds proves that what policies put in a body's place, and what is
-// encoded anew, is counted while the stream lives.
+// encoded again, is counted while the stream lives.
 func TestWhatTheAccountHolds(t *testing.T) {
 	for _, tt := range []struct {
 		name, chain, coding, body string
@@ -152,8 +152,8 @@ func TestWhatTheAccountHolds(t *testing.T) {
 }
 
 // TestTheAccountIsGivenBack proves that a stream gives back what its bodies took however
-// it ends, and one that was taken over not before the call that held it up has come
-// back: until then the policy has the body.
+// it ends, and one that was taken over only after the call that held it up has
+// returned: until then the policy has the body.
 func TestTheAccountIsGivenBack(t *testing.T) {
 	const body = "a body of some bytes"
 	run := func(t *testing.T, chain string, change func(*chain, *direct)) (*memory.Account, *chain, error) {
@@ -206,7 +206,7 @@ func TestTheAccountIsGivenBack(t *testing.T) {
 		s.cancel()
 		empty(t, a)
 	})
-	t.Run("a call that has not come back", func(t *testing.T) {
+	t.Run("a call that has not returned", func(t *testing.T) {
 		a := memory.NewAccount(1 << 20)
 		c := parseChain(t, "request_body=stuck+deny(504)")
 		e := serve(t, oneChain(c), options{Memory: a})

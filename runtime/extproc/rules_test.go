@@ -14,7 +14,7 @@ import (
 func TestHeaderLimits(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit             int
-		request, response int // headers that come, of which one is set anew
+		request, response int // headers that come, of which one is set again
 		refused           int
 	}{
 		"a request of as many as by default":          {request: 96, response: 1},

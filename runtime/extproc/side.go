@@ -19,7 +19,7 @@ type side struct {
 	body  body
 }
 
-// progress is how far a direction has come.
+// progress is how far a direction has got.
 type progress uint8
 
 const (

@@ -36,11 +36,11 @@ type Backend struct {
 // BackendTLS is how a backend is trusted. The zero value trusts the system's authorities, and
 // shows no certificate.
 type BackendTLS struct {
-	// CA is the PEM file of the authorities in place of the system's.
+	// CA is the PEM file of the authorities instead of the system's.
 	CA string
 	// Certificate and Key are the PEM files of the engine's own certificate.
 	Certificate, Key string
-	// ServerName is the name that the backend's certificate has to carry, in place of the
+	// ServerName is the name that the backend's certificate has to carry, instead of the
 	// URL's host.
 	ServerName string
 }
@@ -94,7 +94,7 @@ func (t BackendTLS) config() (*tls.Config, error) {
 	return c, nil
 }
 
-// Target implements policy.Backends. Each call returns a transport of its own, which belongs to
+// Target implements policy.Backends. Each call returns its own transport, which belongs to
 // the caller.
 func (b *Backends) Target(ref policy.BackendRef) (policy.BackendTarget, error) {
 	u, err := ref.URL()

@@ -220,11 +220,11 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("a name of two kinds: %s", got)
 	}
 	// Of a policy that is gone not even the name is left, so that another version
-	// may make it anew.
+	// may make it again.
 	m.Forget(host.Place{Chain: "c", ID: "i", Policy: "rate-limit", Version: "v1.0.0"})
 	m.For(host.Place{Chain: "c", ID: "i", Policy: "rate-limit", Version: "v3.0.0"}).Gauge("hits_total", "").Set(1)
 	if got := gather(t, m); !strings.Contains(got, "v3.0.0") {
-		t.Errorf("lacks what was made anew: %s", got)
+		t.Errorf("lacks what was made again: %s", got)
 	}
 }
 

@@ -95,7 +95,7 @@ func New(k *kernel.Kernel, o Options) *Carrier {
 func (c *Carrier) Do(ctx context.Context, request Request, upstream func(*Request) *Response) (*Result, error) {
 	t := &transfer{carrier: c, upstream: upstream, request: request, over: make(chan struct{})}
 	t.begin(ctx)
-	// On a goroutine of its own, since a policy may end the one that it is called on.
+	// On its own goroutine, since a policy may end the one that it is called on.
 	go t.run()
 	<-t.over
 	return &t.result, t.err

@@ -11,7 +11,7 @@ import (
 // Carrier is the kernel's view of the carrier of one exchange. Its methods are called on
 // the goroutine that has the exchange.
 type Carrier interface {
-	// Resume is called on a goroutine of its own after a step did not return in time
+	// Resume is called on its own goroutine after a step did not return in time
 	// and its call was abandoned. The carrier calls [Exchange.GoOn] with the outcome and
 	// continues as if the call for the part in hand had returned the result. That call
 	// itself returns [Elsewhere] when the policy returns, which may be never.

@@ -97,9 +97,9 @@ func (c *lengthCause) Error() string {
 		return fmt.Sprintf("the body is over %d bytes once it is decompressed", c.limit)
 	}
 	if c.has == 0 {
-		return fmt.Sprintf("more of the body has come than the limit, which is %d bytes", c.limit)
+		return fmt.Sprintf("more of the body has arrived than the limit, which is %d bytes", c.limit)
 	}
-	return fmt.Sprintf("%d bytes of the body have come; the limit is %d", c.has, c.limit)
+	return fmt.Sprintf("%d bytes of the body have arrived; the limit is %d", c.has, c.limit)
 }
 
 // codingCause says what is wrong with a body's content coding.

@@ -155,11 +155,11 @@ func (e *Exchange) wholeBody(d Direction, b []byte) Next {
 	return PassOn
 }
 
-// believed is how many times more than has come of a body memory is taken for, where its
+// believed is how many times more than has arrived of a body memory is taken for, where its
 // length is announced.
 const believed = 8
 
-// gather appends a piece to what has come of a body. It reports false if there is no
+// gather appends a piece to what has arrived of a body. It reports false if there is no
 // memory for it.
 func (e *Exchange) gather(d Direction, piece []byte) bool {
 	s := &e.sides[d]
@@ -183,7 +183,7 @@ func (e *Exchange) gather(d Direction, piece []byte) bool {
 // Gathered is what the kernel has put together of a body. It must not be modified.
 func (e *Exchange) Gathered(d Direction) []byte { return e.sides[d].gathered }
 
-// Exceeds reports whether a body of that size, together with what has come of it, is
+// Exceeds reports whether a body of that size, together with what has arrived of it, is
 // larger than policies can be given.
 func (e *Exchange) Exceeds(d Direction, size int64) bool {
 	return e.executor != nil && e.TakesWhole(d) && e.BodyPending(d) && size+int64(len(e.sides[d].gathered)) > e.BodyLimit()

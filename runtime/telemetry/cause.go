@@ -48,7 +48,7 @@ const (
 	// (UPGRADE_NOT_SUPPORTED).
 	Tunnel
 	// BehindTrailers: policies change what Envoy cannot change any more once a
-	// message's trailers have come (TRAILERS_NOT_SUPPORTED).
+	// message's trailers have arrived (TRAILERS_NOT_SUPPORTED).
 	BehindTrailers
 	// LengthAnnounced: the content-length is over the limit (BODY_TOO_LARGE).
 	LengthAnnounced

@@ -101,11 +101,11 @@ type Step struct {
 	// Disagreements counts calls in shadow mode that, enforced, would have
 	// changed or ended the request.
 	Disagreements atomic.Uint64
-	// Abandoned is how many calls have not come back at this moment.
+	// Abandoned is how many calls have not returned at this moment.
 	Abandoned atomic.Int64
 }
 
-// stepPhase is what a step counts in one phase. What a call of the usual kind adds to (passed or changed, in some ten
+// stepPhase is what a step counts in one phase. What a call of the usual kind adds to (passed or changed, in about ten
 // microseconds) is in one cache line, the second: over many chains each line is fetched from memory.
 type stepPhase struct {
 	_        [8]byte

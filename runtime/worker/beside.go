@@ -29,7 +29,7 @@ func (r *run) keepState(s *step) {
 	r.states[s.index] = r.beside.State
 }
 
-// loseState forgets what the policy has kept: a call that has not come back may still be
+// loseState forgets what the policy has kept: a call that has not returned may still be
 // writing to it.
 func (r *run) loseState(s *step) {
 	if s.index < len(r.states) {

@@ -58,7 +58,7 @@ var errNoSuchSteps = errors.New("the chain has no such steps in this phase")
 
 // Run runs the steps and calls done once with the answers, in order. There are fewer than
 // steps where the last answer ends the phase, or where ctx has ended. done is called before
-// Run returns, or, where a policy does not come back in time, on another goroutine. The
+// Run returns, or, where a policy does not return in time, on another goroutine. The
 // answers are valid until the next call, which must not begin before done. An error means
 // that the group makes no sense; done is not called then.
 func (e *Callee) Run(ctx context.Context, g Group, done func([]Answer)) error {
@@ -110,7 +110,7 @@ func (c *Chain) part(g Group) ([]*step, error) {
 	return steps[:g.First+len(g.Conditions)], nil
 }
 
-// Resume implements [Resumer]: a policy has not come back, and its run is lost to it.
+// Resume implements [Resumer]: a policy has not returned, and its run is lost to it.
 func (e *Callee) Resume(x Executor, _ Outcome) {
 	e.run = x.(*run)
 	e.done(e.answers)

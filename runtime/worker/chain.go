@@ -95,7 +95,7 @@ func (b *chainBuilder) step(path string, ps *PolicySpec, onReject bool) {
 		id = ps.Name
 	}
 	if first, twice := b.ids[id]; twice {
-		b.problem(path, fmt.Sprintf("%q is there already, at %s", id, first), "give each an id of its own")
+		b.problem(path, fmt.Sprintf("%q is there already, at %s", id, first), "give each its own id")
 	}
 	b.ids[id] = path
 	v, err := b.worker.registry.Resolve(ps.Name, ps.Version)

@@ -10,7 +10,7 @@ type closings struct {
 	idle chan struct{} // nil where nobody waits
 }
 
-// Go calls f on a goroutine of its own.
+// Go calls f on its own goroutine.
 func (c *closings) Go(f func()) {
 	c.mu.Lock()
 	c.n++

@@ -26,7 +26,7 @@ const (
 	ReturnedError
 	// Late: the policy has returned the error of its context, after its deadline.
 	Late
-	// Abandoned: the call has not come back in time.
+	// Abandoned: the call has not returned in time.
 	Abandoned
 	// Panicked: the policy has panicked.
 	Panicked

@@ -66,7 +66,7 @@ func TestRequestsAreCountedByRoute(t *testing.T) {
 }
 
 // TestMetricsFollowTheConfiguration proves that what stays over a reload goes on
-// counting, and that what goes is forgotten: it begins anew where it comes back.
+// counting, and that what goes is forgotten: it begins again where it comes back.
 func TestMetricsFollowTheConfiguration(t *testing.T) {
 	h := newHarness(t, false)
 	stays, goes := h.use(setHeader("x-stays", "1")), h.use(setHeader("x-goes", "1"))

@@ -11,7 +11,7 @@ import (
 	"policyengine.dev/runtime/worker"
 )
 
-// patterns is a configuration in which each route has a chain of its own name.
+// patterns is a configuration in which each route has its own chain name.
 func patterns(names ...string) worker.Spec {
 	spec := worker.Spec{Version: "patterns"}
 	for _, name := range names {

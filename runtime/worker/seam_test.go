@@ -75,7 +75,7 @@ const (
 	inProcess way = iota
 	// together: all policies of a chain are at one other site.
 	together
-	// apart: each policy is at a site of its own.
+	// apart: each policy is at its own site.
 	apart
 	// mixed: every second policy is in this process.
 	mixed

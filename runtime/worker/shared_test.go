@@ -50,7 +50,7 @@ func chainsOf(ps worker.PolicySpec, n int, key, other string) worker.Spec {
 }
 
 // TestChainsShareResources proves that the instances of many chains share one resource,
-// that it survives reloads, also one that makes all instances anew, and that it is closed
+// that it survives reloads, also one that makes all instances again, and that it is closed
 // with its last user.
 func TestChainsShareResources(t *testing.T) {
 	h := newHarness(t, false)

@@ -60,7 +60,7 @@ func TestContextsEndWithTheirCall(t *testing.T) {
 }
 
 // TestContextsKeepTheirError proves that a context whose deadline has passed during
-// the call says so for ever.
+// the call says so forever.
 func TestContextsKeepTheirError(t *testing.T) {
 	h := newHarness(t, false)
 	var kept context.Context

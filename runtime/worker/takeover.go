@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// takeOver is called by the watchdog, on a goroutine of its own, when a step is
+// takeOver is called by the watchdog, on its own goroutine, when a step is
 // overdue: it goes on with a copy of the run. The run itself stays with the policy
-// that has not come back.
+// that has not returned.
 func (r *run) takeOver() {
 	s := r.steps[r.at]
-	// For the call that has not come back; the stream's own use goes on.
+	// For the call that has not returned; the stream's own use goes on.
 	r.snapshot.refs.Add(1)
 	s.instance.abandon(s.metrics)
 	r.part(s)
@@ -92,7 +92,7 @@ func (r *run) copy() *run {
 }
 
 // part is called twice on a run of which a call was abandoned: when takeOver has
-// counted the call, and when the call has come back, which may be first. Whoever
+// counted the call, and when the call has returned, which may be first. Whoever
 // comes second takes the call out of the count.
 func (r *run) part(s *step) {
 	if r.parted.Swap(true) {

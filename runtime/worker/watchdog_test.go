@@ -23,7 +23,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// runAbandoned runs the request headers phase on a goroutine of its own and returns
+// runAbandoned runs the request headers phase on its own goroutine and returns
 // what goes on elsewhere. done is closed when Run has returned.
 func runAbandoned(t *testing.T, c held) (x worker.Executor, out worker.Outcome, done chan struct{}) {
 	t.Helper()
@@ -303,7 +303,7 @@ func TestOverdueChunkCallEndsItsBodyOnly(t *testing.T) {
 }
 
 // TestAbandonedCallKeepsItsInstance proves that an instance is not closed under a
-// call that has not come back.
+// call that has not returned.
 func TestAbandonedCallKeepsItsInstance(t *testing.T) {
 	h := newHarness(t, false)
 	release := make(chan struct{})

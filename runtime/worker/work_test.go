@@ -114,7 +114,7 @@ func TestAReusedChainServesBothSnapshots(t *testing.T) {
 	}
 	old, now := snapshots["old"], snapshots["new"]
 	if old.Chain != now.Chain {
-		t.Fatal("the chain was compiled anew")
+		t.Fatal("the chain was compiled again")
 	}
 	for _, c := range []held{now, old} {
 		x, _ := h.runRequest(c)
@@ -152,7 +152,7 @@ func TestWarningsOfReusedChains(t *testing.T) {
 }
 
 // TestEveryFieldIsInTheDigest proves that a chain of which any field has changed is
-// compiled anew: one that was forgotten would stay in force unseen.
+// compiled again: one that was forgotten would stay in force unseen.
 func TestEveryFieldIsInTheDigest(t *testing.T) {
 	h := newHarness(t, false)
 	ps := h.use(&script{phases: policy.Phases(policy.RequestHeaders, policy.ResponseHeaders)})

@@ -1,4 +1,4 @@
-// Package clientaddr finds the address of the client of a request that has come
+// Package clientaddr finds the address of the client of a request that has arrived
 // through proxies, from the header x-forwarded-for.
 //
 // A client can send the header itself, so that only its end can be believed: each proxy
@@ -63,7 +63,7 @@ func Networks(networks ...netip.Prefix) Trust {
 // with [Networks] the last one that is in none of the networks, or the first of all where
 // every address is trusted. IPv4-mapped addresses come as IPv4, and never with a zone.
 //
-// What stands before the client's address is not looked at: it is the client's own
+// What stands before the client's address is not checked: it is the client's own
 // invention. An error leaves it to the policy to deny; the header's last address is no
 // substitute.
 func (t Trust) Client(headers policy.Headers) (netip.Addr, error) {

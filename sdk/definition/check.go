@@ -160,7 +160,7 @@ func (b *builder) examples() {
 	for i, example := range b.doc.Examples {
 		at := place{}.key("examples").index(i)
 		if example.Name == "" || names[example.Name] {
-			b.add(at.key("name"), "the name is missing or not unique", "give each example a name of its own")
+			b.add(at.key("name"), "the name is missing or not unique", "give each example its own name")
 		}
 		names[example.Name] = true
 		if len(example.Params) == 0 {

@@ -137,7 +137,7 @@ func Parse(file string, src []byte) (*Definition, error) {
 }
 
 // Load reads a definition that [Definition.MarshalJSON] has written. It is
-// checked anew, as Parse does.
+// checked again, as Parse does.
 func Load(data []byte) (*Definition, error) {
 	var doc document
 	decoder := json.NewDecoder(bytes.NewReader(data))

@@ -167,7 +167,7 @@ p.yaml:6:7: body: not a form of a body; write raw or decoded
 p.yaml:7:1: parameter: unknown field; did you mean "parameters"?
 p.yaml:8:13: parameters: parameters are an object; write type: object
 p.yaml:8:20: parameters.type: not one of the values that are possible; write one of array, boolean, integer, null, number, object, string
-p.yaml:11:10: examples[1].name: not a name of its own; say what it is an example of, differently for each
+p.yaml:11:10: examples[1].name: the name is missing or not unique; give each example its own name
 p.yaml:11:13: examples[1].parms: unknown field; did you mean "params"?
 p.yaml:12:13: deprecated: expected a string, found a boolean; put it in quotes`},
 		"nothing given": {"{}", `
@@ -246,7 +246,7 @@ func TestNamesAndVersions(t *testing.T) {
 	}
 }
 
-// TestDirectory: a version is a directory of its own, and named alike.
+// TestDirectory: a version is its own directory, and named alike.
 func TestDirectory(t *testing.T) {
 	src := []byte(simple("type: object"))
 	for file, want := range map[string]string{

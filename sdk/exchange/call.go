@@ -59,7 +59,7 @@ func (c *Call) Notes() *Notes {
 	return c.notes.Load()
 }
 
-// Take returns what the call has noted, or nil if that is nothing, and begins anew. What
+// Take returns what the call has noted, or nil if that is nothing, and begins again. What
 // is still noted by way of the call's [Notes] is lost. It is for the runtime, after a call,
 // or while one that was abandoned still runs.
 func (c *Call) Take() *Noted {

@@ -59,7 +59,7 @@ type Principal struct {
 type Body struct {
 	// Bytes is the body as policies see it; nil where it has not come.
 	Bytes []byte
-	// Present says that the whole body has come (it may be empty).
+	// Present says that the whole body has arrived (it may be empty).
 	Present bool
 	// Changed says that a policy has replaced it.
 	Changed bool
@@ -130,7 +130,7 @@ func (r *Request) SettleHeaders() { r.changed = 0; r.Headers.Settle() }
 
 // Response is the response as policies see it.
 type Response struct {
-	// Status is :status; 0 where no response has come.
+	// Status is :status; 0 where no response has arrived.
 	Status   int
 	Headers  Headers
 	Trailers Headers

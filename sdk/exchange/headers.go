@@ -14,7 +14,7 @@ type Field struct {
 // section 5.1); stored names are always in lower case. The zero value is an
 // empty list. Not safe for concurrent use.
 //
-// Lookups are linear: a request carries some ten to thirty fields, and for that
+// Lookups are linear: a request carries about ten to thirty fields, and for that
 // many a scan beats a map that would have to be built for every request.
 type Headers struct {
 	fields []Field
@@ -42,7 +42,7 @@ func (h *Headers) Reset(fields []Field) {
 }
 
 // maxKept bounds the storage that is kept for another list, in fields. Few messages
-// have as many, and storage that one client's has grown would be kept for ever.
+// have as many, and storage that one client's has grown would be kept forever.
 const maxKept = 1024
 
 // Storage returns the backing slice, emptied, for the next [Headers.Reset]; nil where

@@ -13,7 +13,7 @@ type Entry struct {
 	Value any
 }
 
-// Set gives key the value, in place of one that it had.
+// Set gives key the value, instead of one that it had.
 func (m *Metadata) Set(key string, value any) {
 	for i := range m.entries {
 		if m.entries[i].Key == key {

@@ -38,7 +38,7 @@ func TestAnnotationsShowNoSecrets(t *testing.T) {
 		want  string
 	}{
 		"a secret": {secret, exchange.Redacted}, "a pointer to one": {&secret, exchange.Redacted}, "a struct with one": {struct{ S policy.Secret }{secret}, exchange.Redacted},
-		"a type with a text of its own": {lying{"hunter2"}, exchange.Redacted}, "bytes": {[]byte("hunter2"), exchange.Redacted},
+		"a type with its own text": {lying{"hunter2"}, exchange.Redacted}, "bytes": {[]byte("hunter2"), exchange.Redacted},
 		"a group": {slog.GroupValue(slog.Any("s", secret)), exchange.Redacted}, "nil": {nil, exchange.Redacted},
 		"a text with a secret of the parameters": {"the key hunter2", "the key ***"}, "an error": {errors.New("no hunter2"), "no ***"},
 		"a type that says what is shown": {stated{}, "7"}, "a number": {3, "3"}, "a share": {0.5, "0.5"}, "a time": {2 * time.Second, "2s"}, "a truth": {true, "true"},

@@ -107,7 +107,7 @@ func sizeOf(n celchecker.AstNode) celchecker.SizeEstimate {
 
 // regexStepCost is the cost of one instruction of a regular expression's machine
 // for one character, measured: in the worst of cases each character visits each
-// instruction, at some 7 ns a visit.
+// instruction, at about 7 ns a visit.
 const regexStepCost = 0.15
 
 // documentCost is the cost of comparing two documents, or parts of them. cel-go

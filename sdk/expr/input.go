@@ -12,7 +12,7 @@ import (
 // Only the getters that an expression needs are called, and only where
 // evaluation gets to them. They are called on the goroutine of the evaluation,
 // have to be cheap, and must not change what they answer for. Strings have to
-// stay as they are for ever.
+// stay as they are forever.
 type Input interface {
 	// Method, Scheme, Authority and Target are the pseudo-headers :method,
 	// :scheme, :authority and :path (path and query), "" where unknown.

@@ -22,7 +22,7 @@ const (
 	// MaxElements is the largest list or map that an expression may read.
 	MaxElements = 256
 	// MaxCost is the highest cost of one evaluation in cel-go's units, each
-	// meant to stand for some 50 ns of work.
+	// meant to stand for about 50 ns of work.
 	MaxCost = 500_000
 	// MaxMeteredCost is the highest cost of one evaluation where no bound is
 	// known at load, as where an expression splits a string and works on the

@@ -102,7 +102,7 @@ func TestRequestContext(t *testing.T) {
 		t.Errorf("the attribute is %v", v)
 	}
 	if c.Body() != nil {
-		t.Error("a body before it has come")
+		t.Error("a body before it has arrived")
 	}
 	// The view follows the exchange.
 	x.Request.Headers.Set("A", "9")

@@ -48,7 +48,7 @@ type BackendAnswer struct {
 	Status int
 	Header http.Header
 	Body   string
-	// Err is the error of the connection, in place of a response.
+	// Err is the error of the connection, instead of a response.
 	Err error
 	// Delay is how long the answer takes. The test's clock is moved on by it, and nobody
 	// waits. One that is longer than the deadline ends there, with context.DeadlineExceeded.

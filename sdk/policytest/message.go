@@ -33,7 +33,7 @@ type Request struct {
 	Headers []policy.Header
 	// Body is the whole body.
 	Body string
-	// Chunks are the pieces in which a chunk policy sees the body, in place of
+	// Chunks are the pieces in which a chunk policy sees the body, instead of
 	// Body; none means that Body is one piece.
 	Chunks []string
 	// Trailers: the trailers phase runs only where there are some.

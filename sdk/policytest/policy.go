@@ -58,7 +58,7 @@ type config struct {
 // Option changes what [New] does.
 type Option func(*config)
 
-// WithHost gives the policy h in place of a fresh [NewHost].
+// WithHost gives the policy h instead of a fresh [NewHost].
 func WithHost(h *Host) Option { return func(c *config) { c.host = h } }
 
 // InShadow runs the policy in shadow mode: its actions are recorded and not applied.
@@ -67,11 +67,11 @@ func InShadow() Option { return func(c *config) { c.shadow = true } }
 // WithoutStart leaves the policy's Start to the test.
 func WithoutStart() Option { return func(c *config) { c.noStart = true } }
 
-// WithDefinition reads the policy.yaml at path, in place of the one in the test's
+// WithDefinition reads the policy.yaml at path, instead of the one in the test's
 // directory.
 func WithDefinition(path string) Option { return func(c *config) { c.definition = path } }
 
-// WithHoldLimit bounds how many bytes a chunk policy may hold, in place of 10 MiB.
+// WithHoldLimit bounds how many bytes a chunk policy may hold, instead of 10 MiB.
 func WithHoldLimit(bytes int) Option { return func(c *config) { c.holdLimit = bytes } }
 
 // New makes an instance of the policy with params, which are YAML or JSON, and calls

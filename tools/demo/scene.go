@@ -44,7 +44,7 @@ const (
 )
 
 // scene is what the demo plays with: chains, and tokens that fit them or do not.
-// Everything secret is made anew each time.
+// Everything secret is made again each time.
 type scene struct {
 	chains []byte
 	now    time.Time

@@ -5,7 +5,7 @@ matter how it came here. The Python package that carries it is to be had on the
 open internet and on closed networks alike.
 """
 
-# Names an envoy to take in place of the Python package's; its hash is checked too.
+# Names an envoy to take instead of the Python package's; its hash is checked too.
 _VARIABLE = "POLICY_ENGINE_ENVOY"
 
 _BUILD = """\

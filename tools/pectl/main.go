@@ -22,7 +22,7 @@ func main() {
 	os.Exit(code)
 }
 
-// root returns the command line. Each group of commands is a package of its own.
+// root returns the command line. Each group of commands is its own package.
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pectl",

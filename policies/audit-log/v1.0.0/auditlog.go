@@ -147,7 +147,7 @@ func (a *AuditLog) OnResponseHeaders(_ context.Context, resp *policy.ResponseCon
 	return nil, nil
 }
 
-// entry has the texts of the request, which stay as they are for ever. All that costs
+// entry has the texts of the request, which stay as they are forever. All that costs
 // more is left to the writer.
 func (a *AuditLog) entry(event string, now time.Time, req *policy.RequestContext) *entry {
 	e := &entry{

@@ -154,7 +154,7 @@ func TestAFullQueueDrops(t *testing.T) {
 	}
 }
 
-// TestRotation proves that a file which was moved away is made anew, and that no line
+// TestRotation proves that a file which was moved away is made again, and that no line
 // is lost by it.
 func TestRotation(t *testing.T) {
 	l := start(t, "events: [request]")

@@ -24,7 +24,7 @@ const (
 	complaintEvery = time.Minute
 )
 
-// writer writes entries to one output, on a goroutine of its own.
+// writer writes entries to one output, on its own goroutine.
 type writer struct {
 	path   string // "" is standard output
 	redact *regexp.Regexp
@@ -149,7 +149,7 @@ func (w *writer) write(b []byte) error {
 	return err
 }
 
-// rotate opens the file anew if its path names another one, or none.
+// rotate opens the file again if its path names another one, or none.
 func (w *writer) rotate() error {
 	if w.path == "" {
 		return nil

@@ -20,7 +20,7 @@ func from(address string) policytest.Request {
 }
 
 // TestOnlyWhatIsNeededIsRead proves that Envoy need not send its view of the client
-// where it is not looked at.
+// where it is not checked.
 func TestOnlyWhatIsNeededIsRead(t *testing.T) {
 	for params, want := range map[string]string{
 		`{deny: [192.0.2.1]}`:                           "[source.address]",

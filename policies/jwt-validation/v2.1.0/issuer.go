@@ -155,7 +155,7 @@ func (i *issuer) admit(ctx context.Context, all map[string]any, size int, keys *
 	return a, nil
 }
 
-// tell puts the tenant among the claims of a token whose signature is right, in place of
+// tell puts the tenant among the claims of a token whose signature is right, instead of
 // what the token says there.
 func (i *issuer) tell(set *claims.Set, all map[string]any) error {
 	tenant := i.tenant

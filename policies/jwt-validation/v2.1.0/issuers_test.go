@@ -14,7 +14,7 @@ import (
 	"policyengine.dev/sdk/policytest"
 )
 
-// two are parameters of two issuers, each with a key of its own under the same kid.
+// two are parameters of two issuers, each with its own key under the same kid.
 func two(a, b map[string]any) map[string]any {
 	return map[string]any{"leeway": "0s", "issuers": []any{
 		issuerOf("a", a, jwttest.RSA().WithID("k"), jwttest.P256()),
@@ -39,7 +39,7 @@ func TestIssuersAreApart(t *testing.T) {
 	}{
 		{"each with its own key", nil, nil, signed("RS256", rsaB, from("b")), 0, ""},
 		{"the other's key under the same kid", nil, nil, signed("RS256", rsaA, from("b")), 401, refusal.ReasonSignatureInvalid},
-		{"the other's key under a kid of its own", nil, nil, signed("ES256", jwttest.P256(), from("b")), 401, refusal.ReasonKeyUnknown},
+		{"the other's key under its own kid", nil, nil, signed("ES256", jwttest.P256(), from("b")), 401, refusal.ReasonKeyUnknown},
 		{"an algorithm that only the other may use", m{"algorithms": []string{"RS512", "ES256"}}, nil, signed("RS256", rsaA, from("a")), 401, refusal.ReasonAlgorithmNotAllowed},
 		{"the other's audience", m{"audiences": []string{"x"}}, m{"audiences": []string{"y"}}, signed("RS256", rsaB, from("b", "aud", "x")), 401, refusal.ReasonAudienceMismatch},
 		{"the other's type", m{"types": []string{"x"}}, m{"types": []string{"y"}}, jwttest.Token{Header: m{"typ": "x"}, Claims: from("b")}.Signed("RS256", rsaB), 401, refusal.ReasonTypeMismatch},

@@ -26,7 +26,7 @@ type Params struct {
 // IssuerParams are an issuer, and the rules for its tokens.
 type IssuerParams struct {
 	settings.Issuer
-	// IssuerPattern stands in place of Issuer: an https URL with {tenant} as one segment
+	// IssuerPattern stands instead of Issuer: an https URL with {tenant} as one segment
 	// of its path. Tenants are those that are let in; AnyTenant lets all of them in.
 	IssuerPattern string   `json:"issuerPattern"`
 	Tenants       []string `json:"tenants"`

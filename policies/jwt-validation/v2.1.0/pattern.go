@@ -71,7 +71,7 @@ func overlap(a, b string) bool {
 	})
 }
 
-// reserved are claims that have a meaning of their own.
+// reserved are claims that have their own meaning.
 var reserved = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"}
 
 // check returns what is wrong with the issuer's name, its tenants and the place of its

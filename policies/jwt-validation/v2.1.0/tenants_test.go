@@ -197,7 +197,7 @@ func TestTenantsThatAreRefused(t *testing.T) {
 		"any with discovery":        {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "keys": m{"discovery": true}}}, "anybody who makes up tenants could cause fetches"},
 		"any with keys of its own":  {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "keys": m{"url": "https://login.example/{tenant}/keys"}}}, "anybody who makes up tenants could cause fetches"},
 		"a dot segment":             {[]any{m{"issuer": nil, "issuerPattern": pattern, "tenants": []string{".."}}}, "tenants[0]: it is not one segment"},
-		"a claim with a meaning":    {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "tenantClaim": "sub"}}, `tenantClaim: "sub" has a meaning of its own`},
+		"a claim with a meaning":    {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "tenantClaim": "sub"}}, `tenantClaim: "sub" has its own meaning`},
 		"tenants without pattern":   {[]any{m{"tenants": []string{"a"}}}, "tenants, anyTenant: they go with issuerPattern"},
 		"the same tenant twice":     {[]any{m{"issuer": nil, "issuerPattern": pattern, "tenants": []string{"a"}}, m{"issuer": "https://login.example/a/v2.0"}}, "issuers[1].issuer: it is that of issuers[0] already"},
 		"patterns that overlap":     {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true}, m{"issuer": nil, "issuerPattern": "https://login.example/x/{tenant}", "anyTenant": true}}, "issuers[1].issuerPattern: one issuer can fit it and that of issuers[0]"},

@@ -24,7 +24,7 @@ type scanner struct {
 	quoted, escaped bool
 }
 
-// feed takes the next piece and returns what can be sent: a text of its own. last says
+// feed takes the next piece and returns what can be sent: its own text. last says
 // that no piece follows.
 func (s *scanner) feed(piece []byte, last bool) []byte {
 	text := slices.Concat(s.held, piece)

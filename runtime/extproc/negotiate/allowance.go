@@ -78,7 +78,7 @@ const (
 	stampPause = 10 * time.Second
 )
 
-// Allowances remembers what the stamps say that have come. The zero value is empty. Safe
+// Allowances remembers what the stamps say that have arrived. The zero value is empty. Safe
 // for concurrent use; a stamp that is known is found without a lock.
 type Allowances struct {
 	known atomic.Pointer[map[string]*Allowance]

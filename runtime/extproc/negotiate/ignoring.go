@@ -4,7 +4,7 @@ import "policyengine.dev/runtime/extproc/wire"
 
 // IgnoringShows reports whether it would show for certain that Envoy has ignored a mode
 // override, before the chain has decided on a request. The override asks for what is
-// demanded of both directions, in place of what is shown.
+// demanded of both directions, instead of what is shown.
 //
 // It is the upstream's response that shows it. Where the chain demands nothing of the
 // response, the override switches its headers off, and they come all the same. Where a

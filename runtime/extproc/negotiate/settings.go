@@ -125,7 +125,7 @@ func (s Settings) Stamp() string {
 
 var errVersion = errors.New("a filter's stamp begins with " + version)
 
-// MaxStampLength bounds a stamp, in bytes. A longer one is not looked at.
+// MaxStampLength bounds a stamp, in bytes. A longer one is not checked.
 const MaxStampLength = 512
 
 // ParseStamp is the inverse of [Settings.Stamp]. A stamp with a word that is not known,

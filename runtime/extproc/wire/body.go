@@ -66,7 +66,7 @@ func lengthAhead(b []byte, i, end int) (s span, ok bool) {
 // BodyReader puts a message with a large body together from its pieces.
 type BodyReader struct {
 	head BodyHead
-	// at is how much of the message has come.
+	// at is how much of the message has arrived.
 	at int
 	// The bytes are put into text: a strings.Builder is what allocates memory
 	// without clearing it first, which is a fifth of the cost of a large body.

@@ -11,7 +11,7 @@
 // package's fuzz targets compare the two.
 //
 // Of a message with headers one copy is made, an immutable string of which every
-// name and value is a part: they may be kept for ever. Bodies are copied into
+// name and value is a part: they may be kept forever. Bodies are copied into
 // memory of their own, which is never pooled.
 //
 // Replies are composed into pooled buffers by a [Reply] and handed to grpc as they

@@ -145,7 +145,7 @@ func appendSetHeader(b []byte, name, value string, add bool) []byte {
 // overwriteIfExistsOrAdd is HeaderValueOption's append_action.
 const overwriteIfExistsOrAdd = 2
 
-// ClearRouteCache asks Envoy to choose the route anew. Envoy heeds it only beside a
+// ClearRouteCache asks Envoy to choose the route again. Envoy heeds it only beside a
 // header mutation, so there will be one, if need be an empty one.
 func (r *Reply) ClearRouteCache() { r.clearRoute, r.emptyMutation = true, true }
 

@@ -20,7 +20,7 @@ type Memo struct {
 }
 
 // seen remembers an action that was good. It does so only when the same one comes twice
-// in a row: what a policy makes anew for each request is not to be kept alive.
+// in a row: what a policy makes again for each request is not to be kept alive.
 type seen[M any] struct {
 	good atomic.Pointer[M]
 	// last is the address of the action before. It may have been reclaimed, and

@@ -52,7 +52,7 @@ type Scope struct {
 
 // Scope returns a scope without any resource. It shares with scopes of the same policy
 // version, which of stands for; of has to be comparable. Resources that are made in it
-// get what host returns, with a Shared of their own.
+// get what host returns, with their own Shared.
 func (r *Registry) Scope(of any, host func() policy.Host) *Scope {
 	return &Scope{registry: r, of: of, host: host}
 }
@@ -123,7 +123,7 @@ func (r *Registry) join(key any) (res *resource, mine bool) {
 }
 
 // make makes a resource. Where that fails it is taken out, so that the next one who asks
-// tries anew; whoever waits meanwhile gets the error.
+// tries again; whoever waits meanwhile gets the error.
 func (s *Scope) make(res *resource, create func(policy.Host) (any, error)) {
 	r := s.registry
 	res.own = r.Scope(s.of, s.host)

@@ -83,7 +83,7 @@ func TestOneResourceForAKey(t *testing.T) {
 		t.Errorf("the first user has gone: %v, closed %d times", err, first.closed.Load())
 	}
 	if share(t, b, "k") != first {
-		t.Error("the resource was made anew while it was in use")
+		t.Error("the resource was made again while it was in use")
 	}
 	if err := b.Close(); err != nil || first.closed.Load() != 1 || other.closed.Load() != 1 || r.Len() != 0 {
 		t.Errorf("the last user has gone: %v, closed %d and %d times, %d left", err, first.closed.Load(), other.closed.Load(), r.Len())

@@ -23,7 +23,7 @@ const (
 	apiKeyHash = "87cbebfeebc05f7c54ac9336c4b4bbec831227a641951a4bde7edd56020f8590"
 )
 
-// tenantHeader is a request header that each chain sets to a value of its own.
+// tenantHeader is a request header that each chain sets to its own value.
 const tenantHeader = "x-tenant"
 
 // chainTemplate is a chain of ten policies of which every one differs from that of every other chain. %[1]d is the

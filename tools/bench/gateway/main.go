@@ -97,7 +97,7 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	if f.engine == "" {
 		return errors.New("-engine is required")
 	}
-	// The engine is started in a directory of its own.
+	// The engine is started in its own directory.
 	engine, err := filepath.Abs(f.engine)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ type Options struct {
 	// next is sent when the one before has been answered; the stream ends when
 	// the server ends it or all have been answered.
 	Messages [][]byte
-	// Next, where it is set, gives the messages of each stream in the place of Messages. It is called by several
+	// Next, where it is set, gives the messages of each stream instead of Messages. It is called by several
 	// goroutines at a time.
 	Next func() [][]byte
 	// Pause is how long to wait between a stream and the next one in its place; 0 is not at all.

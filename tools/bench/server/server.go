@@ -1,4 +1,4 @@
-// Package server runs a server that is measured in a process of its own.
+// Package server runs a server that is measured in its own process.
 package server
 
 import (

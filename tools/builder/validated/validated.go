@@ -74,7 +74,7 @@ func (p *Policy) MarshalJSON() ([]byte, error) {
 }
 
 // ReadFile reads a policy that was written with [json.Marshal]. Its definition
-// is checked anew.
+// is checked again.
 func ReadFile(path string) (*Policy, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -110,7 +110,7 @@ func readConfigs(stdin io.Reader, names []string) ([]check.File, error) {
 	return files, nil
 }
 
-// writeText writes findings for people, each with its place in a line of its own
+// writeText writes findings for people, each with its place in its own line
 // that editors understand.
 func writeText(w io.Writer, r *check.Report) error {
 	var b strings.Builder

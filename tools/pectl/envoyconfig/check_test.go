@@ -89,7 +89,7 @@ func TestCheckStandardInput(t *testing.T) {
 	}
 }
 
-// TestCheckCannot proves that a configuration that was not looked at is no good one.
+// TestCheckCannot proves that a configuration that was not checked is no good one.
 func TestCheckCannot(t *testing.T) {
 	d := newDirectory(t, "")
 	good := d.write("good.json", d.bootstrap())

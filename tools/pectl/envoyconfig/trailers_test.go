@@ -56,7 +56,7 @@ func TestTrailers(t *testing.T) {
 }
 
 // sendRaw sends a request as it is written, and returns the response when all of it
-// has come.
+// has arrived.
 func sendRaw(t *testing.T, address, request string) (*http.Response, string) {
 	t.Helper()
 	c, err := net.Dial("tcp", address)

@@ -155,7 +155,7 @@ func (p *newPolicy) copyOf(from string) (map[string]string, error) {
 	}
 	files := map[string]string{}
 	err = filepath.WalkDir(source, func(name string, d fs.DirEntry, err error) error {
-		// BUILD files are written anew by gazelle.
+		// BUILD files are written again by gazelle.
 		if err != nil || d.IsDir() || d.Name() == "BUILD.bazel" {
 			return err
 		}

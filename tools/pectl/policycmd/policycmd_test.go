@@ -15,7 +15,7 @@ import (
 	"policyengine.dev/tools/pectl/policycmd"
 )
 
-var update = flag.Bool("update", false, "write the scaffold anew into golden")
+var update = flag.Bool("update", false, "write the scaffold again into golden")
 
 // pectl runs `policy ...` and returns the exit code and what was written.
 func pectl(t *testing.T, args ...string) (code int, out, err string) {

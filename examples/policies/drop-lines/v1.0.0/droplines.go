@@ -30,7 +30,7 @@ func New(p Params, _ policy.Host) (*DropLines, error) {
 }
 
 // OnResponseBodyChunk lets whole lines pass and keeps the beginning of the last one,
-// in the chunk's State, until its end has come.
+// in the chunk's State, until its end has arrived.
 func (d *DropLines) OnResponseBodyChunk(_ context.Context, _ *policy.ResponseContext, chunk *policy.Chunk) (policy.ChunkAction, error) {
 	begun, _ := chunk.State.([]byte)
 	data := append(begun, chunk.Data...)

@@ -198,7 +198,7 @@ func (p *Place) inHeader(req *policy.RequestContext) (string, found, error) {
 	}
 	value, ok := req.Headers().Lookup(string(p.Header))
 	if !ok {
-		return "", unreadable, nil // x_token in place of x-token
+		return "", unreadable, nil // x_token instead of x-token
 	}
 	value = strings.Trim(value, " \t")
 	if p.joined(value) {

@@ -3,5 +3,5 @@
 //
 // Dates, audience and issuer are checked by github.com/golang-jwt/jwt's validator;
 // this package gives it claims whose types have been checked. Nothing here does
-// I/O, reads a clock of its own, or has a default that belongs to a policy.
+// I/O, reads its own clock, or has a default that belongs to a policy.
 package claims

@@ -29,7 +29,7 @@ const (
 	ES384
 	ES512
 	EdDSA
-	// Ed25519 is what RFC 9864 has in place of EdDSA, with the same signatures.
+	// Ed25519 is what RFC 9864 has instead of EdDSA, with the same signatures.
 	Ed25519
 	algorithmEnd
 )

@@ -3,7 +3,7 @@
 //
 // It knows asymmetric algorithms only, binds each to the one kind of key that it
 // is for (RFC 8725, section 3.1), and takes a key from nowhere but the set that it
-// is given: what a token's header says about keys beyond "kid" is not looked at.
+// is given: what a token's header says about keys beyond "kid" is not checked.
 // The mathematics are the standard library's.
 //
 // Nothing in this package does I/O, reads a clock, or has a default that belongs

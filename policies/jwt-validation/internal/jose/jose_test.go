@@ -75,7 +75,7 @@ func flip(s string) string {
 	return "A" + s[1:]
 }
 
-// Every algorithm verifies with a key of its own kind and with no other.
+// Every algorithm verifies with its own key kind and with no other.
 func TestAlgorithmIsBoundToKeyType(t *testing.T) {
 	for alg, k := range jwttest.Algorithms() {
 		token := jwttest.Token{}.Signed(alg, k)

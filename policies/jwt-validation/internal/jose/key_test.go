@@ -29,7 +29,7 @@ func TestParseJWK(t *testing.T) {
 		{"Ed25519", jwttest.Ed25519().JWK(), ""},
 		{"use sig", jwttest.P256().JWK(m{"use": "sig"}), ""},
 		{"key_ops with verify", jwttest.P256().JWK(m{"key_ops": []string{"sign", "verify"}}), ""},
-		{"a broken certificate, which is not looked at", jwttest.P256().JWK(m{"x5c": []string{"x"}, "x5t": "y", "x5u": "http://z"}), ""},
+		{"a broken certificate, which is not checked", jwttest.P256().JWK(m{"x5c": []string{"x"}, "x5t": "y", "x5u": "http://z"}), ""},
 
 		{"members that are not read, of wrong types", jwttest.P256().JWK(m{"x5c": "x", "x5t": 1, "x5u": []int{}, "iat": "now", "revoked": m{}}), ""},
 		{"private members that are empty", jwttest.RSA().JWK(m{"d": "", "p": nil, "oth": []any{}}), ""},

@@ -48,7 +48,7 @@ func (s *Server) Host() *policytest.Host {
 	return h
 }
 
-// Requests is the number of requests that have come.
+// Requests is the number of requests that have arrived.
 func (s *Server) Requests() int { return int(s.requests.Load()) }
 
 // Do has requests answered by h from now on.

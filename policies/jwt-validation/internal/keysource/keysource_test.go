@@ -314,7 +314,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// Before the time has come nothing is fetched.
+// Before the time has arrived nothing is fetched.
 func TestRefreshInterval(t *testing.T) {
 	server := jwttest.NewServer(t, jwttest.RSA())
 	h := server.Host()

@@ -100,7 +100,7 @@ type flight struct {
 	err  error
 }
 
-// Static returns a source whose keys are set for ever. Start does nothing.
+// Static returns a source whose keys are set forever. Start does nothing.
 func Static(set *jose.KeySet) *Source {
 	s := &Source{}
 	s.current.Store(&loaded{set: set})
@@ -273,7 +273,7 @@ func (s *Source) run() {
 		s.attempt = s.config.Clock.Now()
 		s.mu.Unlock()
 		err := s.load()
-		// A kick that has come meanwhile was for the flight that ends here.
+		// A kick that has arrived meanwhile was for the flight that ends here.
 		select {
 		case <-s.kick:
 		default:

@@ -72,7 +72,7 @@ var (
 	ErrKeyUnknown = errors.New("no key, or no single key, is the token's")
 	ErrRule       = errors.New("a rule does not hold")
 	// ErrTraces is for a request without a token that has something in a token's place.
-	ErrTraces = errors.New("the value in the place of a token is not a token")
+	ErrTraces = errors.New("there is a value where the token should be, but it is not a token")
 )
 
 // Error codes of RFC 6750, section 3.1, in challenges. Without one the client has

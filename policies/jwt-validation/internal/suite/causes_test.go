@@ -79,7 +79,7 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// An answer that is prepared is not changed by one that has a cause of its own.
+// An answer that is prepared is not changed by one that has its own cause.
 func TestCausesAreOfOneAnswer(t *testing.T) {
 	each(t, func(t *testing.T, v version) {
 		p := v.build(t, v.params(nil, jwttest.P256()))

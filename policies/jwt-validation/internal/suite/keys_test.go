@@ -12,7 +12,7 @@ import (
 )
 
 // Without keys nothing is let pass and nothing is refused: it is an error; and a bad
-// token is refused as ever.
+// token is refused as usual.
 func TestBeforeKeysAreThere(t *testing.T) {
 	each(t, func(t *testing.T, v version) {
 		server := jwttest.NewServer(t, jwttest.RSA())

@@ -116,7 +116,7 @@ func TestPasses(t *testing.T) {
 			{"a required claim", m{"requiredClaims": []m{{"claim": "roles", "oneOf": []string{"admin"}}}}, bearing(token("roles", []string{"user", "admin"}))},
 			{"in a query parameter", m{"tokenFrom": []m{{"query": "t"}}}, policytest.Request{Target: "/?t=" + token()}},
 			{"in a cookie", m{"tokenFrom": []m{{"cookie": "t"}}}, policytest.Request{Headers: policytest.Headers("cookie", "t="+token())}},
-			{"in a header of its own", m{"tokenFrom": []m{{"header": "X-Token"}}}, policytest.Request{Headers: policytest.Headers("x-token", token())}},
+			{"in its own header", m{"tokenFrom": []m{{"header": "X-Token"}}}, policytest.Request{Headers: policytest.Headers("x-token", token())}},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				x := v.build(t, v.params(c.params, rsa, jwttest.P256())).Send(t, c.request)

@@ -35,7 +35,7 @@ type Cache[V any] struct {
 	shards []shard[V]
 }
 
-// shard is a part of the cache with a lock of its own, for writers only.
+// shard is a part of the cache with its own lock, for writers only.
 type shard[V any] struct {
 	// sets is a table of sets of places; a token's hash says which set is its.
 	sets [][ways]atomic.Pointer[entry[V]]
@@ -112,7 +112,7 @@ func (c *Cache[V]) Get(hash Hash, token string, now time.Time) (value V, ok bool
 	return value, false
 }
 
-// Put keeps value for token from now until the given time, in place of what was
+// Put keeps value for token from now until the given time, instead of what was
 // there. size is about how many bytes value takes. It keeps a copy of token. What
 // does not fit is not kept.
 func (c *Cache[V]) Put(hash Hash, token string, value V, size int, now, until time.Time) {

@@ -28,7 +28,7 @@ func (c *checker) service(s *setup) {
 	}
 	severity, problem := Error, fmt.Sprintf("there is no cluster %q: every request is answered 500", name)
 	if c.resources.dynamic[clusters] {
-		severity, problem = Warning, fmt.Sprintf("the cluster %q comes from elsewhere, and was not looked at", name)
+		severity, problem = Warning, fmt.Sprintf("the cluster %q comes from elsewhere, and was not checked", name)
 	}
 	c.found(ClusterMissing, severity, at(s.at, "grpc_service"), s.in, problem,
 		"give the file that it is in as well; pectl envoy-config writes one")

@@ -67,7 +67,7 @@ var kinds = [][]string{{"none"}, {"headers"}, {"rerouting", "trailers"}, nil}
 
 // TestCombinations proves that whatever an engine is like and whatever is asked for,
 // a check finds nothing wrong with what is written, and the pinned Envoy takes it: all
-// of it at once, each with a listener and a cluster of its own.
+// of it at once, each with a listener and its own cluster.
 func TestCombinations(t *testing.T) {
 	var listeners, clusters []any
 	combine(dimensions, nil, func(picked []variation) {

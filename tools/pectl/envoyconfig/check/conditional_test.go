@@ -74,7 +74,7 @@ var conditionalExamples = []example{
 	{
 		name:  "a filter that is delivered, and another one until then",
 		wrong: [][2]string{{"node", "{id: a, cluster: a}"}, {"filter.config_discovery", discovery}, {"filter.typed_config", ""}, {"filter.config_discovery.default_config", buffer}},
-		found: []string{"warning filter-unseen", "error filter-conditional"}, texts: []string{"until the configuration of filter envoy.filters.http.ext_proc has come"}, bypass: true,
+		found: []string{"warning filter-unseen", "error filter-conditional"}, texts: []string{"until the configuration of filter envoy.filters.http.ext_proc has arrived"}, bypass: true,
 	},
 	{
 		name: "a filter that is delivered, and fails open until then",

@@ -83,7 +83,7 @@ func (c *checker) openings(u *use) {
 	}
 	if f.GetDisableImmediateResponse() {
 		c.found(ImmediateResponses, Error, at(u.fields, "disable_immediate_response"), u.in,
-			"Envoy answers 500 in place of every answer that a chain makes itself, and lets the request pass where it fails open", "take it out, or set it to false")
+			"Envoy answers 500 instead of every answer that a chain makes itself, and lets the request pass where it fails open", "take it out, or set it to false")
 	}
 	if f.GetForwardRules() != nil {
 		c.found(HeadersWithheld, Warning, at(u.fields, "forward_rules"), u.in,

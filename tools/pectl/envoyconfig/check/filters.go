@@ -117,7 +117,7 @@ func (s *filterSearch) filter() {
 	} else if s.mayBe(discovery, extProcMsg, withMatcherMsg) {
 		s.undelivered = true
 		s.found(FilterUnseen, Warning, discovery, s.in,
-			fmt.Sprintf("what filter %s does comes from elsewhere, and was not looked at", s.name), "give the file that it is in as well, or Envoy's /config_dump")
+			fmt.Sprintf("what filter %s does comes from elsewhere, and was not checked", s.name), "give the file that it is in as well, or Envoy's /config_dump")
 	}
 	byDefault := at(discovery, "default_config")
 	if !there(byDefault) {
@@ -127,7 +127,7 @@ func (s *filterSearch) filter() {
 	s.config(byDefault)
 	if len(s.mine) == before && (before > 0 || s.undelivered) {
 		s.found(FilterConditional, Error, byDefault, s.in,
-			fmt.Sprintf("requests pass without any chain until the configuration of filter %s has come: its default does not lead to the engine", s.name),
+			fmt.Sprintf("requests pass without any chain until the configuration of filter %s has arrived: its default does not lead to the engine", s.name),
 			"take default_config out: Envoy then waits for the configuration, and answers 500 without it")
 	}
 }
@@ -243,7 +243,7 @@ func (s *filterSearch) executes(action *message.Node) bool {
 			return false
 		}
 		s.undelivered = true
-		s.found(FilterUnseen, Warning, dynamic, s.in, "what this filter does comes from elsewhere, and was not looked at", "give the file that it is in as well")
+		s.found(FilterUnseen, Warning, dynamic, s.in, "what this filter does comes from elsewhere, and was not checked", "give the file that it is in as well")
 		return true
 	}
 	runs := false

@@ -71,6 +71,6 @@ func (c *checker) lonely(n *message.Node, f fragment) {
 		c.filter(m)
 	default:
 		c.found(FilterUnseen, Warning, n, u.in,
-			fmt.Sprintf("this external processing filter leads to %q, and was not looked at", target(msg.GetGrpcService())), "if that is the engine, say so with --cluster")
+			fmt.Sprintf("this external processing filter leads to %q, and was not checked", target(msg.GetGrpcService())), "if that is the engine, say so with --cluster")
 	}
 }

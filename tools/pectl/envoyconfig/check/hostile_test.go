@@ -12,7 +12,7 @@ import (
 )
 
 // TestHostile proves that files that are made to be costly are either looked at or
-// refused with the place, and neither fills the memory nor takes for ever. (Run with a
+// refused with the place, and neither fills the memory nor takes forever. (Run with a
 // deadline of its own: go test's.)
 func TestHostile(t *testing.T) {
 	const manager = `{filters: [{typed_config: {"@type": a/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, rds: {route_config_name: r}}}]}`

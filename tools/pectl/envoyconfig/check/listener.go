@@ -59,7 +59,7 @@ func (c *checker) delivered(discovery *message.Node, in scope) {
 	for _, t := range at(discovery, "type_urls").Items {
 		if message.TypeName(t.Text()) == hcmMsg {
 			c.complete = false
-			c.found(FilterUnseen, Warning, discovery, in, "the connection manager comes from elsewhere, and was not looked at", "check what the control plane sends in its place")
+			c.found(FilterUnseen, Warning, discovery, in, "the connection manager comes from elsewhere, and was not checked", "check what the control plane sends in its place")
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (c *checker) routesNamed(name string, place *message.Node, m *manager, in s
 		c.routeConfiguration(n, m, in)
 		return
 	}
-	c.unseenRoutes(place, m, in, strings.TrimSpace("routes come from elsewhere, and were not looked at "+quoted(name)))
+	c.unseenRoutes(place, m, in, strings.TrimSpace("routes come from elsewhere, and were not checked "+quoted(name)))
 }
 
 // scopes looks at the routes of a connection manager that chooses among route
@@ -51,7 +51,7 @@ func (c *checker) scopes(m *manager) {
 		}
 	}
 	if len(all) == 0 {
-		c.unseenRoutes(scoped, m, m.in, "routes come from elsewhere, and were not looked at")
+		c.unseenRoutes(scoped, m, m.in, "routes come from elsewhere, and were not checked")
 	}
 	for i, n := range all {
 		in := m.in.within("scope", named(n, "name", i))
@@ -93,7 +93,7 @@ func (c *checker) routeConfiguration(n *message.Node, m *manager, in scope) {
 	levels := r.level(nil, place{n, in})
 	more := c.resources.hosts[msg.GetName()]
 	if msg.GetVhds() != nil && len(more) == 0 {
-		r.unseen(at(n, "vhds"), in, levels, "virtual hosts come from elsewhere, and were not looked at", "give the file that they are in as well, or Envoy's /config_dump")
+		r.unseen(at(n, "vhds"), in, levels, "virtual hosts come from elsewhere, and were not checked", "give the file that they are in as well, or Envoy's /config_dump")
 	}
 	for i, host := range msg.GetVirtualHosts() {
 		r.virtualHost(place{at(n, "virtual_hosts", i), in}, host, levels)
@@ -133,7 +133,7 @@ func (r *router) matched(p place, host *routev3.VirtualHost, matcher *message.No
 				routes = append(routes, n)
 			}
 		default:
-			r.unseen(action, p.in, levels, "what this action of the matcher does was not looked at", "have the matcher choose routes")
+			r.unseen(action, p.in, levels, "what this action of the matcher does was not checked", "have the matcher choose routes")
 		}
 		for j, n := range routes {
 			in := p.in.within("route", named(n, "name", j))
@@ -358,7 +358,7 @@ func (r *router) upgradesOf(p place, route *routev3.Route, chain *needs.Chain) {
 		slices.Sort(types)
 		r.found(UpgradeBuffered, Warning, p.node, p.in,
 			fmt.Sprintf("%s is allowed, and chain %q wants whole bodies: the engine refuses such requests, since a tunnel has no end", strings.Join(types, ", "), chain.Name),
-			"give such requests a route of their own, with a chain of header policies, or set enabled: false in the route's upgrade_configs")
+			"give such requests their own route, with a chain of header policies, or set enabled: false in the route's upgrade_configs")
 	}
 }
 

@@ -82,7 +82,7 @@ func withoutRemarks(t *testing.T, src []byte) []byte {
 	return encode(t, tree)
 }
 
-// filledIn puts what is generated in place of what stands for it.
+// filledIn puts what is generated instead of what stands for it.
 func filledIn(t *testing.T, n *needs.Needs, src []byte) []byte {
 	t.Helper()
 	d, err := generate.New(n, generate.Options{})

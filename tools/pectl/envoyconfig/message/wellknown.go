@@ -18,13 +18,13 @@ import (
 
 func newAny() protoreflect.Message { return (&anypb.Any{}).ProtoReflect() }
 
-// special reports whether a message has a form of its own in JSON.
+// special reports whether a message has its own form in JSON.
 func special(name string) bool {
 	short, ok := strings.CutPrefix(name, "google.protobuf.")
 	return ok && (strings.HasSuffix(short, "Value") || short == "Duration" || short == "Timestamp" || short == "FieldMask" || short == "Struct" || short == "Any")
 }
 
-// wellKnown reads the messages of protobuf's own that have a form of their own in
+// wellKnown reads the messages of protobuf's own that have their own form in
 // JSON. It reports false for what is written as any message is, which Envoy takes of
 // wrappers, durations, times and masks too.
 func (d *decoder) wellKnown(n *Node) bool {
