@@ -64,6 +64,15 @@ func Args(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// ArgsOrMore accepts at least one argument for each name, and any number for the last. The
+// error names the first argument that is missing.
+func ArgsOrMore(names ...string) cobra.PositionalArgs {
+	exact := Args(names...)
+	return func(c *cobra.Command, args []string) error {
+		return exact(c, args[:min(len(args), len(names))])
+	}
+}
+
 // Main runs the command that args name and returns the exit code. Help that args ask for
 // goes to streams.Out. Errors go to streams.Err, each with the name of the command.
 //

@@ -49,6 +49,20 @@ func (s FileSource) Load() Update {
 	return update(documents, err)
 }
 
+// Load reads the files, and the files of the directories, at paths once. Together they are
+// one configuration.
+func Load(paths ...string) Update {
+	var all []*document
+	for _, path := range paths {
+		documents, err := (FileSource{Path: path}).loader().load()
+		if err != nil {
+			return update(nil, err)
+		}
+		all = append(all, documents...)
+	}
+	return update(all, nil)
+}
+
 func (s FileSource) loader() *loader {
 	if s.Counts == nil {
 		s.Counts = new(Counts)

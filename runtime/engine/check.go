@@ -18,36 +18,44 @@ import (
 func (p *program) checkCommand() *cobra.Command {
 	var o checkOptions
 	c := &cobra.Command{
-		Use:   "check",
+		Use:   "check [CHAINS]...",
 		Short: "Check engine.yaml, chains and routes",
 		Long: `
 Checks engine.yaml and the chains and routes that it names, and reports every problem with
 its file, line and column. Nothing is served. Without --start, nothing outside of the
 configuration's own files is read.
 
+With CHAINS, which are files of chains and routes or directories of such files, those are
+checked in place of the ones that engine.yaml names. engine.yaml is then read only if
+--config is given; otherwise its defaults count.
+
 Exit codes:
 
     0  the engine would accept the configuration
     1  there are problems
     2  the command was called with wrong arguments or flags`[1:],
-		Args:              commandline.Args(),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Args: cobra.ArbitraryArgs,
 	}
 	file := configFlag(c)
 	c.Flags().BoolVar(&o.start, "start", false, "also start the policies, which fetch keys and read files, and report those that cannot start")
 	c.Flags().BoolVar(&o.dump, "dump", false, "print the checked configuration in the format of /config_dump, which is JSON")
 	c.Flags().BoolVar(&o.json, "json", false, "write the result as JSON")
 	c.MarkFlagsMutuallyExclusive("dump", "json")
-	c.RunE = func(c *cobra.Command, _ []string) error {
+	c.RunE = func(c *cobra.Command, chains []string) error {
 		registry, err := worker.NewRegistry(p.entries...)
 		if err != nil {
 			return failed(c, err)
 		}
-		static, err := config.LoadEngine(*file)
-		if err != nil {
-			return o.report(c, checked{err: err})
+		static := config.DefaultEngine()
+		if len(chains) == 0 || c.Flags().Changed("config") {
+			if static, err = config.LoadEngine(*file); err != nil {
+				return o.report(c, checked{err: err})
+			}
 		}
-		return o.report(c, o.check(static, registry))
+		if len(chains) == 0 {
+			chains = []string{static.Chains}
+		}
+		return o.report(c, o.check(static, registry, config.Load(chains...)))
 	}
 	return c
 }
@@ -65,11 +73,10 @@ type checked struct {
 }
 
 // check compiles the chains and routes and, if it is asked to, starts their policies.
-func (o checkOptions) check(static config.Engine, registry *worker.Registry) checked {
+func (o checkOptions) check(static config.Engine, registry *worker.Registry, update config.Update) checked {
 	discard := slog.New(slog.DiscardHandler)
 	w := newWorker(static, registry, discard, host.NewMetrics(discard), nil, nil)
 	defer w.Close(context.Background()) //nolint:errcheck // nothing is in force
-	update := config.FileSource{Path: static.Chains}.Load()
 	snapshot, warnings, err := w.Preview(update.Spec)
 	if err == nil {
 		defer snapshot.Release()

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"policyengine.dev/runtime/commandline"
+	"policyengine.dev/tools/pectl/configcmd"
 	"policyengine.dev/tools/pectl/envoyconfig"
 	"policyengine.dev/tools/pectl/policycmd"
 	"policyengine.dev/tools/pectl/trycmd"
@@ -37,6 +38,6 @@ Every command exits with
     2  if it was called with wrong arguments or flags
     3  if a check found errors`[1:],
 	}
-	c.AddCommand(policycmd.Command(), envoyconfig.Command(), trycmd.Command())
+	c.AddCommand(policycmd.Command(), configcmd.Command(), envoyconfig.Command(), trycmd.Command())
 	return c
 }

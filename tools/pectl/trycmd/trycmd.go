@@ -2,19 +2,15 @@
 package trycmd
 
 import (
-	"errors"
-	"fmt"
-	"os/exec"
-
 	"github.com/spf13/cobra"
 
 	"policyengine.dev/runtime/commandline"
+	"policyengine.dev/tools/pectl/enginecall"
 )
 
 // Command returns the command. It has the engine do the work, since the engine's binary has
 // the policies.
 func Command() *cobra.Command {
-	var engine string
 	var asJSON, secrets bool
 	c := &cobra.Command{
 		Use:   "try CHAINS REQUEST --engine BINARY",
@@ -35,8 +31,7 @@ Exit codes:
     2  the command was called with wrong arguments or flags`[1:],
 		Args: commandline.Args("CHAINS", "REQUEST"),
 	}
-	c.Flags().StringVar(&engine, "engine", "", "the engine's `binary` (required)")
-	_ = c.MarkFlagRequired("engine")
+	engine := enginecall.Flag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "write the report as JSON")
 	c.Flags().BoolVar(&secrets, "show-secrets", false, "show the values of headers that may be secret")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -47,22 +42,7 @@ Exit codes:
 		if secrets {
 			call = append(call, "--show-secrets")
 		}
-		return run(c, engine, append(append(call, "--"), args...))
+		return enginecall.Run(c, *engine, append(append(call, "--"), args...)...)
 	}
 	return c
-}
-
-// run calls the engine, which reports problems itself.
-func run(c *cobra.Command, engine string, args []string) error {
-	command := exec.CommandContext(c.Context(), engine, args...)
-	command.Stdout, command.Stderr = c.OutOrStdout(), c.ErrOrStderr()
-	err := command.Run()
-	var ended *exec.ExitError
-	if errors.As(err, &ended) && ended.ExitCode() > 0 {
-		return commandline.Exit(ended.ExitCode())
-	}
-	if err != nil {
-		return fmt.Errorf("running the engine: %w", err)
-	}
-	return nil
 }
