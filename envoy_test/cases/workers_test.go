@@ -75,7 +75,7 @@ func (r remotes) Chain(route string) (kernel.Chain, bool) {
 	c, ok := r[route]
 	return c, ok
 }
-func (remotes) OnUnknownRoute() worker.UnknownRoute { return worker.DenyUnknownRoute }
+func (remotes) OnUnknownRoute(string) worker.UnknownRoute { return worker.DenyUnknownRoute }
 
 // TestAnswersForWorkers shows what clients get where no worker offers a policy, or
 // none that does is up.

@@ -47,8 +47,11 @@ type (
 		Warnings []ProblemDump `json:"warnings,omitempty"`
 		Chains   []ChainDump   `json:"chains"`
 		// Routes gives each route's chain.
-		Routes         map[string]string `json:"routes"`
-		OnUnknownRoute string            `json:"onUnknownRoute"`
+		Routes map[string]string `json:"routes"`
+		// DeniedRoutes are routes of a control plane that are denied, since it has sent
+		// no good chain for them.
+		DeniedRoutes   []string `json:"deniedRoutes,omitempty"`
+		OnUnknownRoute string   `json:"onUnknownRoute"`
 	}
 	// RejectedDump is a newer configuration that was refused.
 	RejectedDump struct {
@@ -176,7 +179,7 @@ func Policies(r *worker.Registry) []PolicyDump {
 
 func configDump(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
 	c := &ConfigDump{Version: s.Version(), Loaded: s.Loaded(), Routes: map[string]string{}, OnUnknownRoute: "deny"}
-	if s.OnUnknownRoute() == worker.ContinueUnknownRoute {
+	if s.UnknownRoutes() == worker.ContinueUnknownRoute {
 		c.OnUnknownRoute = "continue"
 	}
 	if len(warnings) > 0 {
@@ -188,6 +191,7 @@ func configDump(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
 	for route, chain := range s.Routes {
 		c.Routes[route] = chain.Name()
 	}
+	c.DeniedRoutes = slices.Sorted(s.DeniedRoutes)
 	return c
 }
 

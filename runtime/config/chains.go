@@ -9,8 +9,9 @@ import (
 	"policyengine.dev/sdk/exchange"
 )
 
-// chainSpec is what the worker makes a chain from. The message is valid, or was reported.
-func chainSpec(c *configv1.Chain) worker.ChainSpec {
+// ChainSpec returns what the worker makes a chain from. The message should be valid: see
+// package schema.
+func ChainSpec(c *configv1.Chain) worker.ChainSpec {
 	s := worker.ChainSpec{
 		Name: c.Name, Policies: policySpecs(c.Policies), OnReject: policySpecs(c.OnReject),
 		BodyLimit: int64(c.BodyLimit), Reroute: c.Reroute,
@@ -58,11 +59,13 @@ func compact(params string) json.RawMessage {
 	return b.Bytes()
 }
 
-func routeSpec(r *configv1.Route) worker.RouteSpec {
+// RouteSpec returns what the worker makes a route from.
+func RouteSpec(r *configv1.Route) worker.RouteSpec {
 	return worker.RouteSpec{Name: r.Name, Chain: r.Chain}
 }
 
-func unknownRoute(d *configv1.Defaults) worker.UnknownRoute {
+// UnknownRoute returns what becomes of requests on unknown routes. d may be nil.
+func UnknownRoute(d *configv1.Defaults) worker.UnknownRoute {
 	if d.GetOnUnknownRoute() == configv1.OnUnknownRoute_ON_UNKNOWN_ROUTE_CONTINUE {
 		return worker.ContinueUnknownRoute
 	}

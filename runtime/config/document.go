@@ -62,12 +62,12 @@ func parse(f File, sum fileSum) *document {
 	var content configv1.Configuration
 	d.found.AddError(root, schema.Decode(root, &content))
 	for _, c := range content.Chains {
-		d.chains = append(d.chains, chainSpec(c))
+		d.chains = append(d.chains, ChainSpec(c))
 	}
 	for _, r := range content.Routes {
-		d.routes = append(d.routes, routeSpec(r))
+		d.routes = append(d.routes, RouteSpec(r))
 	}
-	d.unknown = unknownRoute(content.Defaults)
+	d.unknown = UnknownRoute(content.Defaults)
 	d.saysUnknown = root.At("onUnknownRoute").Kind() != strictyaml.Missing
 	return d
 }

@@ -41,7 +41,7 @@ func (s *source) Chain(route string) (kernel.Chain, bool) {
 func (s *source) Begin(c kernel.Chain) worker.Executor       { return c.(*chain).begin() }
 func (s *source) BeginShadow(c kernel.Chain) worker.Executor { return c.(*chain).begin() }
 
-func (s *source) OnUnknownRoute() worker.UnknownRoute { return s.unknown }
+func (s *source) OnUnknownRoute(string) worker.UnknownRoute { return s.unknown }
 
 // step does a phase of a fake chain. A nil response lets the message go on.
 type step func(ctx context.Context, x *exchange.Exchange) *policy.ImmediateResponse

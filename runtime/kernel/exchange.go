@@ -113,7 +113,7 @@ func (e *Exchange) Find(route string, terms *Terms) Next {
 	e.route = route
 	chain, ok := e.snapshot.Chain(route)
 	if !ok {
-		if e.snapshot.OnUnknownRoute() == worker.ContinueUnknownRoute {
+		if e.snapshot.OnUnknownRoute(route) == worker.ContinueUnknownRoute {
 			return PassOn
 		}
 		return e.Refuse(worker.RouteUnknown, &routeCause{route})

@@ -21,8 +21,8 @@ type Snapshot interface {
 	Begin(c Chain) worker.Executor
 	// BeginShadow returns one whose answers count for nothing.
 	BeginShadow(c Chain) worker.Executor
-	// OnUnknownRoute says what becomes of a request on a route without a chain.
-	OnUnknownRoute() worker.UnknownRoute
+	// OnUnknownRoute says what becomes of a request on this route, which has no chain.
+	OnUnknownRoute(route string) worker.UnknownRoute
 }
 
 // Chain is the policies of a route. It is immutable and safe for concurrent use, and

@@ -227,13 +227,17 @@ func (c *compilation) routes(routes []RouteSpec) {
 		if r.Name == "" {
 			c.problem(path("name"), "a route has no name", "name it as Envoy's configuration does")
 		}
+		if r.Deny {
+			c.denied(r.Name, twice)
+			continue
+		}
 		chain := c.snapshot.byName[r.Chain]
 		if chain == nil {
 			c.problem(path("chain"), fmt.Sprintf("no chain is called %q", r.Chain), c.chainRemedy(r.Chain))
 			continue
 		}
 		used[chain] = true
-		entry := route{chain, c.routeMetrics(r.Name, r.Chain)}
+		entry := route{chain: chain, requests: c.routeMetrics(r.Name, r.Chain)}
 		if !isPattern(r.Name) {
 			c.snapshot.routes.exact[r.Name] = entry
 		} else if problem, remedy := checkPattern(r.Name); problem != "" {
@@ -249,6 +253,22 @@ func (c *compilation) routes(routes []RouteSpec) {
 			c.warn(chainPath(i), fmt.Sprintf("no route uses chain %q", chain.name), "")
 		}
 	}
+}
+
+// denied adds an entry that denies. A pattern that is none fits no name.
+func (c *compilation) denied(name string, twice bool) {
+	entry := route{denied: true}
+	if twice {
+		return
+	}
+	if !isPattern(name) {
+		c.snapshot.routes.exact[name] = entry
+	} else if problem, _ := checkPattern(name); problem == "" {
+		c.snapshot.routes.add(&pattern{name, -1, entry})
+	} else {
+		return
+	}
+	c.snapshot.routes.denied++
 }
 
 // maxAmbiguous is how many pairs of ambiguous patterns are told.
@@ -269,6 +289,7 @@ func (c *compilation) ambiguous(patterns []*pattern) {
 			c.problem(fmt.Sprintf("routes[%d].name", o.index),
 				fmt.Sprintf("the patterns %q and %q (routes[%d]) both fit some names, and neither is more specific", o.name, p.name, p.index),
 				"make one of them more specific in every segment, or name the routes")
+			c.problems[len(c.problems)-1].Other = fmt.Sprintf("routes[%d].name", p.index)
 		}
 	}
 }
@@ -277,7 +298,7 @@ func (c *compilation) ambiguous(patterns []*pattern) {
 // reloads.
 func (c *compilation) routeMetrics(name, chain string) *telemetry.Route {
 	if c.before != nil {
-		if r, ok := c.before.routes.named(name); ok && r.chain.name == chain {
+		if r, ok := c.before.routes.named(name); ok && !r.denied && r.chain.name == chain {
 			return r.requests
 		}
 	}

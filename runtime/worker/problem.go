@@ -30,6 +30,9 @@ type Problem struct {
 	Path string
 	// Message says what is wrong, and Remedy what would be right.
 	Message, Remedy string
+	// Other is the path of something else that the problem is about as much, such as the
+	// second of two patterns; or empty.
+	Other string
 	// At is where Path stands in the configuration's source.
 	At Position
 }

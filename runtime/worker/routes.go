@@ -29,6 +29,8 @@ type routeTable struct {
 	patterns patternNode
 	// names are those of the patterns, each with its entry.
 	names map[string]*pattern
+	// denied is how many entries deny.
+	denied int
 }
 
 // named returns the entry of exactly that name, pattern or not.
@@ -58,6 +60,8 @@ func (t *routeTable) all(yield func(name string, r route) bool) {
 type route struct {
 	chain    *Chain
 	requests *telemetry.Route
+	// denied says that the entry denies. It has neither of the others.
+	denied bool
 }
 
 // patternNode is what patterns with the same first segments go on with.
@@ -98,7 +102,7 @@ func checkPattern(name string) (problem, remedy string) {
 	return "", ""
 }
 
-// get returns the entry for a route's name.
+// get returns the entry for a route's name, be it one that denies.
 func (t *routeTable) get(name string) (route, bool) {
 	if r, ok := t.exact[name]; ok {
 		return r, true

@@ -39,7 +39,7 @@ func (s *Snapshot) Loaded() time.Time { return s.loaded }
 // of exactly this name, or else of the most specific pattern that fits.
 func (s *Snapshot) Chain(route string) (*Chain, bool) {
 	r, ok := s.routes.get(route)
-	return r.chain, ok
+	return r.chain, ok && !r.denied
 }
 
 // ChainNamed returns the chain of that name, and whether there is one.
@@ -53,9 +53,14 @@ func (s *Snapshot) ChainNamed(name string) (*Chain, bool) {
 func (s *Snapshot) Chains() []*Chain { return s.chains }
 
 // Routes calls yield with the name of each entry, which may be a pattern, and its chain,
-// in no order.
+// in no order. Entries that deny are left out: see [Snapshot.DeniedRoutes].
 func (s *Snapshot) Routes(yield func(route string, c *Chain) bool) {
-	s.routes.all(func(name string, r route) bool { return yield(name, r.chain) })
+	s.routes.all(func(name string, r route) bool { return r.denied || yield(name, r.chain) })
+}
+
+// DeniedRoutes calls yield with the name of each entry that denies, in no order.
+func (s *Snapshot) DeniedRoutes(yield func(route string) bool) {
+	s.routes.all(func(name string, r route) bool { return !r.denied || yield(name) })
 }
 
 // Requests is what is counted of the requests on a route, or nil where it has no
@@ -66,10 +71,19 @@ func (s *Snapshot) Requests(route string) *telemetry.Route {
 }
 
 // RouteCount is how many routes have a chain.
-func (s *Snapshot) RouteCount() int { return len(s.routes.exact) + len(s.routes.names) }
+func (s *Snapshot) RouteCount() int { return len(s.routes.exact) + len(s.routes.names) - s.routes.denied }
 
-// OnUnknownRoute says what becomes of a request on a route without a chain.
-func (s *Snapshot) OnUnknownRoute() UnknownRoute { return s.unknown }
+// OnUnknownRoute says what becomes of a request on this route, which has no chain. Routes
+// whose entry denies are denied, and the others are unknown: see [Snapshot.UnknownRoutes].
+func (s *Snapshot) OnUnknownRoute(route string) UnknownRoute {
+	if r, _ := s.routes.get(route); r.denied {
+		return DenyUnknownRoute
+	}
+	return s.unknown
+}
+
+// UnknownRoutes says what becomes of a request on a route that no entry fits.
+func (s *Snapshot) UnknownRoutes() UnknownRoute { return s.unknown }
 
 // Release ends the use of a snapshot that [Worker.Acquire] returned.
 func (s *Snapshot) Release() {

@@ -36,8 +36,12 @@ type RouteSpec struct {
 	// segments between slashes: * is one segment, ** at the end any rest. An exact
 	// name goes before a pattern, and the more specific pattern before the less.
 	Name string
-	// Chain is the name of a chain.
+	// Chain is the name of a chain. Empty if Deny is set.
 	Chain string
+	// Deny denies requests on the route with ROUTE_UNKNOWN, whatever OnUnknownRoute is. It
+	// is for routes that a control plane has no good chain for. Two patterns of which one
+	// denies need not be ordered.
+	Deny bool
 }
 
 // ChainSpec is an ordered list of policies.

@@ -24,6 +24,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/pluginpb"
+
+	// What the .proto files of this repository import of other modules.
+	_ "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
 // Compile reads every .proto file below root, with its comments. What they import is
