@@ -21,6 +21,8 @@ type (
 		Reason   string        `json:"reason"`
 		Config   *ConfigDump   `json:"config,omitempty"`
 		Rejected *RejectedDump `json:"rejected,omitempty"`
+		// Source is the control plane that chains and routes come from, if they do.
+		Source *SourceDump `json:"source,omitempty"`
 		// Policies are the versions that are compiled in.
 		Policies []PolicyDump `json:"policies"`
 		// Filters are the filters of Envoy that do not do what is said of them.
@@ -148,6 +150,7 @@ func (o *Options) collect() Dump {
 	if st.Err != nil {
 		d.Rejected = &RejectedDump{Version: st.Rejected, At: st.RejectedAt, Problems: Problems(st.Err)}
 	}
+	d.Source = o.source()
 	if o.Filters != nil {
 		d.Filters = o.Filters()
 	}

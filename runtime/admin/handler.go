@@ -29,6 +29,9 @@ type Options struct {
 	// Filters are the filters of Envoy that do not do what is said of them; nil is
 	// none.
 	Filters func() []FilterDump
+	// Source describes the control plane that chains and routes come from; nil, or a nil
+	// result, is none.
+	Source func() *SourceDump
 	// Logger is told of metrics that cannot be shown; nil drops it.
 	Logger *slog.Logger
 }
@@ -63,6 +66,9 @@ func NewHandler(o Options) http.Handler {
 		status, why := o.readiness()
 		if err := o.Worker.Status().Err; err != nil && status != http.StatusOK && !o.Draining() {
 			why += "; what there is was refused:\n" + err.Error()
+		}
+		if s := o.source(); s != nil {
+			why += "\n" + s.line()
 		}
 		if status == http.StatusOK && o.Memory != nil {
 			why += "\n" + o.pressure()

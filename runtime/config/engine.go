@@ -22,10 +22,13 @@ type Engine struct {
 	// Pprof serves profiles there too; off by default.
 	Pprof bool
 	// Chains is the file, or the directory of files, that chains and routes
-	// are read from. It is absolute.
+	// are read from. It is absolute. Empty if they come from a control plane.
 	Chains string
+	// XDS is the control plane that they come from, or nil.
+	XDS *XDS
 	// OnInvalidStart says what becomes of an engine whose first configuration
-	// of chains and routes is not valid, or not there: it ends, by default.
+	// of chains and routes is not valid, or not there: it ends, by default, or waits
+	// if they come from a control plane.
 	OnInvalidStart OnInvalidStart
 	// Route says where Envoy tells the route's name.
 	Route RouteSource

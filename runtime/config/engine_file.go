@@ -56,8 +56,9 @@ type engineFile struct {
 		Pprof   bool     `yaml:"pprof"`
 	} `yaml:"admin"`
 	Source struct {
-		Path           string         `yaml:"path,required"`
-		OnInvalidStart OnInvalidStart `yaml:"onInvalidStart"`
+		Path           string          `yaml:"path"`
+		XDS            *xdsFile        `yaml:"xds"`
+		OnInvalidStart *OnInvalidStart `yaml:"onInvalidStart"`
 	} `yaml:"source,required"`
 	Route  *routeSourceFile `yaml:"route"`
 	Limits struct {
@@ -211,10 +212,7 @@ func (d *engineDecoder) file(root strictyaml.Node, f engineFile) {
 	}
 	setIf(&e.Admin, f.Admin.Address)
 	e.Pprof = f.Admin.Pprof
-	e.Chains, e.OnInvalidStart = d.path(f.Source.Path), f.Source.OnInvalidStart
-	if f.Source.Path == "" {
-		d.emptyText(root.At("source", "path"))
-	}
+	d.source(root.At("source"), f)
 	if f.Route != nil {
 		d.route(root.At("route"), *f.Route)
 	}
@@ -248,6 +246,24 @@ func (d *engineDecoder) file(root strictyaml.Node, f engineFile) {
 	if _, _, err := net.SplitHostPort(tracing.Endpoint); tracing.Endpoint != "" && err != nil {
 		d.found.Add(at.At("endpoint").Problem("not host:port", "write the address of an OTLP collector, such as 127.0.0.1:4317"))
 	}
+}
+
+func (d *engineDecoder) source(n strictyaml.Node, f engineFile) {
+	e := &d.engine
+	e.Chains = d.path(f.Source.Path)
+	path, xds := n.At("path").Kind() != strictyaml.Missing, n.At("xds").Kind() != strictyaml.Missing
+	switch {
+	case n.Kind() != strictyaml.Mapping:
+	case path == xds:
+		d.found.Add(n.Problem("chains and routes come from one place", "give either path or xds"))
+	case path && f.Source.Path == "":
+		d.emptyText(n.At("path"))
+	}
+	if f.Source.XDS != nil {
+		e.OnInvalidStart = WaitOnInvalidStart
+		d.xds(n.At("xds"), *f.Source.XDS)
+	}
+	setIf(&e.OnInvalidStart, f.Source.OnInvalidStart)
 }
 
 func (d *engineDecoder) listeners(at strictyaml.Node, files []listenerFile) {

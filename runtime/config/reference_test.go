@@ -52,7 +52,16 @@ func TestReferenceHasTheDefaults(t *testing.T) {
 		}
 		tried++
 		parts := strings.Split(row.field, ".")
-		src := value
+		src, want := value, want
+		if strings.HasPrefix(row.field, "source.xds.") {
+			const xds = "source: {xds: {servers: [{address: 'unix:/s'}]"
+			want = parse(xds + "}}")
+			src = xds + ", " + parts[2] + ": " + value + "}}"
+			if diff := cmp.Diff(want, parse(src)); diff != "" {
+				t.Errorf("%s is not %s by default:\n%s", row.field, value, diff)
+			}
+			continue
+		}
 		for _, part := range slices.Backward(parts[1:]) {
 			src = "{" + part + ": " + src + "}"
 		}

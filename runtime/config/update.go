@@ -20,6 +20,9 @@ type Update struct {
 	// Err is why the source could not be read or decoded: an error of the file
 	// system, or strictyaml.Diagnostics.
 	Err error
+	// LeftOut is why the Spec does not have the newest version of everything, where the
+	// source puts parts of a configuration in force; or nil. Err is nil then.
+	LeftOut error
 }
 
 // Source is where chains and routes come from.

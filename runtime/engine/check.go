@@ -52,10 +52,17 @@ Exit codes:
 				return o.report(c, checked{err: err})
 			}
 		}
-		if len(chains) == 0 {
-			chains = []string{static.Chains}
+		var update config.Update
+		remote := len(chains) == 0 && static.XDS != nil
+		switch {
+		case len(chains) > 0:
+			update = config.Load(chains...)
+		case !remote:
+			update = config.Load(static.Chains)
 		}
-		return o.report(c, o.check(static, registry, config.Load(chains...)))
+		result := o.check(static, registry, update)
+		result.remote = remote
+		return o.report(c, result)
 	}
 	return c
 }
@@ -64,6 +71,8 @@ type checkOptions struct{ start, dump, json bool }
 
 // checked is the result of a check.
 type checked struct {
+	// remote says that chains and routes come from a control plane.
+	remote   bool
 	spec     worker.Spec
 	warnings worker.Problems
 	err      error
@@ -106,6 +115,10 @@ func (o checkOptions) report(c *cobra.Command, r checked) error {
 	}
 	if o.dump {
 		return writeJSON(c.OutOrStdout(), r.dump)
+	}
+	if r.remote {
+		_, err := fmt.Fprintln(c.OutOrStdout(), "engine.yaml has nothing wrong; chains and routes come from a control plane, which was not asked")
+		return err
 	}
 	started := ""
 	if o.start {

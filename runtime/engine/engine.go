@@ -19,6 +19,7 @@ import (
 
 	"policyengine.dev/runtime/admin"
 	"policyengine.dev/runtime/config"
+	"policyengine.dev/runtime/config/xds"
 	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/host"
@@ -51,6 +52,8 @@ type Engine struct {
 	// recorder and refusals are nil where nobody listens.
 	recorder telemetry.Recorder
 	refusals *telemetry.RefusalLog
+	// xds is the control plane's client; nil where chains and routes come from files.
+	xds *xds.Source
 	// expressions are those of the filter's mutation rules.
 	expressions negotiate.Expressions
 	// inForce is closed when the first configuration is in force.
@@ -89,14 +92,21 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 	}
 	e.metrics = host.NewMetrics(logger)
 	e.worker = newWorker(static, registry, logger, e.metrics, e.recorder, e.refusals)
+	if static.XDS != nil {
+		e.xds = e.newXDS(*static.XDS)
+	}
 	registered := prometheus.NewRegistry()
 	registered.MustRegister(admin.NewCollector(e.worker, &e.streams, e.traces, e.memory), e.metrics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if e.xds != nil {
+		registered.MustRegister(admin.NewSourceCollector(e.controlPlane))
+	}
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
 			Worker: e.worker, Memory: e.memory, Metrics: registered, Draining: e.draining.Load, Pprof: static.Pprof,
 			Build:   build(),
 			Filters: e.filters,
+			Source:  e.controlPlane,
 			Logger:  logger,
 		}),
 		ReadTimeout: 10 * time.Second,
@@ -173,7 +183,10 @@ func (e *Engine) Run(stop, kill context.Context) error {
 // follow applies configurations until ctx ends. It returns why the first one was
 // refused, unless the engine is to wait for a better one.
 func (e *Engine) follow(ctx context.Context) error {
-	source := config.FileSource{Path: e.static.Chains, Wait: e.static.OnInvalidStart == config.WaitOnInvalidStart}
+	var source config.Source = config.FileSource{Path: e.static.Chains, Wait: e.static.OnInvalidStart == config.WaitOnInvalidStart}
+	if e.xds != nil {
+		source = e.xds
+	}
 	err := source.Run(ctx, e.apply)
 	if err == nil {
 		<-ctx.Done()

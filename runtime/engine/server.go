@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"google.golang.org/grpc"
 	channelz "google.golang.org/grpc/channelz/service"
 	"google.golang.org/grpc/health"
@@ -79,6 +80,9 @@ func (e *Engine) newServer() {
 	e.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	e.health.SetServingStatus(extproc.ServiceName, healthpb.HealthCheckResponse_NOT_SERVING)
 	healthpb.RegisterHealthServer(e.grpc, healthService{e.health, e.leaving})
+	if e.xds != nil {
+		statusv3.RegisterClientStatusDiscoveryServiceServer(e.grpc, clientStatus{e.xds})
+	}
 	channelz.RegisterChannelzServiceToServer(e.grpc)
 	reflection.Register(e.grpc)
 }

@@ -83,21 +83,29 @@ func (e *Engine) newRecorder() (telemetry.Recorder, error) {
 func (e *Engine) apply(ctx context.Context, update config.Update) error {
 	defer e.forget()
 	if err := update.Problems(e.update(ctx, update)); err != nil {
-		e.worker.Refuse(update.Spec.Version, err)
-		// One that is tried again and again is logged when there is news.
-		if why := update.Spec.Version + err.Error(); why != e.refused {
-			e.refused = why
-			e.logger.Error("chains and routes refused", slog.String("version", update.Spec.Version),
-				slog.Bool("ready", e.ready.Load()), slog.Any("error", err))
-		}
+		e.refuse(update.Spec.Version, "chains and routes refused", err)
 		return err
 	}
-	e.refused = ""
+	if update.LeftOut != nil {
+		e.refuse(update.Spec.Version, "part of the control plane's resources is refused", update.LeftOut)
+	} else {
+		e.refused = ""
+	}
 	if e.ready.CompareAndSwap(false, true) {
 		e.setServing()
 		close(e.inForce)
 	}
 	return nil
+}
+
+// refuse records and logs why a configuration, or a part of it, was refused. One that is
+// tried again and again is logged when there is news.
+func (e *Engine) refuse(version, message string, err error) {
+	e.worker.Refuse(version, err)
+	if why := version + err.Error(); why != e.refused {
+		e.refused = why
+		e.logger.Error(message, slog.String("version", version), slog.Bool("ready", e.ready.Load()), slog.Any("error", err))
+	}
 }
 
 // forget drops the counts of answers of policies that are gone. Those of their metrics go one by one: see newWorker.

@@ -83,6 +83,16 @@ type pattern struct {
 // isPattern reports whether a route's name is a pattern.
 func isPattern(name string) bool { return strings.Contains(name, "*") }
 
+// ValidRouteName reports whether a name of a route is no pattern, or a pattern that can be
+// read.
+func ValidRouteName(name string) bool {
+	if !isPattern(name) {
+		return name != ""
+	}
+	problem, _ := checkPattern(name)
+	return problem == ""
+}
+
 // checkPattern says what is wrong with a pattern, or returns nothing.
 func checkPattern(name string) (problem, remedy string) {
 	segments := strings.Split(name, "/")

@@ -71,7 +71,9 @@ func (s *Snapshot) Requests(route string) *telemetry.Route {
 }
 
 // RouteCount is how many routes have a chain.
-func (s *Snapshot) RouteCount() int { return len(s.routes.exact) + len(s.routes.names) - s.routes.denied }
+func (s *Snapshot) RouteCount() int {
+	return len(s.routes.exact) + len(s.routes.names) - s.routes.denied
+}
 
 // OnUnknownRoute says what becomes of a request on this route, which has no chain. Routes
 // whose entry denies are denied, and the others are unknown: see [Snapshot.UnknownRoutes].
