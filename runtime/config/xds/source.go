@@ -129,7 +129,7 @@ var (
 func (s *Source) Run(ctx context.Context, apply func(ctx context.Context, update config.Update) error) error {
 	s.judge.apply = apply
 	s.keptAt = time.Now().Add(keptAfter)
-	wait := s.options.Backoff
+	delay := backoff{first: s.options.Backoff}
 	for at := 0; ctx.Err() == nil; {
 		server := s.options.Servers[at]
 		useful, err := s.session(ctx, server)
@@ -142,7 +142,7 @@ func (s *Source) Run(ctx context.Context, apply func(ctx context.Context, update
 		}
 		s.failed(server, err)
 		if useful {
-			at, wait = 0, s.options.Backoff
+			at, delay.last = 0, 0
 		} else if at++; at < len(s.options.Servers) {
 			continue
 		} else {
@@ -151,10 +151,20 @@ func (s *Source) Run(ctx context.Context, apply func(ctx context.Context, update
 				return fmt.Errorf("no control plane can be reached: %w", err)
 			}
 		}
-		s.pause(ctx, wait/2+rand.N(wait/2+1))
-		wait = min(2*wait, maxBackoff)
+		s.pause(ctx, delay.next(rand.Float64()))
 	}
 	return nil
+}
+
+// backoff is how long to wait between rounds of attempts.
+type backoff struct{ first, last time.Duration }
+
+// next returns the next wait: twice the one before, up to a bound, less up to half of it at
+// random (from 0 to 1), so that engines that lost a control plane together do not come back
+// together.
+func (b *backoff) next(random float64) time.Duration {
+	b.last = min(max(2*b.last, b.first), maxBackoff)
+	return b.last - time.Duration(random*float64(b.last)/2)
 }
 
 // exitError ends Run.
