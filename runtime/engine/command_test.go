@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -144,5 +145,18 @@ func decodeOutput(t *testing.T, into any, code int, args ...string) {
 	}
 	if err := json.Unmarshal([]byte(out), into); err != nil {
 		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// TestCheckOfAControlPlane proves that check takes an engine.yaml with a control plane, and
+// says what it has not checked.
+func TestCheckOfAControlPlane(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "engine.yaml")
+	if err := os.WriteFile(file, []byte("source: {xds: {servers: [{address: 'unix:/run/plane.sock'}]}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, err := call(t, "check", "--config", file)
+	if code != exitOK || !strings.Contains(out, "which was not asked") {
+		t.Errorf("%d %s %s", code, out, err)
 	}
 }
