@@ -295,7 +295,7 @@ func TestSockets(t *testing.T) {
 		static.Listeners = append(static.Listeners, config.Listener{Address: config.Address{Network: "unix", Address: p}})
 	}
 	_, err := engine.New(static, registry, slog.New(slog.DiscardHandler))
-	for _, want := range []string{"another process serves " + path, plain + " is there and no socket"} {
+	for _, want := range []string{"another process listens on " + path, plain + " is there and no socket"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}

@@ -230,7 +230,7 @@ func (c *checker) regex(pattern ast.Expr) {
 		size = len(prog.Inst)
 	}
 	if size > MaxRegexProgram {
-		c.at(pattern, "the regular expression compiles to some %d instructions, at most %d are allowed", size, MaxRegexProgram)
+		c.at(pattern, "the regular expression compiles to about %d instructions, at most %d are allowed", size, MaxRegexProgram)
 	}
 	c.regexes[pattern.ID()] = size
 }
