@@ -93,6 +93,10 @@ var rules = []rule{
 		why: "configuration feeds the worker",
 	},
 	{
+		from: "runtime/configdiff/", only: []string{"runtime/worker/"},
+		why: "a comparison is of specifications, whatever source they are from",
+	},
+	{
 		from: "runtime/admin/", only: []string{"runtime/worker/", "runtime/memory/", "runtime/telemetry/", "sdk/"},
 		why: "admin pages look at the worker",
 	},

@@ -10,6 +10,6 @@ func Command() *cobra.Command {
 		Use:   "config",
 		Short: "Check, compare and explain files of chains and routes",
 	}
-	c.AddCommand(checkCommand())
+	c.AddCommand(checkCommand(), diffCommand())
 	return c
 }
