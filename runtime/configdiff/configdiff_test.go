@@ -62,7 +62,7 @@ func base() worker.Spec {
 	}
 	return worker.Spec{
 		Version: "1", Chains: []worker.ChainSpec{chain("one"), chain("two")},
-		Routes: []worker.RouteSpec{{"charge", "one"}, {"refund", "two"}, {"http/*/x", "one"}, {"http/**", "two"}},
+		Routes: []worker.RouteSpec{{Name: "charge", Chain: "one"}, {Name: "refund", Chain: "two"}, {Name: "http/*/x", Chain: "one"}, {Name: "http/**", Chain: "two"}},
 	}
 }
 
@@ -277,19 +277,19 @@ func TestRoutes(t *testing.T) {
 		old, new []worker.RouteSpec
 		want     []change
 	}{
-		{"a name that a pattern with the same chain has", []worker.RouteSpec{{"a/b", "one"}, {"a/**", "one"}}, []worker.RouteSpec{{"a/**", "one"}},
+		{"a name that a pattern with the same chain has", []worker.RouteSpec{{Name: "a/b", Chain: "one"}, {Name: "a/**", Chain: "one"}}, []worker.RouteSpec{{Name: "a/**", Chain: "one"}},
 			[]change{{configdiff.RouteRemoved, "a/b", `now served by "a/**" with chain "one"`, ""}}},
-		{"a name that a pattern with another chain has", []worker.RouteSpec{{"a/b", "one"}, {"a/**", "two"}}, []worker.RouteSpec{{"a/**", "two"}},
+		{"a name that a pattern with another chain has", []worker.RouteSpec{{Name: "a/b", Chain: "one"}, {Name: "a/**", Chain: "two"}}, []worker.RouteSpec{{Name: "a/**", Chain: "two"}},
 			[]change{{configdiff.RouteRemoved, "a/b", `now served by "a/**" with chain "two"`, configdiff.LosesRoute}}},
-		{"a pattern within another one", []worker.RouteSpec{{"a/b/**", "one"}, {"a/**", "two"}}, []worker.RouteSpec{{"a/**", "two"}},
+		{"a pattern within another one", []worker.RouteSpec{{Name: "a/b/**", Chain: "one"}, {Name: "a/**", Chain: "two"}}, []worker.RouteSpec{{Name: "a/**", Chain: "two"}},
 			[]change{{configdiff.RouteRemoved, "a/b/**", `its names go to less specific patterns, such as "a/**" with chain "two"`, configdiff.LosesRoute}}},
-		{"a name alone", []worker.RouteSpec{{"a", "one"}}, nil,
+		{"a name alone", []worker.RouteSpec{{Name: "a", Chain: "one"}}, nil,
 			[]change{{configdiff.RouteRemoved, "a", "its names are unknown routes, which are denied", configdiff.LosesRoute}}},
-		{"a pattern that takes names of two", []worker.RouteSpec{{"*/b/**", "one"}, {"**", "two"}}, []worker.RouteSpec{{"*/b/**", "one"}, {"**", "two"}, {"a/b/**", "three"}},
+		{"a pattern that takes names of two", []worker.RouteSpec{{Name: "*/b/**", Chain: "one"}, {Name: "**", Chain: "two"}}, []worker.RouteSpec{{Name: "*/b/**", Chain: "one"}, {Name: "**", Chain: "two"}, {Name: "a/b/**", Chain: "three"}},
 			[]change{{configdiff.RouteAdded, "a/b/**", "", ""}, {configdiff.RouteCaptured, "a/b/**", `from "**"`, configdiff.IsCaptured}, {configdiff.RouteCaptured, "a/b/**", `from "*/b/**"`, configdiff.IsCaptured}}},
-		{"a pattern with the chain of the other", []worker.RouteSpec{{"a/**", "one"}}, []worker.RouteSpec{{"a/**", "one"}, {"a/b/**", "one"}},
+		{"a pattern with the chain of the other", []worker.RouteSpec{{Name: "a/**", Chain: "one"}}, []worker.RouteSpec{{Name: "a/**", Chain: "one"}, {Name: "a/b/**", Chain: "one"}},
 			[]change{{configdiff.RouteAdded, "a/b/**", "", ""}}},
-		{"a pattern less specific than what is there", []worker.RouteSpec{{"a/b", "one"}, {"a/c/**", "one"}}, []worker.RouteSpec{{"a/b", "one"}, {"a/c/**", "one"}, {"a/**", "two"}},
+		{"a pattern less specific than what is there", []worker.RouteSpec{{Name: "a/b", Chain: "one"}, {Name: "a/c/**", Chain: "one"}}, []worker.RouteSpec{{Name: "a/b", Chain: "one"}, {Name: "a/c/**", Chain: "one"}, {Name: "a/**", Chain: "two"}},
 			[]change{{configdiff.RouteAdded, "a/**", "", ""}}},
 	} {
 		var got []change
