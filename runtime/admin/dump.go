@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -133,7 +134,11 @@ type (
 	}
 )
 
-func (o *Options) dump(w http.ResponseWriter, _ *http.Request) {
+func (o *Options) dump(w http.ResponseWriter, r *http.Request) {
+	if query := r.URL.Query(); query.Has("route") && o.Explain != nil {
+		o.explain(w, query.Get("route"), query.Get("format"))
+		return
+	}
 	b, err := json.MarshalIndent(o.collect(), "", "  ")
 	if err != nil {
 		text(w, http.StatusInternalServerError, "encoding the dump: "+err.Error()+"\n")
@@ -141,6 +146,37 @@ func (o *Options) dump(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(append(b, '\n'))
+}
+
+// explain says what the engine does with requests on a route.
+func (o *Options) explain(w http.ResponseWriter, route, format string) {
+	s := o.Worker.Acquire()
+	if s == nil {
+		text(w, http.StatusServiceUnavailable, "no valid configuration yet\n")
+		return
+	}
+	defer s.Release()
+	var b bytes.Buffer
+	var err error
+	e := o.Explain(s, route)
+	switch format {
+	case "", "json":
+		w.Header().Set("Content-Type", "application/json")
+		encoder := json.NewEncoder(&b)
+		encoder.SetIndent("", "  ")
+		err = encoder.Encode(e)
+	case "text":
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		err = e.WriteText(&b)
+	default:
+		text(w, http.StatusBadRequest, "the format is json or text\n")
+		return
+	}
+	if err != nil {
+		text(w, http.StatusInternalServerError, "explaining the route: "+err.Error()+"\n")
+		return
+	}
+	_, _ = w.Write(b.Bytes())
 }
 
 func (o *Options) collect() Dump {
@@ -189,7 +225,7 @@ func configDump(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
 		c.Warnings = Problems(warnings)
 	}
 	for _, chain := range s.Chains() {
-		c.Chains = append(c.Chains, chainDump(chain))
+		c.Chains = append(c.Chains, DumpChain(chain))
 	}
 	for route, chain := range s.Routes {
 		c.Routes[route] = chain.Name()
@@ -198,7 +234,8 @@ func configDump(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
 	return c
 }
 
-func chainDump(chain *worker.Chain) ChainDump {
+// DumpChain is what /config_dump shows of a chain.
+func DumpChain(chain *worker.Chain) ChainDump {
 	n := chain.Needs()
 	cd := ChainDump{
 		Name: chain.Name(), Phases: names(n.Phases.String()),

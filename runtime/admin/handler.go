@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -32,8 +33,15 @@ type Options struct {
 	// Source describes the control plane that chains and routes come from; nil, or a nil
 	// result, is none.
 	Source func() *SourceDump
+	// Explain says what the engine does with requests on a route; nil explains nothing.
+	Explain func(s *worker.Snapshot, route string) Explanation
 	// Logger is told of metrics that cannot be shown; nil drops it.
 	Logger *slog.Logger
+}
+
+// Explanation is an explanation for readers that is also written as JSON.
+type Explanation interface {
+	WriteText(w io.Writer) error
 }
 
 // Build says what an engine was built as.
@@ -47,7 +55,8 @@ type Build struct {
 //	/healthz      200 while the process serves
 //	/readyz       200 once a valid configuration is in force and while not draining, else 503 and why;
 //	              and how much of the memory for bodies is in use, which changes nothing of that
-//	/config_dump  the configuration in force and the one refused after it, as JSON
+//	/config_dump  the configuration in force and the one refused after it, as JSON; with ?route=NAME
+//	              what the engine does with requests on that route, with &format=text for readers
 //	/metrics      for Prometheus
 //	/debug/pprof/ where Options.Pprof is set
 //	/             a page for people

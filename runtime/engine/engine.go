@@ -20,6 +20,7 @@ import (
 	"policyengine.dev/runtime/admin"
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/config/xds"
+	"policyengine.dev/runtime/explain"
 	"policyengine.dev/runtime/extproc"
 	"policyengine.dev/runtime/extproc/negotiate"
 	"policyengine.dev/runtime/host"
@@ -107,7 +108,10 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 			Build:   build(),
 			Filters: e.filters,
 			Source:  e.controlPlane,
-			Logger:  logger,
+			Explain: func(s *worker.Snapshot, route string) admin.Explanation {
+				return explain.Route(s, route, explained(static))
+			},
+			Logger: logger,
 		}),
 		ReadTimeout: 10 * time.Second,
 		// Long enough for a slow reader of a large dump.

@@ -168,6 +168,29 @@ func (c *Chain) Steps(yield func(StepInfo) bool) {
 	}
 }
 
+// Order returns the ids of the steps that run in the phase, in the order in which they run.
+func (c *Chain) Order(p policy.Phase) []string { return c.plan[p].ids() }
+
+// RejectOrder returns the ids of the steps that shape the engine's own answers in the phase,
+// which is that of the response's headers or of its whole body, in the order in which they run.
+func (c *Chain) RejectOrder(p policy.Phase) []string {
+	switch p {
+	case policy.ResponseHeaders:
+		return c.rejectHeaders.ids()
+	case policy.ResponseBody:
+		return c.rejectBody.ids()
+	}
+	return nil
+}
+
+func (s *sequence) ids() []string {
+	var ids []string
+	for _, st := range s.steps {
+		ids = append(ids, st.id)
+	}
+	return ids
+}
+
 // CountedStep is what is counted of one step, or of several that are counted together: see [Options.Detail].
 type CountedStep struct {
 	// Chain and ID are empty where steps of several chains, or several of one chain, are counted together.

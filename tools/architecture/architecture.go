@@ -83,6 +83,10 @@ var rules = []rule{
 		why:   "a trial is a carrier's user and knows no configuration",
 	},
 	{
+		from: "runtime/explain/", only: []string{"runtime/explain/", "runtime/admin/", "runtime/extproc/negotiate/", "runtime/worker/", "sdk/policy/"},
+		why: "explain describes a configuration that is compiled, and knows no process and no source of configurations",
+	},
+	{
 		from: "tools/pectl/", below: "runtime/", only: []string{
 			"runtime/admin/", "runtime/commandline/", "runtime/config/", "runtime/extproc/negotiate/", "runtime/extproc/wire/", "runtime/worker/",
 		},
