@@ -100,7 +100,7 @@ func Route(s *worker.Snapshot, route string, engine Engine) *Explanation {
 	matches := s.Matches(route)
 	if len(matches) == 0 {
 		e.Why = "no entry of routes fits the name, and onUnknownRoute is deny: requests are answered ROUTE_UNKNOWN"
-		if s.OnUnknownRoute() == worker.ContinueUnknownRoute {
+		if s.UnknownRoutes() == worker.ContinueUnknownRoute {
 			e.Why = "no entry of routes fits the name, and onUnknownRoute is continue: requests pass without any policy"
 		}
 		return e
@@ -114,11 +114,18 @@ func Route(s *worker.Snapshot, route string, engine Engine) *Explanation {
 		}
 	}
 	for _, m := range matches[1:] {
-		o := Other{Entry: m.Entry, Chain: m.Chain.Name(), Why: "an exact name goes before a pattern"}
+		o := Other{Entry: m.Entry, Why: "an exact name goes before a pattern"}
+		if m.Chain != nil {
+			o.Chain = m.Chain.Name()
+		}
 		if e.Kind == "pattern" {
 			o.Why = lessSpecific(m.Entry, first.Entry)
 		}
 		e.Others = append(e.Others, o)
+	}
+	if first.Chain == nil {
+		e.Why += "; it denies every request with ROUTE_UNKNOWN, because the control plane has sent no valid chain for it"
+		return e
 	}
 	e.chain(first.Chain, engine)
 	return e

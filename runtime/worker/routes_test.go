@@ -209,6 +209,15 @@ func TestRandomPatterns(t *testing.T) {
 					t.Fatalf("%q: %q is served by %q, and %q is more specific", all, name, got, o)
 				}
 			}
+			listed := s.Matches(exact)
+			if len(listed) != len(found) || len(found) > 0 && listed[0].Entry != got {
+				t.Fatalf("%q: %q is served by %q, %q fit, and %v are listed", all, name, got, found, listed)
+			}
+			for i, m := range listed {
+				if !fits(strings.Split(m.Entry, "/"), name) || m.Chain.Name() != "chain "+m.Entry || i > 0 && !within(listed[i-1].Entry, m.Entry) {
+					t.Fatalf("%q: of what fits %q, %v are listed in this order", all, name, listed)
+				}
+			}
 		}
 		s.Release()
 	}

@@ -10,6 +10,6 @@ func Command() *cobra.Command {
 		Use:   "config",
 		Short: "Check, compare and explain files of chains and routes",
 	}
-	c.AddCommand(checkCommand(), diffCommand())
+	c.AddCommand(checkCommand(), diffCommand(), explainCommand(), schemaCommand())
 	return c
 }
