@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"policyengine.dev/runtime/worker"
+	"policyengine.dev/sdk/policy"
 	"policyengine.dev/sdk/strictyaml"
 )
 
@@ -82,6 +83,10 @@ type (
 		// bytes are wanted of it.
 		HoldsRequestChunks  bool `json:"holdsRequestChunks,omitempty"`
 		HoldsResponseChunks bool `json:"holdsResponseChunks,omitempty"`
+		// ReadsRequestChunks and ReadsResponseChunks say that the policies of pieces only
+		// read them, so that the body keeps its length.
+		ReadsRequestChunks  bool `json:"readsRequestChunks,omitempty"`
+		ReadsResponseChunks bool `json:"readsResponseChunks,omitempty"`
 		DecodesRequestBody  bool `json:"decodesRequestBody,omitempty"`
 		DecodesResponseBody bool `json:"decodesResponseBody,omitempty"`
 		// BodyLimit bounds a whole body in bytes; 0 leaves it to the engine.
@@ -240,7 +245,9 @@ func DumpChain(chain *worker.Chain) ChainDump {
 	cd := ChainDump{
 		Name: chain.Name(), Phases: names(n.Phases.String()),
 		HoldsRequestChunks: n.HoldsRequestChunks, HoldsResponseChunks: n.HoldsResponseChunks,
-		DecodesRequestBody: n.DecodeRequestBody, DecodesResponseBody: n.DecodeResponseBody,
+		ReadsRequestChunks:  n.Phases.Has(policy.RequestBodyChunks) && !n.ChangesRequestChunks,
+		ReadsResponseChunks: n.Phases.Has(policy.ResponseBodyChunks) && !n.ChangesResponseChunks,
+		DecodesRequestBody:  n.DecodeRequestBody, DecodesResponseBody: n.DecodeResponseBody,
 		BodyLimit: n.BodyLimit, Reroute: n.Reroute, RerouteHeaders: n.RerouteHeaders, Disabled: chain.Disabled(),
 		OwnedHeaders: chain.OwnedHeaders(),
 	}

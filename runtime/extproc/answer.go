@@ -44,6 +44,7 @@ func (st *stream) pass() error {
 // answerPlainly answers the message in hand without any change.
 func (st *stream) answerPlainly() error {
 	st.reply.Reset(st.reader.in.Kind)
+	st.overrideResponse()
 	return st.send()
 }
 
@@ -73,7 +74,7 @@ func (st *stream) answerHeaders(s *side, complete bool) error {
 	if st.override != nil && s == &st.request {
 		st.reply.Override(st.override)
 		st.override = nil
-		if s.body.resizes() {
+		if s.body.resizes() && !st.plan.KeepsRequest() {
 			// Envoy has already decided to keep content-length, by which a longer
 			// body would end early to the other side.
 			sets, removes := st.reply.Changes()
@@ -82,6 +83,7 @@ func (st *stream) answerHeaders(s *side, complete bool) error {
 			}
 		}
 	}
+	st.overrideResponse()
 	if _, filled := e.BodyChanged(s.direction); complete && filled && e.MayHaveBody(s.direction) {
 		data, _, err := e.WholeBody(s.direction)
 		if err != nil {
@@ -91,6 +93,15 @@ func (st *stream) answerHeaders(s *side, complete bool) error {
 		st.reply.ReplaceMessage()
 	}
 	return st.send()
+}
+
+// overrideResponse puts the mode override for the response into the reply, if the reply
+// answers the response's headers.
+func (st *stream) overrideResponse() {
+	if st.responseOverride != nil && st.reader.in.Kind == wire.ResponseHeaders {
+		st.reply.Override(st.responseOverride)
+		st.responseOverride = nil
+	}
 }
 
 // changeHeaders puts what has changed of the headers into the reply.

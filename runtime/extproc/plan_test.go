@@ -105,7 +105,7 @@ func TestPlans(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		flag := func() bool { return r.IntN(2) == 0 }
 		needs := worker.Needs{Phases: policy.PhaseSet(r.IntN(256) & r.IntN(256)),
-			HoldsRequestChunks: flag(), HoldsResponseChunks: flag()}
+			HoldsRequestChunks: flag(), HoldsResponseChunks: flag(), ChangesRequestChunks: true, ChangesResponseChunks: true}
 		settings := negotiate.Settings{ModeOverride: flag(), SkipResponseHeaders: r.IntN(4) == 0, RequestTrailers: flag(), ResponseTrailers: flag()}
 		modes := &extprocv3.ProtocolConfiguration{RequestBodyMode: modev3.ProcessingMode_BodySendMode(r.IntN(5) * r.IntN(2)),
 			ResponseBodyMode:                        modev3.ProcessingMode_BodySendMode(r.IntN(5)),

@@ -105,7 +105,7 @@ func (st *stream) agree() *negotiate.Lack {
 	}
 	a, lack := st.plan.Agree(&o)
 	st.show(a.Request, a.Response)
-	st.override, st.relied = a.Override, a.Relied
+	st.override, st.responseOverride, st.relied = a.Override, a.ResponseOverride, a.Relied
 	st.exchange.TakeBody(kernel.Request, a.RequestBody)
 	st.exchange.TakeBody(kernel.Response, a.ResponseBody)
 	return lack

@@ -21,7 +21,8 @@ var action = regexp.MustCompile(`^([a-z_]+)(?:\(([^()]*)\))?$`)
 //
 // Actions of a phase are joined by a plus. Chunk phases know pass, upper, hold (until
 // the last piece), drop and deny. without=PHASE,... are phases that conditions rule
-// out, as the first phase shows.
+// out, as the first phase shows. Chunk phases may change pieces, except where the action is
+// read, which is pass.
 func parseChain(t testing.TB, text string) *chain {
 	t.Helper()
 	c := &chain{steps: map[policy.Phase]step{}, release: make(chan struct{}), stuck: map[policy.Phase]bool{}, exits: map[policy.Phase]bool{}}
@@ -31,6 +32,12 @@ func parseChain(t testing.TB, text string) *chain {
 		if p, ok := policy.ParsePhase(name); ok {
 			if p == policy.RequestBodyChunks || p == policy.ResponseBodyChunks {
 				c.needs.Phases = c.needs.Phases.With(p)
+				if value == "read" {
+					value = "pass"
+				} else {
+					c.needs.ChangesRequestChunks = c.needs.ChangesRequestChunks || p == policy.RequestBodyChunks
+					c.needs.ChangesResponseChunks = c.needs.ChangesResponseChunks || p == policy.ResponseBodyChunks
+				}
 				chunks[p] = chunkAction(t, c, value)
 				if value == "hold" {
 					c.needs.HoldsRequestChunks = c.needs.HoldsRequestChunks || p == policy.RequestBodyChunks

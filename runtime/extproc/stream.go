@@ -60,6 +60,8 @@ type stream struct {
 	allowance         *negotiate.Allowance
 	plan              *negotiate.Plan
 	override          *wire.ModeOverride
+	// responseOverride goes with the answer to the response's headers.
+	responseOverride *wire.ModeOverride
 	// relied says that the chain depends on Envoy heeding the override.
 	relied bool
 	// local says that Envoy has made the response itself.

@@ -168,11 +168,21 @@ func (t *transfer) passHeaders(withBody bool) error {
 		o.request = exchange.Request{Method: x.Request.Method, Scheme: x.Request.Scheme, Authority: x.Request.Authority, Path: x.Request.Path}
 		o.fields = fieldsOf(&x.Request.Headers)
 	}
-	if !withBody && e.BodyPending(d) {
+	if !withBody && e.BodyPending(d) && t.resizes() {
 		// Pieces may change in length.
 		o.fields = slices.DeleteFunc(o.fields, func(f exchange.Field) bool { return f.Name == "content-length" })
 	}
 	return nil
+}
+
+// resizes reports whether policies may change the length of the body in hand after its
+// headers have gone on.
+func (t *transfer) resizes() bool {
+	n := t.exchange.Needs()
+	if t.direction.IsResponse() {
+		return n.ChangesResponseChunks
+	}
+	return n.ChangesRequestChunks
 }
 
 // passPiece lets a piece of the body go on, or all of it.

@@ -138,6 +138,18 @@ func TestExchange(t *testing.T) {
 			request: inmemory.Request{Path: "/"}, response: plain,
 			want: "POST / []  []", client: "200 [] HELLO",
 		},
+		{
+			name:    "pieces that are only read keep their length",
+			policy:  behaviour{responseChunk: func([]byte, bool) policy.ChunkAction { return nil }, reads: true},
+			request: inmemory.Request{Path: "/"}, response: plain,
+			want: "POST / []  []", client: "200 [5;] hello",
+		},
+		{
+			name:    "a policy that only reads pieces and replaces one errs, and nothing of it goes on",
+			policy:  behaviour{chunk: upper, reads: true},
+			request: inmemory.Request{Path: "/", Headers: []exchange.Field{{Name: "content-length", Value: "1"}}, Body: pieces("a")}, response: plain,
+			want: "POST / []  []", client: `500 [] {"title":"Internal Server Error","status":500,"detail":"A policy could not decide about this request.","reason":"POLICY_ERROR"}`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			result := newBench(t, &tt.policy, tt.decoded, inmemory.Options{}, nil).do(t, tt.request, tt.response)

@@ -30,9 +30,11 @@ type behaviour struct {
 	headers, body, trailers                         func(*policy.RequestContext) policy.RequestAction
 	responseHeaders, responseBody, responseTrailers func(*policy.ResponseContext) policy.ResponseAction
 	chunk, responseChunk                            func(piece []byte, last bool) policy.ChunkAction
-	// holds says that it holds chunks back.
-	holds bool
+	// holds says that it holds chunks back, reads that it only reads them.
+	holds, reads bool
 }
+
+func (b *behaviour) ReadsChunks() bool { return b.reads }
 
 func (b *behaviour) HoldsChunks() bool { return b.holds }
 

@@ -91,8 +91,9 @@ func (r *run) piece(s *step) *policy.Chunk {
 }
 
 var (
-	errHoldsLast  = errors.New("the policy holds back the last chunk of a body, and no chunk follows it")
-	errHoldUnsaid = errors.New("the policy holds back a chunk without implementing policy.ChunkHolder")
+	errHoldsLast     = errors.New("the policy holds back the last chunk of a body, and no chunk follows it")
+	errHoldUnsaid    = errors.New("the policy holds back a chunk without implementing policy.ChunkHolder")
+	errReaderChanges = errors.New("the policy replaces a chunk or holds it back, and says by policy.ChunkReader that it only reads them")
 )
 
 // settleChunk does what the answer to a chunk says.
@@ -104,6 +105,8 @@ func (r *run) settleChunk(s *step, a *Answer) (Outcome, error) {
 	switch {
 	case responds:
 		return r.respond(s, ir, a)
+	case s.instance.readsChunks && (holds || replaced):
+		return Outcome{}, errReaderChanges
 	case holds:
 		if err := r.mayHold(s); err != nil {
 			return Outcome{}, err

@@ -100,6 +100,9 @@ type Needs struct {
 	// HoldsRequestChunks and HoldsResponseChunks say that a chunk policy holds
 	// chunks back.
 	HoldsRequestChunks, HoldsResponseChunks bool
+	// ChangesRequestChunks and ChangesResponseChunks say that a chunk policy may replace
+	// chunks or hold them back, so that the length of the body may change.
+	ChangesRequestChunks, ChangesResponseChunks bool
 	// DecodeRequestBody and DecodeResponseBody say that the body policies want
 	// plain bytes rather than compressed ones.
 	DecodeRequestBody, DecodeResponseBody bool
@@ -131,6 +134,10 @@ func (n *Needs) admit(s *step) {
 	if s.instance.version.Definition.Body == definition.DecodedBody {
 		n.DecodeRequestBody = n.DecodeRequestBody || phases&request != 0
 		n.DecodeResponseBody = n.DecodeResponseBody || phases&response != 0
+	}
+	if !s.instance.readsChunks {
+		n.ChangesRequestChunks = n.ChangesRequestChunks || phases.Has(policy.RequestBodyChunks)
+		n.ChangesResponseChunks = n.ChangesResponseChunks || phases.Has(policy.ResponseBodyChunks)
 	}
 	if s.instance.holdsChunks {
 		n.HoldsRequestChunks = n.HoldsRequestChunks || phases.Has(policy.RequestBodyChunks)

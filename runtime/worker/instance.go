@@ -53,6 +53,8 @@ type instance struct {
 	responseChunks   policy.ResponseBodyChunksPolicy
 	responseTrailers policy.ResponseTrailersPolicy
 	holdsChunks      bool
+	// readsChunks says that the policy neither replaces chunks nor holds them back.
+	readsChunks bool
 	// skips says that the policy may skip steps behind it.
 	skips bool
 
@@ -93,6 +95,9 @@ func newInstance(key identity, v *Version, params string, value any, host policy
 	in.responseTrailers, _ = value.(policy.ResponseTrailersPolicy)
 	if h, ok := value.(policy.ChunkHolder); ok {
 		in.holdsChunks = h.HoldsChunks()
+	}
+	if r, ok := value.(policy.ChunkReader); ok {
+		in.readsChunks = r.ReadsChunks()
 	}
 	if s, ok := value.(policy.Skipper); ok {
 		in.skips = s.SkipsSteps()

@@ -35,6 +35,8 @@ type script struct {
 	chunk    func(ctx context.Context, c *policy.Chunk) (policy.ChunkAction, error)
 	phases   policy.PhaseSet
 	holds    bool
+	// reads says that the policy only reads chunks.
+	reads bool
 	// skips says that the policy may skip the rest.
 	skips bool
 	start func(context.Context) error
@@ -78,6 +80,7 @@ func (s *scripted) ActivePhases() policy.PhaseSet {
 	return s.phases
 }
 func (s *scripted) HoldsChunks() bool             { return s.holds }
+func (s *scripted) ReadsChunks() bool             { return s.reads }
 func (s *scripted) SkipsSteps() bool              { return s.skips }
 func (s *scripted) OwnedRequestHeaders() []string { return s.owns }
 func (s *scripted) Start(ctx context.Context) error {

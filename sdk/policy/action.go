@@ -167,7 +167,9 @@ type ImmediateResponse struct {
 type replaceChunk struct{ data []byte }
 
 // ReplaceChunk sends data, which may be empty, instead of the chunk and of what was held
-// before it. The runtime keeps data: do not modify it afterwards.
+// before it. The runtime keeps data: do not modify it afterwards. A policy that implements
+// [ChunkReader] must not return it.
+// error of a policy that is a [ChunkReader].
 func ReplaceChunk(data []byte) ChunkAction { return replaceChunk{data} }
 
 // ChunkReplacement returns the data of a [ReplaceChunk] action. It is for runtimes.

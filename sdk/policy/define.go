@@ -103,6 +103,14 @@ type ChunkHolder interface {
 	HoldsChunks() bool
 }
 
+// ChunkReader is implemented by chunk policies that with some parameters only read bodies: they
+// answer neither [ReplaceChunk] nor [Hold], in either direction. It is asked once, after New. A
+// policy that returns true and replaces or holds a chunk all the same errs. Where every chunk
+// policy of a chain only reads, the body keeps its content-length if Envoy's filter allows that.
+type ChunkReader interface {
+	ReadsChunks() bool
+}
+
 // Skipper is implemented by policies that return [SkipRest] with some parameters.
 // SkipsSteps is called once, after New. If a policy skips without implementing Skipper, or
 // although SkipsSteps returned false, that is an error of the policy. So the configuration

@@ -33,6 +33,7 @@ var calledMethods = []struct {
 	{PhaseCount, reflect.TypeFor[Starter]()},
 	{PhaseCount, reflect.TypeFor[Adopter]()},
 	{PhaseCount, reflect.TypeFor[ChunkHolder]()},
+	{PhaseCount, reflect.TypeFor[ChunkReader]()},
 	{PhaseCount, reflect.TypeFor[Skipper]()},
 	{PhaseCount, reflect.TypeFor[PhaseChooser]()},
 	{PhaseCount, reflect.TypeFor[AttributeReader]()},

@@ -57,6 +57,9 @@ func (r *chunkRun) next(ctx context.Context, piece string, last bool) ([]byte, e
 	}
 	r.Steps = append(r.Steps, newStep(r.phase, action, noted))
 	r.state, r.held = chunk.State, nil
+	if err := r.checkRead(action); err != nil {
+		return nil, fmt.Errorf("%w: %w", errAction, err)
+	}
 	shadow := r.policy.config.shadow
 	switch replacement, replaced := policy.ChunkReplacement(action); {
 	case action == nil:
@@ -86,6 +89,22 @@ func (r *chunkRun) call(ctx context.Context, chunk *policy.Chunk, call *exchange
 		return r.policy.Instance.(policy.RequestBodyChunksPolicy).OnRequestBodyChunk(ctx, req, chunk)
 	}
 	return r.policy.Instance.(policy.ResponseBodyChunksPolicy).OnResponseBodyChunk(ctx, resp, chunk)
+}
+
+// checkRead returns an error if the policy says that it only reads chunks, and action changes
+// one.
+func (r *chunkRun) checkRead(action policy.ChunkAction) error {
+	reader, ok := r.policy.Instance.(policy.ChunkReader)
+	if !ok || !reader.ReadsChunks() {
+		return nil
+	}
+	if _, replaced := policy.ChunkReplacement(action); replaced {
+		return errReadReplaces
+	}
+	if policy.IsHold(action) {
+		return errReadHolds
+	}
+	return nil
 }
 
 func (r *chunkRun) checkHold(data []byte, last bool) error {

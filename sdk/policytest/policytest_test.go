@@ -267,6 +267,10 @@ func TestErrors(t *testing.T) {
 		{"an answer within another type", request(embedsAnAnswer{policy.Reject(403, "NO", "")}, nil), "embedsAnAnswer"},
 		{"the same among chunks", chunk(false, embedsAnAnswer{policy.Reject(403, "NO", "")}, nil), "embedsAnAnswer"},
 		{"holding unasked", chunk(false, policy.Hold(), nil), "does not say so"},
+		{"replacing what it only reads", &script{phases: policy.Phases(policy.RequestBodyChunks), reads: true,
+			chunk: func(policy.Phase, *policy.Chunk) (policy.ChunkAction, error) { return policy.ReplaceChunk(nil), nil }}, "replaces a chunk, and says by policy.ChunkReader"},
+		{"holding what it only reads", &script{phases: policy.Phases(policy.RequestBodyChunks), reads: true, holds: true,
+			chunk: func(policy.Phase, *policy.Chunk) (policy.ChunkAction, error) { return policy.Hold(), nil }}, "holds a chunk, and says by policy.ChunkReader"},
 		{"holding the last", &script{phases: policy.Phases(policy.RequestBodyChunks), holds: true,
 			chunk: func(_ policy.Phase, c *policy.Chunk) (policy.ChunkAction, error) { return policy.Hold(), nil }}, "holds"},
 	} {

@@ -132,11 +132,13 @@ func (x *Exchange) givenBody(phase policy.Phase) []byte {
 var (
 	// errAction is in every error that is about what the policy did, rather
 	// than one that it gave.
-	errAction      = errors.New("the action cannot be applied")
-	errModified    = errors.New("the policy has modified the body that it was shown, and not replaced it by an action")
-	errHoldLast    = errors.New("the policy holds back the last chunk, and no chunk follows it")
-	errSkipUnsaid  = errors.New("the policy skips the rest of the chain without implementing policy.Skipper")
-	errHoldUnasked = errors.New("the policy holds back a chunk without implementing policy.ChunkHolder")
+	errAction       = errors.New("the action cannot be applied")
+	errModified     = errors.New("the policy has modified the body that it was shown, and not replaced it by an action")
+	errHoldLast     = errors.New("the policy holds back the last chunk, and no chunk follows it")
+	errSkipUnsaid   = errors.New("the policy skips the rest of the chain without implementing policy.Skipper")
+	errHoldUnasked  = errors.New("the policy holds back a chunk without implementing policy.ChunkHolder")
+	errReadReplaces = errors.New("the policy replaces a chunk, and says by policy.ChunkReader that it only reads them")
+	errReadHolds    = errors.New("the policy holds a chunk, and says by policy.ChunkReader that it only reads them")
 )
 
 // changes lists what a runtime tells the proxy of a header list.

@@ -23,6 +23,7 @@ type scripted struct {
 type script struct {
 	phases  policy.PhaseSet
 	holds   bool
+	reads   bool
 	request func(policy.Phase, *policy.RequestContext) (policy.RequestAction, error)
 	respond func(policy.Phase, *policy.ResponseContext) (policy.ResponseAction, error)
 	chunk   func(policy.Phase, *policy.Chunk) (policy.ChunkAction, error)
@@ -49,6 +50,8 @@ func (s *script) builder() policy.Builder {
 func (s *scripted) ActivePhases() policy.PhaseSet { return s.phases }
 
 func (s *scripted) HoldsChunks() bool { return s.holds }
+
+func (s *scripted) ReadsChunks() bool { return s.reads }
 
 func (s *scripted) Start(ctx context.Context) error {
 	if s.start == nil {

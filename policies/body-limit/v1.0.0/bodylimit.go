@@ -74,6 +74,9 @@ func (b *BodyLimit) ActivePhases() policy.PhaseSet {
 	return phases
 }
 
+// ReadsChunks implements policy.ChunkReader: chunks are counted and never changed.
+func (b *BodyLimit) ReadsChunks() bool { return true }
+
 // OnRequestHeaders compares the length that the request announces.
 func (b *BodyLimit) OnRequestHeaders(_ context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
 	if b.request != nil && b.request.announcedOver(req.Headers()) {

@@ -34,6 +34,10 @@ type Agreement struct {
 	RequestBody, ResponseBody kernel.Intake
 	// Override goes with the answer to the request's headers; nil asks for nothing.
 	Override *wire.ModeOverride
+	// ResponseOverride goes with the answer to the response's headers; nil asks for nothing.
+	// It has the response streamed that is BUFFERED until then, for the sake of its
+	// content-length. Nothing depends on Envoy heeding it.
+	ResponseOverride *wire.ModeOverride
 	// Relied says that the chain depends on Envoy heeding the override.
 	Relied bool
 }
@@ -69,12 +73,24 @@ func (p *Plan) Agree(o *Offer) (a Agreement, lack *Lack) {
 	}
 	met := request.Met(a.Request) && response.Met(a.Response)
 	overridable := !o.Observed && !o.Distrusted && o.mayOverride()
+	// Of a response that is only read, content-length stays if it is BUFFERED until its
+	// headers have come.
+	late := overridable && p.keepsResponse && a.Response.Body == wire.BodyBuffered
+	first := response
+	if late {
+		first.Body = wire.BodyBuffered
+	}
 	switch {
-	case met && overridable && a.excess(o, request, response):
-		a.ask(o, &request, response)
+	case met && overridable && a.excess(o, request, first):
+		a.ask(o, &request, first)
 	case !met && overridable && o.PreferOverride && IgnoringShows(request, response, a.Request, a.Response):
-		a.ask(o, &request, response)
+		a.ask(o, &request, first)
 		a.Relied, met = true, true
+	}
+	if late {
+		// Either way it comes in pieces: a whole body is one.
+		a.Response.Body = wire.BodyStreamed
+		a.ResponseOverride = override(a.Request, a.Response)
 	}
 	a.RequestBody, a.ResponseBody = intake(request, a.Request), intake(response, a.Response)
 	if met || o.Observed {

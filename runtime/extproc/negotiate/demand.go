@@ -28,6 +28,15 @@ func Demand(n *worker.Needs) (request, response Side) {
 		side(n, kernel.Response, policy.ResponseHeaders, n.HoldsResponseChunks)
 }
 
+// Keeps reports for each direction whether its body comes in pieces whose length no policy
+// changes, so that content-length can stay. Envoy takes it away where a body is STREAMED
+// when its headers pass; where the mode is BUFFERED (or NONE) until the answer to the headers
+// overrides it, it stays. If Envoy ignores the override from BUFFERED, the body is one piece.
+func Keeps(n *worker.Needs) (request, response bool) {
+	a, b := Demand(n)
+	return a.Body == wire.BodyStreamed && !n.ChangesRequestChunks, b.Body == wire.BodyStreamed && !n.ChangesResponseChunks
+}
+
 // side is the demand on a direction, of which base is the headers phase.
 func side(n *worker.Needs, direction kernel.Direction, base policy.Phase, holds bool) Side {
 	const (

@@ -10,7 +10,14 @@ import (
 // needs has the zero value.
 type Plan struct {
 	request, response Side
+	// keepsRequest and keepsResponse say that a body comes in pieces whose length no policy
+	// changes, so that its content-length can stay.
+	keepsRequest, keepsResponse bool
 }
+
+// KeepsRequest reports whether the request's body comes in pieces whose length no policy
+// changes.
+func (p *Plan) KeepsRequest() bool { return p.keepsRequest }
 
 // HoldsRequest reports whether pieces of the request's body are held back.
 func (p *Plan) HoldsRequest() bool { return p.request.Body == wire.BodyFullDuplex }
@@ -22,6 +29,8 @@ const (
 	planHoldsResponse
 	planDecodesRequest
 	planDecodesResponse
+	planChangesRequest
+	planChangesResponse
 	planCount
 )
 
@@ -29,11 +38,15 @@ const (
 // or looked up by chain, while a request waits.
 var plans = func() (all [planCount]Plan) {
 	for i := range all {
-		all[i].request, all[i].response = Demand(&worker.Needs{
+		n := worker.Needs{
 			Phases:             policy.PhaseSet(i & (1<<policy.PhaseCount - 1)),
 			HoldsRequestChunks: i&planHoldsRequest != 0, HoldsResponseChunks: i&planHoldsResponse != 0,
 			DecodeRequestBody: i&planDecodesRequest != 0, DecodeResponseBody: i&planDecodesResponse != 0,
-		})
+			ChangesRequestChunks: i&planChangesRequest != 0, ChangesResponseChunks: i&planChangesResponse != 0,
+		}
+		p := &all[i]
+		p.request, p.response = Demand(&n)
+		p.keepsRequest, p.keepsResponse = Keeps(&n)
 	}
 	return all
 }()
@@ -52,6 +65,12 @@ func PlanFor(n *worker.Needs) *Plan {
 	}
 	if n.DecodeResponseBody {
 		i |= planDecodesResponse
+	}
+	if n.ChangesRequestChunks {
+		i |= planChangesRequest
+	}
+	if n.ChangesResponseChunks {
+		i |= planChangesResponse
 	}
 	return &plans[i]
 }

@@ -98,6 +98,7 @@ func (g *generateFlags) register(c *cobra.Command) {
 	flags.DurationVar(&g.o.MessageTimeout, "message-timeout", generate.DefaultMessageTimeout, "`duration` for which Envoy waits for each answer")
 	flags.BoolVar(&g.o.FixedModes, "fixed-modes", false, "write no mode overrides; the engine then receives bodies even if conditions rule their policies out")
 	flags.BoolVar(&g.o.PreferModeOverride, "prefer-mode-override", false, "let the engine ask for request bodies by mode overrides instead of routes. It would notice if Envoy ignored one. engine.yaml must set filter.preferModeOverride: true")
+	flags.BoolVar(&g.o.KeepContentLength, "keep-content-length", false, "let bodies keep content-length whose chunks policies only read: their routes get BUFFERED in place of STREAMED, so Envoy's buffer limit bounds what arrives before the engine answers the headers")
 	flags.BoolVar(&g.o.Routing, "allow-routing", false, "let policies change method and authority even if no chain reroutes")
 	flags.Var(&g.requestAttributes, "request-attribute", "`name` of an additional attribute to send with requests; may be repeated. Attributes that conditions and policies read are included already")
 	flags.Var(&g.responseAttributes, "response-attribute", "`name` of an additional attribute to send with responses; may be repeated")

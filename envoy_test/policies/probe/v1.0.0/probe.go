@@ -30,6 +30,7 @@ type Params struct {
 	ResponseTrailers *Step   `json:"responseTrailers"`
 	RequestChunks    *Chunks `json:"requestChunks"`
 	ResponseChunks   *Chunks `json:"responseChunks"`
+	ReadsChunks      bool    `json:"readsChunks"`
 }
 
 // Step is what is done in one phase; see policy.yaml.
@@ -134,6 +135,9 @@ func (p *Probe) HoldsChunks() bool {
 	holds := func(c *Chunks) bool { return c != nil && c.Hold > 0 }
 	return holds(p.params.RequestChunks) || holds(p.params.ResponseChunks)
 }
+
+// ReadsChunks implements policy.ChunkReader.
+func (p *Probe) ReadsChunks() bool { return p.params.ReadsChunks }
 
 // OnRequestHeaders implements the phase.
 func (p *Probe) OnRequestHeaders(ctx context.Context, req *policy.RequestContext) (policy.RequestAction, error) {

@@ -1056,7 +1056,9 @@ type Made struct {
 	RequestAttributes  []string `protobuf:"bytes,6,rep,name=request_attributes,json=requestAttributes,proto3" json:"request_attributes,omitempty"`
 	ResponseAttributes []string `protobuf:"bytes,7,rep,name=response_attributes,json=responseAttributes,proto3" json:"response_attributes,omitempty"`
 	// Why it has not started, or empty if it has.
-	NotStarted    string `protobuf:"bytes,8,opt,name=not_started,json=notStarted,proto3" json:"not_started,omitempty"`
+	NotStarted string `protobuf:"bytes,8,opt,name=not_started,json=notStarted,proto3" json:"not_started,omitempty"`
+	// It only reads chunks of bodies: it neither replaces them nor holds them back.
+	ReadsChunks   bool `protobuf:"varint,9,opt,name=reads_chunks,json=readsChunks,proto3" json:"reads_chunks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1145,6 +1147,13 @@ func (x *Made) GetNotStarted() string {
 		return x.NotStarted
 	}
 	return ""
+}
+
+func (x *Made) GetReadsChunks() bool {
+	if x != nil {
+		return x.ReadsChunks
+	}
+	return false
 }
 
 // Forget says that no exchange of a configuration will come any more.
@@ -3290,7 +3299,7 @@ const file_policyengine_worker_v1_worker_proto_rawDesc = "" +
 	"\aProblem\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
-	"\x06remedy\x18\x03 \x01(\tR\x06remedy\"\x9c\x02\n" +
+	"\x06remedy\x18\x03 \x01(\tR\x06remedy\"\xbf\x02\n" +
 	"\x04Made\x12\x14\n" +
 	"\x05chain\x18\x01 \x01(\tR\x05chain\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
@@ -3300,7 +3309,8 @@ const file_policyengine_worker_v1_worker_proto_rawDesc = "" +
 	"\x12request_attributes\x18\x06 \x03(\tR\x11requestAttributes\x12/\n" +
 	"\x13response_attributes\x18\a \x03(\tR\x12responseAttributes\x12\x1f\n" +
 	"\vnot_started\x18\b \x01(\tR\n" +
-	"notStarted\" \n" +
+	"notStarted\x12!\n" +
+	"\freads_chunks\x18\t \x01(\bR\vreadsChunks\" \n" +
 	"\x06Forget\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\x04R\x06config\"\x1c\n" +
 	"\x06Cancel\x12\x12\n" +

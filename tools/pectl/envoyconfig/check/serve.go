@@ -114,12 +114,16 @@ func (c *checker) overridden(s *setup, chain *needs.Chain, lacks []string) {
 	}
 	// A request without a body asks for the response's part only, and one that
 	// may have an empty body is not asked for in full duplex.
-	short, streamed := chain.Override(), chain.Override()
+	short, streamed, kept := chain.Override(), chain.Override(), chain.Override()
 	short.RequestBodyMode, short.RequestTrailerMode = extproc.ProcessingMode_NONE, extproc.ProcessingMode_SKIP
 	if chain.HoldsRequest() {
 		streamed.RequestBodyMode = extproc.ProcessingMode_STREAMED
 	}
-	for _, want := range []*extproc.ProcessingMode{chain.Override(), short, streamed} {
+	if chain.KeepsResponseLength {
+		// The response becomes STREAMED only when its headers are answered.
+		short.ResponseBodyMode, kept.ResponseBodyMode = extproc.ProcessingMode_BUFFERED, extproc.ProcessingMode_BUFFERED
+	}
+	for _, want := range []*extproc.ProcessingMode{chain.Override(), short, streamed, kept} {
 		if !contains(allowed, want) {
 			c.found(ModeOverrideList, Error, at(s.fields, "allowed_override_modes"), s.in,
 				what+"the list lacks the mode that the engine asks for, and Envoy compares modes as they are written (DEFAULT is not SEND)",

@@ -56,6 +56,9 @@ type Options struct {
 	// can ask for request bodies by mode overrides. The engine has to prefer that
 	// too (filter.preferModeOverride of engine.yaml).
 	PreferModeOverride bool
+	// KeepContentLength writes BUFFERED into routes whose chain only reads the pieces of a
+	// body, so that Envoy leaves content-length.
+	KeepContentLength bool
 	// Routing lets policies change method and authority also where no chain
 	// reroutes.
 	Routing bool
@@ -290,7 +293,8 @@ func attributes(first string, names []string) list {
 func (g *generator) bufferLimit() int64 {
 	var limit int64
 	for _, r := range g.needs.Routes {
-		if r.Chain.Buffers() {
+		keeps := g.options.KeepContentLength && (r.Chain.KeepsRequestLength || r.Chain.KeepsResponseLength)
+		if r.Chain.Buffers() || keeps {
 			limit = max(limit, r.Chain.BufferLimit())
 		}
 	}
@@ -322,6 +326,14 @@ func (g *generator) routes() object {
 // overrides are the filter's settings for the routes of a chain, where those of the
 // filter will not do.
 //
+// mode is the processing mode of the chain's routes.
+func (g *generator) mode(c *needs.Chain) *extproc.ProcessingMode {
+	if g.options.KeepContentLength {
+		return c.LengthMode()
+	}
+	return c.Mode()
+}
+
 // A chain that reads bodies is shown them by its routes' own processing mode, of which
 // Envoy tells the engine with each request. A mode override could be ignored.
 func (g *generator) overrides(c *needs.Chain) object {
@@ -331,7 +343,7 @@ func (g *generator) overrides(c *needs.Chain) object {
 	// The processing mode is replaced whole, so everything is said again, and
 	// the stamp with it.
 	s := g.settings
-	m := c.Mode()
+	m := g.mode(c)
 	if c.Request.Trailers {
 		// Should a request go on without the chain after all, its response
 		// shows it. Otherwise the stream ends before the response.

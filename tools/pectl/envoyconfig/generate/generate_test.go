@@ -46,6 +46,7 @@ var cases = []struct {
 	{name: "responses", chains: []string{"headers", "responses"}},
 	{name: "large-bodies", chains: []string{"decoded"}, engine: func(e *config.Engine) { e.Limits.Body = 64 << 20 }},
 	{name: "bodies", chains: []string{"bodies", "headers", "pieces"}},
+	{name: "keep-content-length", chains: []string{"pieces", "readings"}, o: generate.Options{KeepContentLength: true}},
 	{name: "full-duplex", chains: []string{"headers", "holding"}},
 	{name: "rerouting", chains: []string{"rerouting"}},
 	{name: "everything"},

@@ -61,6 +61,9 @@ type Chain struct {
 	// BodyLimit bounds a whole body in bytes: the chain's own limit, or the
 	// engine's.
 	BodyLimit int64
+	// KeepsRequestLength and KeepsResponseLength say that the policies of the body's pieces
+	// only read them, so that content-length can stay.
+	KeepsRequestLength, KeepsResponseLength bool
 	// Reroute means that Envoy selects the route again after a change to the request.
 	Reroute bool
 	// RequestAttributes and ResponseAttributes are the attributes that have to
@@ -131,16 +134,19 @@ func newChain(engine config.Engine, d *admin.ChainDump) (*Chain, error) {
 		}
 		phases = phases.With(p)
 	}
-	request, response := negotiate.Demand(&worker.Needs{
+	chain := &worker.Needs{
 		Phases:             phases,
 		HoldsRequestChunks: d.HoldsRequestChunks, HoldsResponseChunks: d.HoldsResponseChunks,
+		ChangesRequestChunks: !d.ReadsRequestChunks, ChangesResponseChunks: !d.ReadsResponseChunks,
 		DecodeRequestBody: d.DecodesRequestBody, DecodeResponseBody: d.DecodesResponseBody,
-	})
+	}
+	request, response := negotiate.Demand(chain)
 	c := &Chain{
 		Name: d.Name, Request: sideOf(request), Response: sideOf(response),
 		BodyLimit: d.BodyLimit, Reroute: d.Reroute,
 		RequestAttributes: d.RequestAttributes, ResponseAttributes: d.ResponseAttributes,
 	}
+	c.KeepsRequestLength, c.KeepsResponseLength = negotiate.Keeps(chain)
 	for _, step := range d.Steps {
 		c.reads(&step)
 	}
@@ -199,6 +205,21 @@ func (c *Chain) Mode() *extproc.ProcessingMode {
 		RequestTrailerMode:  headerMode(c.Request.Trailers),
 		ResponseTrailerMode: headerMode(c.Response.Trailers),
 	}
+}
+
+// LengthMode is Mode with BUFFERED in place of STREAMED where the pieces of a body are only read.
+// Envoy keeps content-length under BUFFERED. The engine overrides the mode to STREAMED in the
+// answer to the headers, where that is allowed. A body of which more arrives before that answer than
+// Envoy may buffer is refused by Envoy: 413 for a request, 500 for a response.
+func (c *Chain) LengthMode() *extproc.ProcessingMode {
+	m := c.Mode()
+	if c.KeepsRequestLength {
+		m.RequestBodyMode = extproc.ProcessingMode_BUFFERED
+	}
+	if c.KeepsResponseLength {
+		m.ResponseBodyMode = extproc.ProcessingMode_BUFFERED
+	}
+	return m
 }
 
 // Override is the mode override by which the engine asks for Mode: as Mode, but for

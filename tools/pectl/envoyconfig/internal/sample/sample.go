@@ -21,6 +21,7 @@ var Chains = map[string]admin.ChainDump{
 	"responses": {Name: "responses", Phases: []string{"request_headers", "response_headers"}, ResponseAttributes: []string{"upstream.address"}},
 	"bodies":    {Name: "bodies", Phases: []string{"request_headers", "request_body", "response_body"}, BodyLimit: 4 << 20},
 	"pieces":    {Name: "pieces", Phases: []string{"request_body_chunks"}},
+	"readings":  {Name: "readings", Phases: []string{"request_body_chunks", "response_body_chunks"}, ReadsRequestChunks: true, ReadsResponseChunks: true},
 	"decoded":   {Name: "decoded", Phases: []string{"response_body_chunks"}, DecodesResponseBody: true, HoldsResponseChunks: true},
 	"trailers":  {Name: "trailers", Phases: []string{"request_trailers"}},
 	"holding":   {Name: "holding", Phases: []string{"request_body_chunks", "response_headers"}, HoldsRequestChunks: true},
