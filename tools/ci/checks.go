@@ -41,6 +41,8 @@ func (r Repository) Checks(full bool) []Check {
 		r.command("go", "test", "./tools/docs"),
 		// In Bazel there is no module to compare with, and the test is skipped.
 		r.command("go", "test", "-run=TestEveryMessageIsKnown", "./tools/pectl/envoyconfig/message"),
+		// In Bazel there are no sources to walk through or to draw, and those tests are skipped.
+		r.command("go", "test", "./tools/architecture"),
 		r.command("go", "tool", "-modfile=tools/lint/go.mod", "staticcheck", "./..."),
 		{"no test runs a program of the machine", r.programsOfOthers},
 		{"a wrong Envoy is refused", r.wrongEnvoy},
