@@ -3,7 +3,9 @@ package worker_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"policyengine.dev/runtime/remote/wire"
 	"policyengine.dev/runtime/worker"
@@ -129,6 +131,7 @@ func TestTheSeam(t *testing.T) {
 			{"TestOwnedHeadersOfTheClient", TestOwnedHeadersOfTheClient},
 			{"TestOwnedHeadersOfOtherSteps", TestOwnedHeadersOfOtherSteps},
 			{"TestRefusalsAreLogged", TestRefusalsAreLogged},
+			{"TestReadingChunks", TestReadingChunks},
 			{"TestStart", TestStart},
 			{"TestBudgetBoundsTheChain", TestBudgetBoundsTheChain},
 			{"TestManyConcurrentRuns", TestManyConcurrentRuns},
@@ -136,6 +139,53 @@ func TestTheSeam(t *testing.T) {
 			t.Run(name+"/"+tc.name, func(t *testing.T) {
 				theWay = w
 				tc.test(t)
+			})
+		}
+	}
+}
+
+// TestAnswersThatCannotCross proves that an answer with a value that cannot be serialised is the
+// policy's error where the policy runs elsewhere, with the key named; that nothing of it is
+// applied; and that the same answer is fine in this process, except in what Envoy is told.
+func TestAnswersThatCannotCross(t *testing.T) {
+	defer func() { theWay = inProcess }()
+	began := []policy.Entry{{Key: "fine", Value: "text"}, {Key: "began", Value: time.Time{}}}
+	for _, tt := range []struct {
+		name    string
+		answer  policy.RequestAction
+		want    string
+		nowhere bool
+	}{
+		{name: "metadata", answer: &policy.RequestMutation{Metadata: began}, want: "metadata \"began\" cannot leave the process of the policy: it holds a time.Time"},
+		{name: "metadata of a skip", answer: &policy.SkipRest{Reason: "KNOWN", Mutation: &policy.RequestMutation{Metadata: began}},
+			want: "metadata \"began\" cannot leave the process of the policy: it holds a time.Time"},
+		{name: "a claim", answer: &policy.RequestMutation{Principal: &policy.Principal{Subject: "me", Claims: map[string]any{"tiers": []string{"gold"}}}},
+			want: "the principal's claim \"tiers\" cannot leave the process of the policy: it holds a []string"},
+		{name: "dynamic metadata", answer: &policy.RequestMutation{DynamicMetadata: began}, want: "dynamic metadata \"began\"", nowhere: true},
+	} {
+		for name, w := range map[string]way{"in process": inProcess, "elsewhere": together} {
+			t.Run(tt.name+"/"+name, func(t *testing.T) {
+				theWay = w
+				h := newHarness(t, false)
+				x := begin(h.load(h.use(&script{phases: policy.Phases(policy.RequestHeaders), skips: true,
+					request: func(context.Context, policy.Phase, *policy.RequestContext) (policy.RequestAction, error) {
+						return tt.answer, nil
+					}})))
+				defer x.End(false)
+				out := x.Run(context.Background(), policy.RequestHeaders, budget, noResume{t})
+				if w == inProcess && !tt.nowhere {
+					wantContinue(t, out)
+					return
+				}
+				if out.Kind != worker.Respond || out.Response.Reason != "POLICY_ERROR" {
+					t.Errorf("the outcome is %+v, want a refusal", out)
+				}
+				if _, ok := x.Exchange().Metadata.Get("fine"); ok || x.Exchange().Principal != nil {
+					t.Error("a part of the answer was applied")
+				}
+				if log := h.log.String(); !strings.Contains(strings.ReplaceAll(log, `\"`, `"`), tt.want) {
+					t.Errorf("the log is %s\nand does not say %s", log, tt.want)
+				}
 			})
 		}
 	}

@@ -89,6 +89,7 @@ func appendView(b []byte, x *exchange.Exchange, reads *Reads) ([]byte, error) {
 	b = appendAttributes(b, x.Attributes, reads)
 	b = appendText(b, viewTraceParent, x.TraceParent)
 	b = appendText(b, viewTraceState, x.TraceState)
+	b = appendText(b, viewRequestID, x.RequestID())
 	return shut(b, view), nil
 }
 
@@ -285,6 +286,8 @@ func decodeView(d data, x *exchange.Exchange) (err error) {
 			x.TraceParent = string(f.data)
 		case viewTraceState:
 			x.TraceState = string(f.data)
+		case viewRequestID:
+			x.SetRequestID(string(f.data))
 		}
 		if wrong != nil {
 			return wrong

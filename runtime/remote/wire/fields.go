@@ -32,6 +32,7 @@ const (
 	viewAttributes  = 6
 	viewTraceParent = 7
 	viewTraceState  = 8
+	viewRequestID   = 9
 
 	messageMethod    = 1
 	messageScheme    = 2

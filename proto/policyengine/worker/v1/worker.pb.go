@@ -1568,8 +1568,10 @@ type View struct {
 	Metadata   []*Entry   `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty"`
 	Attributes []*Entry   `protobuf:"bytes,6,rep,name=attributes,proto3" json:"attributes,omitempty"`
 	// The proxy's own trace context (W3C Trace Context).
-	TraceParent   []byte `protobuf:"bytes,7,opt,name=trace_parent,json=traceParent,proto3" json:"trace_parent,omitempty"`
-	TraceState    []byte `protobuf:"bytes,8,opt,name=trace_state,json=traceState,proto3" json:"trace_state,omitempty"`
+	TraceParent []byte `protobuf:"bytes,7,opt,name=trace_parent,json=traceParent,proto3" json:"trace_parent,omitempty"`
+	TraceState  []byte `protobuf:"bytes,8,opt,name=trace_state,json=traceState,proto3" json:"trace_state,omitempty"`
+	// By which the exchange is found in logs, records and traces.
+	RequestId     []byte `protobuf:"bytes,9,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1656,6 +1658,13 @@ func (x *View) GetTraceParent() []byte {
 func (x *View) GetTraceState() []byte {
 	if x != nil {
 		return x.TraceState
+	}
+	return nil
+}
+
+func (x *View) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
 	}
 	return nil
 }
@@ -3340,7 +3349,7 @@ const file_policyengine_worker_v1_worker_proto_rawDesc = "" +
 	"\x05Chunk\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\bR\x04last\x12\x18\n" +
-	"\achanged\x18\x03 \x01(\bR\achanged\"\x93\x03\n" +
+	"\achanged\x18\x03 \x01(\bR\achanged\"\xb2\x03\n" +
 	"\x04View\x12\x14\n" +
 	"\x05route\x18\x01 \x01(\fR\x05route\x129\n" +
 	"\arequest\x18\x02 \x01(\v2\x1f.policyengine.worker.v1.MessageR\arequest\x12;\n" +
@@ -3352,7 +3361,9 @@ const file_policyengine_worker_v1_worker_proto_rawDesc = "" +
 	"attributes\x12!\n" +
 	"\ftrace_parent\x18\a \x01(\fR\vtraceParent\x12\x1f\n" +
 	"\vtrace_state\x18\b \x01(\fR\n" +
-	"traceState\"\xa9\x02\n" +
+	"traceState\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\t \x01(\fR\trequestId\"\xa9\x02\n" +
 	"\aMessage\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\fR\x06method\x12\x16\n" +
 	"\x06scheme\x18\x02 \x01(\fR\x06scheme\x12\x1c\n" +
