@@ -26,7 +26,7 @@ func (r *run) apply(s *step, a *Answer) Outcome {
 	case Acted:
 		r.admitted(s)
 		r.timed(s, a.Took)
-		out, err := r.settle(s, a)
+		out, err := r.applyAction(s, a)
 		if err != nil {
 			return r.fail(s, BadAction, err, a)
 		}
@@ -155,14 +155,14 @@ func (e *budgetError) Error() string {
 // and to pass over it might be to pass over a refusal.
 var errAction = errors.New("the policy returned an action of an unknown type; use the SDK's actions")
 
-// settle does what an answer says.
-func (r *run) settle(s *step, a *Answer) (Outcome, error) {
+// applyAction does what the action of an answer says.
+func (r *run) applyAction(s *step, a *Answer) (Outcome, error) {
 	switch r.phase {
 	case policy.RequestBodyChunks, policy.ResponseBodyChunks:
 		if a.Request != nil || a.Response != nil {
 			return Outcome{}, errAction
 		}
-		return r.settleChunk(s, a)
+		return r.applyChunkAction(s, a)
 	}
 	// The answers of another process may be of any kind.
 	if a.Chunk != nil || r.phase.IsResponse() && a.Request != nil || !r.phase.IsResponse() && a.Response != nil {

@@ -96,8 +96,8 @@ var (
 	errReaderChanges = errors.New("the policy replaces a chunk or holds it back, and says by policy.ChunkReader that it only reads them")
 )
 
-// settleChunk does what the answer to a chunk says.
-func (r *run) settleChunk(s *step, a *Answer) (Outcome, error) {
+// applyChunkAction does what the answer to a chunk says.
+func (r *run) applyChunkAction(s *step, a *Answer) (Outcome, error) {
 	st := r.chunkState(s)
 	data, replaced := policy.ChunkReplacement(a.Chunk)
 	ir, responds := a.Chunk.(*policy.ImmediateResponse)

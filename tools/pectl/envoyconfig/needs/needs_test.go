@@ -68,6 +68,29 @@ func TestSides(t *testing.T) {
 	}
 }
 
+// TestLengthMode proves which routes are buffered for the sake of content-length: those whose pieces
+// are only read, by what the engine says of each direction, and no route whose engine does not say.
+func TestLengthMode(t *testing.T) {
+	for name, tt := range map[string]struct {
+		chain             admin.ChainDump
+		request, response extproc.ProcessingMode_BodySendMode
+	}{
+		"of an engine that does not say": {admin.ChainDump{Phases: []string{"request_body_chunks", "response_body_chunks"}}, streamed, streamed},
+		"read in requests":               {admin.ChainDump{Phases: []string{"request_body_chunks", "response_body_chunks"}, ReadsRequestChunks: true}, buffered, streamed},
+		"read in both":                   {admin.ChainDump{Phases: []string{"request_body_chunks", "response_body_chunks"}, ReadsRequestChunks: true, ReadsResponseChunks: true}, buffered, buffered},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, err := needs.New(config.DefaultEngine(), dump(tt.chain))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := n.Chains[0].LengthMode(); m.RequestBodyMode != tt.request || m.ResponseBodyMode != tt.response {
+				t.Errorf("the mode is %v", m)
+			}
+		})
+	}
+}
+
 func TestBodyLimit(t *testing.T) {
 	n, err := needs.New(config.DefaultEngine(), dump(admin.ChainDump{Name: "own", BodyLimit: 5}, admin.ChainDump{Name: "engine"}))
 	if err != nil {
