@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 
 	"policyengine.dev/runtime/config"
@@ -19,7 +20,7 @@ import (
 // newWorker returns the worker that runs the policies in this process.
 func newWorker(static config.Engine, registry *worker.Registry, logger *slog.Logger, metrics *host.Metrics, recorder telemetry.Recorder, refusals *telemetry.RefusalLog) *worker.Worker {
 	clock := host.Clock{}
-	shared := policy.Host{Logger: logger, Clock: clock, Random: rand.Reader, HTTP: host.NewHTTPClient(), Secrets: host.NewSecrets(clock), Files: host.NewFiles(clock), Backends: host.NewBackends(backendsOf(static))}
+	shared := policy.Host{Logger: logger, Clock: clock, Random: rand.Reader, HTTP: host.NewHTTPClient(), Dial: new(net.Dialer).DialContext, Secrets: host.NewSecrets(clock), Files: host.NewFiles(clock), Backends: host.NewBackends(backendsOf(static))}
 	return worker.New(registry, worker.Options{
 		Host: shared,
 		HostFor: func(chain, id string, v *worker.Version) policy.Host {

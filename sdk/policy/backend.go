@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"policyengine.dev/sdk/breaker"
 )
 
 // BackendRef is a server in parameters: the name of a backend in engine.yaml, such as
@@ -113,7 +115,7 @@ type Backend struct {
 	clock   Clock
 	logger  *slog.Logger
 	slots   chan struct{}
-	breaker breaker
+	breaker breaker.Breaker
 	metrics backendMetrics
 }
 
@@ -151,7 +153,7 @@ func newBackend(host Host, t BackendTarget) *Backend {
 	}
 	return &Backend{
 		target: t, clock: host.Clock, logger: host.Logger.With(slog.String("backend", t.Name)),
-		slots: make(chan struct{}, t.MaxConcurrent), breaker: breaker{most: t.Failures, pause: t.Pause},
+		slots: make(chan struct{}, t.MaxConcurrent), breaker: breaker.Breaker{Most: t.Failures, Pause: t.Pause},
 		metrics: newBackendMetrics(host.Metrics, t.Name),
 	}
 }
@@ -230,33 +232,33 @@ func (b *Backend) guarded(ctx context.Context, r *BackendRequest, span Span, req
 	default:
 		return nil, backendBusy, ErrBackendBusy
 	}
-	turn, ok := b.breaker.allow(b.clock.Now())
+	turn, ok := b.breaker.Allow(b.clock.Now())
 	if !ok {
 		return nil, backendOpen, ErrBackendOpen
 	}
 	// A panic in the transport counts as a failure.
-	outcome := breakerFailure
-	defer func() { b.changed(b.breaker.done(turn, outcome, b.clock.Now())) }()
+	outcome := breaker.Failure
+	defer func() { b.changed(b.breaker.Done(turn, outcome, b.clock.Now())) }()
 	resp, result, err := b.ask(req)
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
-		outcome = breakerNeither
+		outcome = breaker.Neither
 		if err != nil {
 			result = backendCanceled
 		}
 	case result == backendOK || result == backendRedirect || result == backendTooLarge:
-		outcome = breakerSuccess
+		outcome = breaker.Success
 	}
 	return resp, result, err
 }
 
 // changed logs that the breaker opened or closed.
-func (b *Backend) changed(change breakerChange) {
+func (b *Backend) changed(change breaker.Change) {
 	switch change {
-	case breakerOpened:
+	case breaker.Opened:
 		b.metrics.open.Set(1)
 		b.logger.Warn("a backend failed too often, and is not called for a while", slog.Duration("pause", b.target.Pause))
-	case breakerClosed:
+	case breaker.Closed:
 		b.metrics.open.Set(0)
 		b.logger.Info("a backend answers again")
 	}

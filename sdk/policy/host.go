@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 )
@@ -26,6 +28,9 @@ type Host struct {
 	// HTTP is for fetches outside of the request path. It has a timeout, limits redirects
 	// and the size of responses, and is shared.
 	HTTP *http.Client
+	// Dial connects to a server that speaks another protocol than HTTP, such as Redis. It
+	// uses no proxy, and ctx bounds the time that it takes.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Secrets resolves references to secrets.
 	Secrets Secrets
 	// Files reads files without secrets: see [WatchFile].

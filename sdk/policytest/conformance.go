@@ -1,8 +1,10 @@
 package policytest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -133,6 +135,7 @@ func checkExamples(t testing.TB, c *conformance) {
 		calls := 0
 		host.HTTP = countingHTTP{&calls}
 		host.Backends.fallback = host.HTTP
+		host.Dial = func(context.Context, string, string) (net.Conn, error) { calls++; return nil, ErrNoDial }
 		p, err := c.build(e.Params, host)
 		if err != nil {
 			t.Errorf("the example %q: %v", e.Name, err)

@@ -2,10 +2,12 @@ package policytest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -24,6 +26,8 @@ type Host struct {
 	Random io.Reader
 	// HTTP answers the policy's fetches. Nil refuses them all.
 	HTTP http.RoundTripper
+	// Dial connects the policy to servers. Nil refuses all connections.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Backends answer the policy's questions while a request waits.
 	Backends *Backends
 	// Secrets holds what references to secrets stand for.
@@ -82,7 +86,12 @@ func (h *Host) own() policy.Host {
 	if transport == nil {
 		transport = noHTTP{}
 	}
+	dial := h.Dial
+	if dial == nil {
+		dial = noDial
+	}
 	return policy.Host{
+		Dial:     dial,
 		Logger:   slog.New(slog.NewTextHandler(h.Logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Clock:    h.Clock,
 		Random:   h.Random,
@@ -100,6 +109,11 @@ var ErrNoHTTP = errors.New("the test's host has no HTTP: set Host.HTTP")
 type noHTTP struct{}
 
 func (noHTTP) RoundTrip(*http.Request) (*http.Response, error) { return nil, ErrNoHTTP }
+
+// ErrNoDial is what a connection gives where the host has no Dial.
+var ErrNoDial = errors.New("the test's host makes no connections: set Host.Dial")
+
+func noDial(context.Context, string, string) (net.Conn, error) { return nil, ErrNoDial }
 
 // Logs keeps what was logged. The zero value is empty. Safe for concurrent use.
 type Logs struct {

@@ -33,13 +33,7 @@ type Limit struct {
 type RateLimit struct {
 	clock  policy.Clock
 	limits []limit
-	// policyField is RateLimit-Policy; "" where it is never sent.
-	policyField string
-	// always says that every response has the fields.
-	always  bool
-	answers *limits.Answers
-	// fieldKey is the metadata's key under which the response's RateLimit waits.
-	fieldKey string
+	limits.Teller
 }
 
 type limit struct {
@@ -71,7 +65,7 @@ func New(p Params, host policy.Host) (*RateLimit, error) {
 		problems = append(problems, err)
 		return store
 	}
-	r := &RateLimit{clock: host.Clock, answers: limits.NewAnswers(), fieldKey: "rate-limit", always: p.ResponseHeaders == "always"}
+	r := &RateLimit{clock: host.Clock, Teller: limits.NewTeller(compiled, p.ResponseHeaders)}
 	for i, l := range compiled {
 		name := policy.Label{Name: "limit", Value: l.Name}
 		r.limits = append(r.limits, limit{
@@ -80,27 +74,14 @@ func New(p Params, host policy.Host) (*RateLimit, error) {
 			refused:  host.Metrics.Counter("refused_total", "Requests that the limit refused.", name),
 			overflow: host.Metrics.Counter("overflow_total", "Requests of keys that there was no room to count.", name),
 		})
-		r.fieldKey += "/" + l.Name
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
-	}
-	if p.ResponseHeaders != "never" {
-		r.policyField = limits.PolicyField(compiled)
 	}
 	return r, nil
 }
 
 var whenFull = map[string]gcra.Full{"share": gcra.Share, "refuse": gcra.Refuse, "allow": gcra.Allow}
-
-// ActivePhases implements policy.PhaseChooser: the response is shown only where it gets
-// the fields.
-func (r *RateLimit) ActivePhases() policy.PhaseSet {
-	if r.always && r.policyField != "" {
-		return policy.Phases(policy.RequestHeaders, policy.ResponseHeaders)
-	}
-	return policy.Phases(policy.RequestHeaders)
-}
 
 // ReadsAttributes implements policy.AttributeReader: expressions say which they read.
 func (r *RateLimit) ReadsAttributes() (request, response []string) {
@@ -134,7 +115,7 @@ func (r *RateLimit) OnRequestHeaders(_ context.Context, req *policy.RequestConte
 		l := &r.limits[i]
 		key, skip, refuse := l.Key(s.key[:0], req, now)
 		if refuse {
-			return r.answers.NoKey(), nil
+			return r.NoKey(), nil
 		}
 		if skip {
 			continue
@@ -164,29 +145,23 @@ func (r *RateLimit) OnRequestHeaders(_ context.Context, req *policy.RequestConte
 	return r.refused(s.field[:0], asked, of), nil
 }
 
-// passed leaves the response's field where the response phase finds it.
+// passed tells what is left, where the client is to know.
 func (r *RateLimit) passed(value []byte, asked []gcra.Request, of []*limit) policy.RequestAction {
-	if !r.always || r.policyField == "" || len(asked) == 0 {
+	if !r.TellsAll() {
 		return nil
 	}
-	return &policy.RequestMutation{Metadata: []policy.Entry{{Key: r.fieldKey, Value: string(field(value, asked, of))}}}
+	return r.Passed(field(value, asked, of))
 }
 
 func (r *RateLimit) refused(value []byte, asked []gcra.Request, of []*limit) policy.RequestAction {
 	var wait time.Duration
 	for i := range asked {
-		d := asked[i].Decision
-		if d.Allowed {
-			continue
-		}
-		of[i].refused.Add(1)
-		if d.RetryAfter < 0 || wait < 0 {
-			wait = -1
-		} else {
-			wait = max(wait, d.RetryAfter)
+		if d := asked[i].Decision; !d.Allowed {
+			of[i].refused.Add(1)
+			wait = limits.Longer(wait, d.RetryAfter)
 		}
 	}
-	return r.answers.Limited(wait, limits.Fields(r.policyField, field(value, asked, of))...)
+	return r.Refused(wait, field(value, asked, of))
 }
 
 // field appends the value of RateLimit.
@@ -195,16 +170,4 @@ func field(value []byte, asked []gcra.Request, of []*limit) []byte {
 		value = of[i].AppendField(value, asked[i].Decision)
 	}
 	return value
-}
-
-// OnResponseHeaders tells the client what is left. A request that the step's condition
-// ruled out has no fields.
-func (r *RateLimit) OnResponseHeaders(_ context.Context, resp *policy.ResponseContext) (policy.ResponseAction, error) {
-	v, _ := resp.Metadata(r.fieldKey)
-	value, _ := v.(string)
-	fields := limits.Fields(r.policyField, []byte(value))
-	if fields == nil {
-		return nil, nil
-	}
-	return &policy.ResponseMutation{Headers: policy.HeaderMutation{Append: fields}}, nil
 }

@@ -49,6 +49,9 @@ type entry struct {
 	// due is at most tat, in nanoseconds: it is brought up to date only when the
 	// entry comes to the top of the heap.
 	due int64
+	// seen is when tat was noted from elsewhere, in nanoseconds; 0 where it was
+	// counted here.
+	seen int64
 }
 
 // storeIDs orders stores, so that locks of several are always taken in one order.

@@ -111,7 +111,7 @@ func (r *Request) finish(charge bool) {
 	case charge && r.reserved:
 		r.shard.add(&entry{key: r.Key, tat: r.next})
 	case charge && r.entry != nil:
-		r.entry.tat = r.next
+		r.entry.tat, r.entry.seen = r.next, 0
 	case r.reserved:
 		r.Store.keys.Add(-1)
 	}
