@@ -1,0 +1,281 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"policyengine.dev/sdk/policy"
+)
+
+// link is the way to the servers: how they are dialled, and what they are told.
+type link struct {
+	params Params
+	// made is the client once a request has needed it.
+	mu     sync.Mutex
+	made   redis.UniversalClient
+	closed bool
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	// password and sentinel are nil where there is none.
+	username           string
+	password, sentinel policy.SecretSource
+	tls                *tlsFiles
+}
+
+// tlsFiles are the files of TLS, read again when they change.
+type tlsFiles struct {
+	serverName  string
+	ca          *policy.File[*x509.CertPool]
+	certificate *policy.File[[]byte]
+	key         policy.SecretSource
+}
+
+var silence sync.Once
+
+// noLog keeps the client from writing to the process's standard error.
+type noLog struct{}
+
+// Printf implements the client's logger.
+func (noLog) Printf(context.Context, string, ...any) {}
+
+func newLink(h policy.Host, p Params) *link {
+	silence.Do(func() { redis.SetLogger(noLog{}) })
+	l := &link{params: p, dial: h.Dial, username: p.Username}
+	if !p.Password.IsZero() {
+		l.password = h.Secrets.Open(p.Password)
+	}
+	if !p.Sentinel.Password.IsZero() {
+		l.sentinel = h.Secrets.Open(p.Sentinel.Password)
+	}
+	if p.TLS != nil {
+		l.tls = newTLS(h, *p.TLS)
+	}
+	return l
+}
+
+// client returns the client. It is made by the first request, since its options have a
+// secret in them.
+func (l *link) client() (redis.UniversalClient, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return nil, errBroken
+	case l.made == nil:
+		made, err := l.newClient(l.params)
+		if err != nil {
+			return nil, err
+		}
+		l.made = made
+	}
+	return l.made, nil
+}
+
+// close ends the connections, for good.
+func (l *link) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.made == nil {
+		return nil
+	}
+	return plain(l.made.Close())
+}
+
+// newClient makes the client. Nothing is tried again: whether a script that failed has
+// charged is not known.
+func (l *link) newClient(p Params) (redis.UniversalClient, error) {
+	timeout, pool := p.Timeout.Std(), max(1, p.Connections)
+	off := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	switch p.Mode {
+	case modeCluster:
+		return redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: p.Addresses, Dialer: l.connect, CredentialsProviderContext: l.credentials, Protocol: 2,
+			MaxRetries: -1, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
+			ContextTimeoutEnabled: true, PoolSize: pool, MaxActiveConns: pool, DisableIdentity: true, DisableRoutingPolicies: true, MaintNotificationsConfig: off,
+		}), nil
+	case modeSentinel:
+		o := &redis.FailoverOptions{
+			MasterName: p.Master, SentinelAddrs: p.Addresses, Dialer: l.connect, CredentialsProviderContext: l.credentials, Protocol: 2, DB: p.Database,
+			MaxRetries: -1, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
+			ContextTimeoutEnabled: true, PoolSize: pool, MaxActiveConns: pool, DisableIdentity: true,
+		}
+		o.SentinelUsername = p.Sentinel.Username
+		if l.sentinel != nil {
+			var err error
+			if o.SentinelPassword, err = l.sentinel.Value(); err != nil {
+				return nil, &linkError{"reading the password of the sentinels", err}
+			}
+		}
+		return redis.NewFailoverClient(o), nil
+	}
+	return redis.NewClient(&redis.Options{
+		Addr: p.Addresses[0], Dialer: l.connect, CredentialsProviderContext: l.credentials, Protocol: 2, DB: p.Database,
+		MaxRetries: -1, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
+		ContextTimeoutEnabled: true, PoolSize: pool, MaxActiveConns: pool, DisableIdentity: true, MaintNotificationsConfig: off,
+	}), nil
+}
+
+// credentials are read for each new connection, so that a changed password needs no reload.
+func (l *link) credentials(context.Context) (username, password string, err error) {
+	if l.password == nil {
+		return "", "", nil
+	}
+	password, err = l.password.Value()
+	return l.username, password, err
+}
+
+// connect dials a server, and bounds what it says.
+func (l *link) connect(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := l.dial(ctx, network, address)
+	if err != nil {
+		return nil, &linkError{"connecting", err}
+	}
+	if l.tls == nil {
+		return guarded(c), nil
+	}
+	config, err := l.tls.config(address)
+	if err != nil {
+		_ = c.Close()
+		return nil, &linkError{"preparing TLS", err}
+	}
+	secure := tls.Client(c, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		return nil, &linkError{"agreeing on TLS", err}
+	}
+	return guarded(secure), nil
+}
+
+// check reads the secrets and files once.
+func (l *link) check() error {
+	var problems []error
+	for name, s := range map[string]policy.SecretSource{"redis.password": l.password, "redis.sentinel.password": l.sentinel} {
+		if s == nil {
+			continue
+		}
+		if _, err := s.Value(); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	if l.tls != nil {
+		if _, err := l.tls.config("localhost:1"); err != nil {
+			problems = append(problems, fmt.Errorf("redis.tls: %w", err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func newTLS(h policy.Host, p TLS) *tlsFiles {
+	t := &tlsFiles{serverName: p.ServerName}
+	if p.CAFile != "" {
+		t.ca = policy.WatchFile(h, p.CAFile, func(pem []byte) (*x509.CertPool, error) {
+			pool := x509.NewCertPool()
+			if !pool.AppendCertsFromPEM(pem) {
+				return nil, errors.New("it has no certificate in PEM")
+			}
+			return pool, nil
+		})
+	}
+	if p.CertificateFile != "" {
+		t.certificate = policy.WatchFile(h, p.CertificateFile, func(pem []byte) ([]byte, error) { return pem, nil })
+		t.key = h.Secrets.Open(p.Key)
+	}
+	return t
+}
+
+// config is made for each connection, of what the files say then.
+func (t *tlsFiles) config(address string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.serverName}
+	if c.ServerName == "" {
+		c.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	var err error
+	if t.ca != nil {
+		if c.RootCAs, err = t.ca.Value(); err != nil {
+			return nil, err
+		}
+	}
+	if t.certificate != nil {
+		certificate, err := t.certificate.Value()
+		if err != nil {
+			return nil, err
+		}
+		key, err := t.key.Value()
+		if err != nil {
+			return nil, err
+		}
+		own, err := tls.X509KeyPair(certificate, []byte(key))
+		if err != nil {
+			// The error may quote the files.
+			return nil, errors.New("the certificate and its key do not go together")
+		}
+		c.Certificates = []tls.Certificate{own}
+	}
+	return c, nil
+}
+
+// linkError is an error on this side of the connection, whose text is safe to show.
+type linkError struct {
+	doing string
+	err   error
+}
+
+func (e *linkError) Error() string { return e.doing + ": " + e.err.Error() }
+func (e *linkError) Unwrap() error { return e.err }
+
+var (
+	errNoScript = errors.New("the server does not have the script")
+	// errState: the state of a key is not what the script writes.
+	errState = errors.New("the state of a key is not readable")
+	// errBroken stands for errors of the connection and of the client, whose texts may
+	// have something of what was sent.
+	errBroken = errors.New("the connection to Redis is broken")
+)
+
+// plain returns an error without any text of the server's, save an error code. A server's
+// text may repeat what it was sent, a password among it.
+func plain(err error) error {
+	var mine *linkError
+	var answer redis.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &mine):
+		return fmt.Errorf("asking Redis: %w", mine)
+	case errors.Is(err, errNonsense):
+		return errNonsense
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("asking Redis: %w", context.DeadlineExceeded)
+	case errors.Is(err, redis.Nil):
+		return errNonsense
+	case errors.As(err, &answer):
+		code := errorCode(answer.Error())
+		switch {
+		case code == "NOSCRIPT":
+			return errNoScript
+		case code == "WRONGTYPE", strings.Contains(answer.Error(), " WRONGTYPE "): // before Redis 7 it stands behind ERR
+			return errState
+		}
+		return fmt.Errorf("Redis answers with the error %s", code)
+	}
+	return errBroken
+}
+
+// errorCode is the first word of a server's error if it looks like a code.
+func errorCode(text string) string {
+	code, _, _ := strings.Cut(text, " ")
+	if len(code) > 20 || code == "" || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return "(without a code)"
+	}
+	return code
+}
