@@ -32,7 +32,7 @@ type call struct {
 // batches sends calls together that wait at the same time: one alone goes at once, and
 // those that come while all connections are busy share the next round trip.
 type batches struct {
-	client  func() (redis.UniversalClient, error)
+	client  redis.UniversalClient
 	script  *redis.Script
 	timeout time.Duration
 	// most is how many batches are under way at a time.
@@ -114,14 +114,7 @@ func (b *batches) run(batch []*call) {
 }
 
 func (b *batches) pipeline(ctx context.Context, batch []*call, eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) {
-	client, err := b.client()
-	if err != nil {
-		for _, c := range batch {
-			c.err = err
-		}
-		return
-	}
-	pipe := client.Pipeline()
+	pipe := b.client.Pipeline()
 	commands := make([]*redis.Cmd, len(batch))
 	for i, c := range batch {
 		commands[i] = eval(ctx, once{pipe}, c.keys, c.args...)

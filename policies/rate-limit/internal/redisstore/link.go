@@ -20,13 +20,9 @@ import (
 // link is the way to the servers: how they are dialled, and what they are told.
 type link struct {
 	params Params
-	// made is the client once a request has needed it.
-	mu     sync.Mutex
-	made   redis.UniversalClient
-	closed bool
+	client redis.UniversalClient
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	// password and sentinel are nil where there is none.
-	username           string
 	password, sentinel policy.SecretSource
 	tls                *tlsFiles
 }
@@ -49,7 +45,7 @@ func (noLog) Printf(context.Context, string, ...any) {}
 
 func newLink(h policy.Host, p Params) *link {
 	silence.Do(func() { redis.SetLogger(noLog{}) })
-	l := &link{params: p, dial: h.Dial, username: p.Username}
+	l := &link{params: p, dial: h.Dial}
 	if !p.Password.IsZero() {
 		l.password = h.Secrets.Open(p.Password)
 	}
@@ -59,79 +55,60 @@ func newLink(h policy.Host, p Params) *link {
 	if p.TLS != nil {
 		l.tls = newTLS(h, *p.TLS)
 	}
+	l.client = l.newClient()
 	return l
 }
 
-// client returns the client. It is made by the first request, since its options have a
-// secret in them.
-func (l *link) client() (redis.UniversalClient, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.closed:
-		return nil, errBroken
-	case l.made == nil:
-		made, err := l.newClient(l.params)
-		if err != nil {
-			return nil, err
+// newClient makes the client, which connects when it is used. Nothing is tried again:
+// whether a script that failed has charged is not known.
+func (l *link) newClient() redis.UniversalClient {
+	p := l.params
+	if p.Mode != modeCluster {
+		o := l.options(p.Addresses[0], p.Connections, l.connect, l.credentials(p.Username, l.password))
+		o.DB = p.Database
+		if p.Mode == modeSentinel {
+			o.Dialer = l.connectPrimary
 		}
-		l.made = made
+		return redis.NewClient(o)
 	}
-	return l.made, nil
-}
-
-// close ends the connections, for good.
-func (l *link) close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	if l.made == nil {
-		return nil
-	}
-	return plain(l.made.Close())
-}
-
-// newClient makes the client. Nothing is tried again: whether a script that failed has
-// charged is not known.
-func (l *link) newClient(p Params) (redis.UniversalClient, error) {
 	timeout, pool := p.Timeout.Std(), max(1, p.Connections)
-	off := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	switch p.Mode {
-	case modeCluster:
-		return redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: p.Addresses, Dialer: l.connect, CredentialsProviderContext: l.credentials, Protocol: 2,
-			MaxRetries: -1, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
-			ContextTimeoutEnabled: true, PoolSize: pool, MaxActiveConns: pool, DisableIdentity: true, DisableRoutingPolicies: true, MaintNotificationsConfig: off,
-		}), nil
-	case modeSentinel:
-		o := &redis.FailoverOptions{
-			MasterName: p.Master, SentinelAddrs: p.Addresses, Dialer: l.connect, CredentialsProviderContext: l.credentials, Protocol: 2, DB: p.Database,
-			MaxRetries: -1, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
-			ContextTimeoutEnabled: true, PoolSize: pool, MaxActiveConns: pool, DisableIdentity: true,
-		}
-		o.SentinelUsername = p.Sentinel.Username
-		if l.sentinel != nil {
-			var err error
-			if o.SentinelPassword, err = l.sentinel.Value(); err != nil {
-				return nil, &linkError{"reading the password of the sentinels", err}
-			}
-		}
-		return redis.NewFailoverClient(o), nil
-	}
-	return redis.NewClient(&redis.Options{
-		Addr: p.Addresses[0], Dialer: l.connect, CredentialsProviderContext: l.credentials, Protocol: 2, DB: p.Database,
+	return redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: p.Addresses, Dialer: l.connect, ClusterSlots: l.slots, CredentialsProviderContext: l.credentials(p.Username, l.password), Protocol: 2,
 		MaxRetries: -1, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
-		ContextTimeoutEnabled: true, PoolSize: pool, MaxActiveConns: pool, DisableIdentity: true, MaintNotificationsConfig: off,
-	}), nil
+		ContextTimeoutEnabled: true, PoolSize: pool, MaxActiveConns: pool, DisableIdentity: true, DisableRoutingPolicies: true, MaintNotificationsConfig: quiet,
+	})
+}
+
+type (
+	dialer      = func(ctx context.Context, network, address string) (net.Conn, error)
+	credentials = func(ctx context.Context) (username, password string, err error)
+)
+
+// quiet has servers not announce their maintenance.
+var quiet = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+
+// options are those of the client for one server.
+func (l *link) options(address string, connections int, dial dialer, c credentials) *redis.Options {
+	timeout, pool := l.params.Timeout.Std(), max(1, connections)
+	return &redis.Options{
+		Addr: address, Dialer: dial, CredentialsProviderContext: c, Protocol: 2,
+		MaxRetries: -1, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
+		ContextTimeoutEnabled: true, PoolSize: pool, MaxActiveConns: pool, DisableIdentity: true, MaintNotificationsConfig: quiet,
+	}
 }
 
 // credentials are read for each new connection, so that a changed password needs no reload.
-func (l *link) credentials(context.Context) (username, password string, err error) {
-	if l.password == nil {
-		return "", "", nil
+func (l *link) credentials(username string, source policy.SecretSource) credentials {
+	return func(context.Context) (string, string, error) {
+		if source == nil {
+			return "", "", nil
+		}
+		password, err := source.Value()
+		if err != nil {
+			return "", "", &linkError{"reading the password", err}
+		}
+		return username, password, nil
 	}
-	password, err = l.password.Value()
-	return l.username, password, err
 }
 
 // connect dials a server, and bounds what it says.

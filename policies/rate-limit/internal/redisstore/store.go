@@ -67,7 +67,7 @@ func Open(host policy.Host, p Params) (*Store, error) {
 func (s *Store) Start() error { return s.link.check() }
 
 // Close ends the connections. The runtime calls it after the last user's own Close.
-func (s *Store) Close() error { return s.link.close() }
+func (s *Store) Close() error { return plain(s.link.client.Close()) }
 
 // Request asks for units of one key.
 type Request struct {
@@ -166,6 +166,9 @@ func read(reply any, requests []Request, charge bool) (bool, error) {
 	allowed := true
 	for i := range requests {
 		r := &requests[i]
+		if numbers[2+2*i] < numbers[1] {
+			return false, errNonsense // the script gives no time that has passed
+		}
 		var err error
 		if r.Decision, r.Ahead, err = r.Rate.Decide(gcra.Point{Micros: numbers[2+2*i], Part: numbers[3+2*i]}, numbers[1], r.Cost); err != nil {
 			return false, fmt.Errorf("reading the reply of Redis: %w", err)
