@@ -18,6 +18,7 @@ import (
 	jwt_validation_v2_1_0 "policyengine.dev/policies/jwt-validation/v2.1.0"
 	mtls_identity_v1_0_0 "policyengine.dev/policies/mtls-identity/v1.0.0"
 	rate_limit_v1_0_0 "policyengine.dev/policies/rate-limit/v1.0.0"
+	rate_limit_v2_0_0 "policyengine.dev/policies/rate-limit/v2.0.0"
 	request_id_v1_0_0 "policyengine.dev/policies/request-id/v1.0.0"
 	response_masking_v1_0_0 "policyengine.dev/policies/response-masking/v1.0.0"
 	security_headers_v1_0_0 "policyengine.dev/policies/security-headers/v1.0.0"
@@ -41,6 +42,7 @@ var versions = []policytest.Version{
 	{Dir: "jwt-validation/v2.1.0", Policy: jwt_validation_v2_1_0.Policy},
 	{Dir: "mtls-identity/v1.0.0", Policy: mtls_identity_v1_0_0.Policy},
 	{Dir: "rate-limit/v1.0.0", Policy: rate_limit_v1_0_0.Policy},
+	{Dir: "rate-limit/v2.0.0", Policy: rate_limit_v2_0_0.Policy},
 	{Dir: "request-id/v1.0.0", Policy: request_id_v1_0_0.Policy},
 	{Dir: "response-masking/v1.0.0", Policy: response_masking_v1_0_0.Policy},
 	{Dir: "security-headers/v1.0.0", Policy: security_headers_v1_0_0.Policy},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -64,16 +65,17 @@ func newLink(h policy.Host, p Params) *link {
 func (l *link) newClient() redis.UniversalClient {
 	p := l.params
 	if p.Mode != modeCluster {
-		o := l.options(p.Addresses[0], p.Connections, l.connect, l.credentials(p.Username, l.password))
-		o.DB = p.Database
+		dial := l.connect
 		if p.Mode == modeSentinel {
-			o.Dialer = l.connectPrimary
+			dial = l.connectPrimary
 		}
+		o := l.options(p.Addresses[0], p.Connections, dial, l.credentials(p.Username, l.password))
+		o.DB = p.Database
 		return redis.NewClient(o)
 	}
 	timeout, pool := p.Timeout.Std(), max(1, p.Connections)
 	return redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs: p.Addresses, Dialer: l.connect, ClusterSlots: l.slots, CredentialsProviderContext: l.credentials(p.Username, l.password), Protocol: 2,
+		Addrs: p.Addresses, Dialer: always(l.connect), ClusterSlots: l.slots, CredentialsProviderContext: l.credentials(p.Username, l.password), Protocol: 2,
 		MaxRetries: -1, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
 		ContextTimeoutEnabled: true, PoolSize: pool, MaxActiveConns: pool, DisableIdentity: true, DisableRoutingPolicies: true, MaintNotificationsConfig: quiet,
 	})
@@ -91,7 +93,7 @@ var quiet = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 func (l *link) options(address string, connections int, dial dialer, c credentials) *redis.Options {
 	timeout, pool := l.params.Timeout.Std(), max(1, connections)
 	return &redis.Options{
-		Addr: address, Dialer: dial, CredentialsProviderContext: c, Protocol: 2,
+		Addr: address, Dialer: always(dial), CredentialsProviderContext: c, Protocol: 2,
 		MaxRetries: -1, DialTimeout: timeout, DialerRetries: 1, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
 		ContextTimeoutEnabled: true, PoolSize: pool, MaxActiveConns: pool, DisableIdentity: true, MaintNotificationsConfig: quiet,
 	}
@@ -110,6 +112,31 @@ func (l *link) credentials(username string, source policy.SecretSource) credenti
 		return username, password, nil
 	}
 }
+
+// always has a dialer return a connection that gives the error in place of the error. After
+// some errors of a dialer the client's pool would go on dialling in the background, also
+// after it is closed.
+func always(dial dialer) dialer {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return broken{err}, nil
+		}
+		return c, nil
+	}
+}
+
+// broken is a connection that there never was.
+type broken struct{ err error }
+
+func (b broken) Read([]byte) (int, error)       { return 0, b.err }
+func (b broken) Write([]byte) (int, error)      { return 0, b.err }
+func (broken) Close() error                     { return nil }
+func (broken) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (broken) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (broken) SetDeadline(time.Time) error      { return nil }
+func (broken) SetReadDeadline(time.Time) error  { return nil }
+func (broken) SetWriteDeadline(time.Time) error { return nil }
 
 // connect dials a server, and bounds what it says.
 func (l *link) connect(ctx context.Context, network, address string) (net.Conn, error) {
