@@ -162,8 +162,8 @@ func (s *seen) tunnel(response *http.Response, b string) error {
 
 // send sends the request to Envoy, on a connection of its own. It counts in received
 // what it gets of the response's body. Where ctx is canceled by errCanceled, the
-// response is broken.
-func (r Request) send(ctx context.Context, address string, received *atomic.Int64) (*seen, error) {
+// response is broken. It speaks TLS to a listener whose authority is a.
+func (r Request) send(ctx context.Context, address string, a *authority, received *atomic.Int64) (*seen, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := &seen{}
@@ -185,6 +185,12 @@ func (r Request) send(ctx context.Context, address string, received *atomic.Int6
 		MaxResponseHeaderBytes: 1 << 20, ExpectContinueTimeout: waitForContinue,
 	}
 	defer transport.CloseIdleConnections()
+	if a != nil {
+		request.URL.Scheme = "https"
+		if transport.TLSClientConfig, err = a.client(r.Certificate); err != nil {
+			return nil, err
+		}
+	}
 	if r.Cancel > 0 {
 		timer := time.AfterFunc(r.Cancel, func() { cancel(errCanceled) })
 		defer timer.Stop()
@@ -211,7 +217,7 @@ func (x Exchange) times() int { return max(x.Together, 1) }
 
 // send sends the exchange's request, as often as it says at the same time. It calls
 // answered with each answer.
-func (x Exchange) send(ctx context.Context, address string, received *atomic.Int64, answered func()) ([]*seen, error) {
+func (x Exchange) send(ctx context.Context, address string, a *authority, received *atomic.Int64, answered func()) ([]*seen, error) {
 	if x.Request.Pipelined {
 		all, err := x.Request.pipeline(ctx, address, x.times())
 		for range all {
@@ -223,7 +229,7 @@ func (x Exchange) send(ctx context.Context, address string, received *atomic.Int
 	var sent sync.WaitGroup
 	for i := range all {
 		sent.Go(func() {
-			all[i], errs[i] = x.Request.send(ctx, address, received)
+			all[i], errs[i] = x.Request.send(ctx, address, a, received)
 			answered()
 		})
 	}

@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"policyengine.dev/envoy_test/harness/harnesstest"
 	"policyengine.dev/sdk/strictyaml"
 	"policyengine.dev/tools/envoy"
+	"policyengine.dev/tools/redistest"
 )
 
 // Run runs the suite, each exchange a test of its own. engine returns the path of an
@@ -26,15 +28,18 @@ import (
 func (s Suite) Run(t *testing.T, engine func(testing.TB) string) {
 	var r runner
 	var modes harness.Modes
+	if s.Redis {
+		r.redis = redistest.Start(t)
+	}
 	o := harness.Options{Envoy: envoy.Binary(t)} // or the test is skipped, before an engine is built
 	if s.Chains.Kind() == strictyaml.Missing {
 		r.processor = startProcessor(t, s.Server)
 		o.Bootstrap.Engine = r.processor.address
 	} else {
-		o.Engine = harness.EngineOptions{Path: engine(t), Config: s.Engine, Chains: chainsText(s.Chains), Unready: s.Unready}
+		o.Engine = harness.EngineOptions{Path: engine(t), Config: s.Engine, Chains: r.chains(s.Chains), Unready: s.Unready}
 		if s.Modes {
 			var err error
-			if modes, err = harness.ModesFor(harnesstest.Context(t), o.Engine, s.allChains()...); err != nil {
+			if modes, err = harness.ModesFor(harnesstest.Context(t), o.Engine, r.allChains(s)...); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -48,15 +53,23 @@ func (s Suite) Run(t *testing.T, engine func(testing.TB) string) {
 		r.collector = startCollector(t)
 		r.collector.use(&o)
 	}
+	if s.Envoy.ClientCertificates {
+		r.authority = newAuthority(t)
+		o.Bootstrap.FilterChain = r.authority.listener(t)
+	}
 	r.stack = s.start(t, o)
 	for _, x := range s.Exchanges {
 		t.Run(x.Name, func(t *testing.T) { r.exchange(t, x) })
 	}
 }
 
-func chainsText(n strictyaml.Node) []byte {
+// chains is the text of a file of chains.
+func (r *runner) chains(n strictyaml.Node) []byte {
 	if n.Kind() == strictyaml.String {
 		return []byte(n.Text()) // written as it is, to be broken
+	}
+	if r.redis != nil {
+		return bytes.ReplaceAll(n.JSON(), []byte("${redis}"), []byte(r.redis.Address))
 	}
 	return n.JSON()
 }
@@ -71,11 +84,11 @@ func (s Suite) start(t *testing.T, o harness.Options) *harness.Stack {
 }
 
 // allChains are the files of chains that are in force one after the other.
-func (s Suite) allChains() [][]byte {
-	all := [][]byte{chainsText(s.Chains)}
+func (r *runner) allChains(s Suite) [][]byte {
+	all := [][]byte{r.chains(s.Chains)}
 	for _, x := range s.Exchanges {
 		if x.Chains.Kind() != strictyaml.Missing {
-			all = append(all, chainsText(x.Chains))
+			all = append(all, r.chains(x.Chains))
 		}
 	}
 	return all
@@ -110,6 +123,10 @@ type runner struct {
 	processor *processor
 	// collector is nil where nobody collects spans.
 	collector *collector
+	// authority is nil where clients do not speak TLS.
+	authority *authority
+	// redis is nil where there is none.
+	redis *redistest.Server
 	// logged is how many entries of the access log have been looked at.
 	logged int
 }
@@ -178,7 +195,7 @@ func (r *runner) send(t *testing.T, x Exchange, before harness.Counters, answere
 	}
 	defer watching.Wait()
 	defer cancel(nil)
-	return x.send(ctx, r.stack.Address(), &received, answered)
+	return x.send(ctx, r.stack.Address(), r.authority, &received, answered)
 }
 
 // rehearse sends the request without a look at what becomes of it.
@@ -186,7 +203,7 @@ func (r *runner) rehearse(t *testing.T, x Exchange) {
 	t.Helper()
 	r.stack.Upstream.Answer(x.Upstream.answer())
 	for range x.Rehearsals {
-		if _, err := x.Request.send(harnesstest.Context(t), r.stack.Address(), new(atomic.Int64)); err != nil {
+		if _, err := x.Request.send(harnesstest.Context(t), r.stack.Address(), r.authority, new(atomic.Int64)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -294,8 +311,12 @@ func (r *runner) prepare(t *testing.T, x Exchange) {
 	case "terminate the engine":
 		r.stack.Engine.Terminate()
 		<-r.stack.Engine.Ended()
+	case "stop redis":
+		r.redis.Kill()
+	case "start redis":
+		r.redis.Restart()
 	case "start the engine":
-		if err := r.stack.Engine.Start(harnesstest.Context(t), chainsText(x.Chains)); err != nil {
+		if err := r.stack.Engine.Start(harnesstest.Context(t), r.chains(x.Chains)); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -303,7 +324,7 @@ func (r *runner) prepare(t *testing.T, x Exchange) {
 	if x.Chains.Kind() == strictyaml.Missing {
 		return
 	}
-	if err := r.stack.Engine.SetChains(harnesstest.Context(t), chainsText(x.Chains)); err != nil {
+	if err := r.stack.Engine.SetChains(harnesstest.Context(t), r.chains(x.Chains)); err != nil {
 		t.Fatal(err)
 	}
 }

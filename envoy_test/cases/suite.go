@@ -39,6 +39,8 @@ type Suite struct {
 	// Collector starts a collector of traces, to which the engine sends its
 	// spans. It is Envoy's cluster "collector" too.
 	Collector bool
+	// Redis starts a Redis server, whose address chains call ${redis}.
+	Redis     bool
 	Exchanges []Exchange
 }
 
@@ -61,6 +63,9 @@ type EnvoyPart struct {
 	Runtime map[string]any `yaml:"runtime"`
 	// HTTP2 has Envoy talk HTTP/2 to the upstream.
 	HTTP2 bool `yaml:"http2"`
+	// ClientCertificates has the listener speak TLS and verify certificates that
+	// clients show. One need not be shown: see Request.Certificate.
+	ClientCertificates bool `yaml:"client_certificates"`
 }
 
 // Exchange is one request and what becomes of it.
@@ -69,7 +74,7 @@ type Exchange struct {
 	Name  string   `yaml:"name,required"`
 	Lines []string `yaml:"lines"`
 	// First is done before: "kill the engine", "terminate the engine" (which
-	// drains and ends) or "start the engine" anew.
+	// drains and ends) or "start the engine" anew; "stop redis", or "start redis" anew.
 	First string `yaml:"first"`
 	// Rehearsals is how often the request is sent before it counts.
 	Rehearsals int `yaml:"rehearsals"`
@@ -108,6 +113,8 @@ type Request struct {
 	Encoding string `yaml:"encoding"`
 	// HTTP2 sends it over HTTP/2.
 	HTTP2 bool `yaml:"http2"`
+	// Certificate is shown to a listener that has ClientCertificates.
+	Certificate *Certificate `yaml:"certificate"`
 	// Pipelined sends the requests of Exchange.Together one behind the other on
 	// one HTTP/1.1 connection, and holds every byte that comes back to be part of
 	// one of their responses.
@@ -262,6 +269,7 @@ type suiteFile struct {
 	Unready   bool            `yaml:"unready"`
 	Server    ServerPart      `yaml:"server"`
 	Collector bool            `yaml:"collector"`
+	Redis     bool            `yaml:"redis"`
 	Exchanges []Exchange      `yaml:"exchanges,required"`
 }
 
@@ -276,7 +284,7 @@ func (f *suiteFile) modes() bool {
 	return filter["preferModeOverride"] != true
 }
 
-var firsts = []string{"", "kill the engine", "terminate the engine", "start the engine"}
+var firsts = []string{"", "kill the engine", "terminate the engine", "start the engine", "stop redis", "start redis"}
 
 // Read reads a suite. The error names everything that is wrong with the file.
 func Read(file string) (Suite, error) {
@@ -301,6 +309,9 @@ func Read(file string) (Suite, error) {
 		if !slices.Contains(firsts, x.First) {
 			found.Add(n.At("first").Problem("not what can be done first", "write one of "+strings.Join(firsts[1:], ", ")))
 		}
+		if x.Request.Certificate != nil && (!f.Envoy.ClientCertificates || x.Request.HTTP2 || x.Request.Pipelined || x.Request.Upgrade != "") {
+			found.Add(n.At("request", "certificate").Problem("nobody to show a certificate to", "say client_certificates: true of envoy, and leave http2, pipelined and upgrade out"))
+		}
 		if x.Request.Pipelined && (x.Request.HTTP2 || x.Together < 2) {
 			found.Add(n.At("request").Problem("nothing to send behind one another on an HTTP/1.1 connection", "say together: 2, and leave http2 out"))
 		}
@@ -319,6 +330,9 @@ func Read(file string) (Suite, error) {
 		if f.Chains.Kind() != strictyaml.Missing && x.Processor != nil {
 			found.Add(n.At("processor").Problem("there is an engine already", "leave it out, or the suite's chains"))
 		}
+		if strings.HasSuffix(x.First, "redis") && !f.Redis {
+			found.Add(n.At("first").Problem("there is no Redis", "say redis: true of the suite"))
+		}
 		if x.First == "start the engine" && x.Chains.Kind() == strictyaml.Missing {
 			found.Add(n.Problem("an engine is started without chains", "say which"))
 		}
@@ -330,6 +344,6 @@ func Read(file string) (Suite, error) {
 	return Suite{
 		File: file, About: f.About, Lines: f.Lines, Policies: f.Policies, Envoy: f.Envoy, Engine: f.Engine, Chains: f.Chains,
 		Modes:   f.modes(),
-		Unready: f.Unready, Server: f.Server, Collector: f.Collector, Exchanges: f.Exchanges,
+		Unready: f.Unready, Server: f.Server, Collector: f.Collector, Redis: f.Redis, Exchanges: f.Exchanges,
 	}, found.Err()
 }

@@ -45,6 +45,8 @@ type Bootstrap struct {
 	// mapping into a mapping, any other value in the place of what is there. A
 	// null takes a field out.
 	ExtProc, Connection, Cluster, Listener map[string]any
+	// FilterChain is merged into the listener's filter chain.
+	FilterChain map[string]any
 	// UpstreamCluster is merged into the upstream's cluster.
 	UpstreamCluster map[string]any
 	// Clusters are more clusters, as host:port of what talks HTTP/2 there, by
@@ -68,10 +70,10 @@ func (b Bootstrap) JSON() ([]byte, error) {
 	}
 	listener := map[string]any{
 		"name": MainListener, "address": socket("127.0.0.1", 0),
-		"filter_chains": []any{map[string]any{"filters": []any{
+		"filter_chains": []any{merged(map[string]any{"filters": []any{
 			extension("envoy.filters.network.http_connection_manager",
 				"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", b.connection()),
-		}}},
+		}}, b.FilterChain)},
 	}
 	clusters := []any{
 		cluster(UpstreamCluster, upstream, b.UpstreamHTTP2, b.UpstreamCluster),
