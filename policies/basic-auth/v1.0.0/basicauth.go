@@ -7,9 +7,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -45,24 +44,20 @@ type Params struct {
 // maxRemember is the longest time for which a password is remembered.
 const maxRemember = time.Hour
 
+// maxFile bounds the user file in bytes: 100,000 users with names and hashes of common
+// lengths.
+const maxFile = 16 << 20
+
 // BasicAuth checks user names and passwords.
 type BasicAuth struct {
 	params Params
 	clock  policy.Clock
-	logger *slog.Logger
-	source policy.SecretSource
-	// parsed is the latest file, and text what it was parsed from.
-	parsed atomic.Pointer[parsedUsers]
+	// users are the present ones. A file that has become bad does not replace a good one.
+	users  func() (*users, error)
 	memory *memory
 	gate   *gate
 
 	missing, malformed, invalid, busy *policy.ImmediateResponse
-}
-
-type parsedUsers struct {
-	text  string
-	users *users
-	err   error
 }
 
 // New reports every problem with its path. Users that stand in the parameters are
@@ -94,7 +89,7 @@ func New(p Params, host policy.Host) (*BasicAuth, error) {
 	}
 	challenge := policy.Header{Name: "www-authenticate", Value: fmt.Sprintf(`Basic realm="%s", charset="UTF-8"`, p.Realm)}
 	return &BasicAuth{
-		params: p, clock: host.Clock, logger: host.Logger, source: host.Secrets.Open(p.Users), memory: memory, gate: newGate(p.Concurrency, p.Waiting),
+		params: p, clock: host.Clock, users: open(p.Users, host), memory: memory, gate: newGate(p.Concurrency, p.Waiting),
 		missing:   policy.Reject(401, ReasonMissing, "A user name and a password are required.", challenge),
 		malformed: policy.Reject(401, ReasonMalformed, "The Authorization header has no Basic credentials.", challenge),
 		invalid:   policy.Reject(401, ReasonInvalid, "The user name or the password is wrong.", challenge),
@@ -116,26 +111,26 @@ func (b *BasicAuth) Start(context.Context) error {
 	return err
 }
 
-// users are the present ones. A file that has become bad does not replace a good one.
-func (b *BasicAuth) users() (*users, error) {
-	text, err := b.source.Value()
-	if err != nil {
-		return nil, fmt.Errorf("reading the users: %w", err)
-	}
-	last := b.parsed.Load()
-	if last != nil && last.text == text {
-		return last.users, last.err
-	}
-	next := &parsedUsers{text: text}
-	if next.users, err = parseUsers(text); err != nil {
-		next.err = fmt.Errorf("reading the users: %w", err)
-		if last != nil && last.users != nil {
-			b.logger.Error("the user file is invalid; the last valid one stays in use", slog.Any("error", err))
-			next.users, next.err = last.users, nil
+// open returns where the users come from. A file is not read as a secret, which may have 64
+// KiB: hashes may be many.
+func open(ref policy.Secret, host policy.Host) func() (*users, error) {
+	read := sync.OnceValues(func() (*users, error) {
+		text, err := host.Secrets.Open(ref).Value()
+		if err != nil {
+			return nil, err
 		}
+		return parseUsers(text)
+	})
+	if ref.File != "" {
+		read = policy.WatchFile(host, ref.File, func(content []byte) (*users, error) { return parseUsers(string(content)) }, policy.MaxFileSize(maxFile)).Value
 	}
-	b.parsed.Store(next)
-	return next.users, next.err
+	return func() (*users, error) {
+		u, err := read()
+		if err != nil {
+			return nil, fmt.Errorf("reading the users: %w", err)
+		}
+		return u, nil
+	}
 }
 
 // OnRequestHeaders checks the credentials.

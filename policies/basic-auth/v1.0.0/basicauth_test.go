@@ -44,7 +44,7 @@ const path = "/users"
 
 func start(t testing.TB, h *policytest.Host, more string, lines ...string) *policytest.Policy {
 	t.Helper()
-	h.Secrets.SetFile(path, strings.Join(lines, "\n"))
+	h.Files.Set(path, strings.Join(lines, "\n"))
 	return policytest.New(t, basicauth.Policy, "users: {file: "+path+"}\nuserHeader: x-user\n"+more, policytest.WithHost(h))
 }
 
@@ -112,17 +112,54 @@ func TestAChangedFile(t *testing.T) {
 	p := start(t, h, "remember: 1h", line(t, "alice", "old"))
 	p.Send(t, basic("alice", "old")).WantPassed(t)
 	p.Send(t, basic("alice", "old")).WantPassed(t)
-	h.Secrets.SetFile(path, line(t, "alice", "new"))
+	h.Files.Set(path, line(t, "alice", "new"))
 	p.Send(t, basic("alice", "old")).WantRejected(t, 401, basicauth.ReasonInvalid)
 	p.Send(t, basic("alice", "new")).WantPassed(t)
-	h.Secrets.SetFile(path, "alice:plain")
+	h.Files.Set(path, "alice:plain")
 	p.Send(t, basic("alice", "new")).WantPassed(t)
 	p.Send(t, basic("alice", "plain")).WantRejected(t, 401, basicauth.ReasonInvalid)
-	if log := h.Logs.String(); strings.Count(log, "the last good one stays in use") != 1 || !strings.Contains(log, "line 1") || strings.Contains(log, "plain") {
+	if log := h.Logs.String(); strings.Count(log, "cannot be used") != 1 || !strings.Contains(log, "line 1") || strings.Contains(log, "plain") {
 		t.Errorf("the log is %s", log)
 	}
-	h.Secrets.SetFile(path, line(t, "bob", "new"))
+	h.Files.Set(path, line(t, "bob", "new"))
 	p.Send(t, basic("alice", "new")).WantRejected(t, 401, basicauth.ReasonInvalid)
+}
+
+// TestManyUsers proves that a file may have as many users as the README says, and what
+// happens beyond that.
+func TestManyUsers(t *testing.T) {
+	hash := line(t, "", "good")
+	file := func(users int) string {
+		var b strings.Builder
+		for i := range users {
+			fmt.Fprintf(&b, "user-%d%s\n", i, hash)
+		}
+		return b.String()
+	}
+	for _, users := range []int{10_000, 100_000} {
+		h := policytest.NewHost()
+		h.Files.Set(path, file(users))
+		p := policytest.New(t, basicauth.Policy, `{users: {file: `+path+`}}`, policytest.WithHost(h))
+		for _, user := range []string{"user-0", fmt.Sprint("user-", users/2), fmt.Sprint("user-", users-1)} {
+			p.Send(t, basic(user, "good")).WantPassed(t)
+		}
+		p.Send(t, basic("user-0", "bad")).WantRejected(t, 401, basicauth.ReasonInvalid)
+		p.Send(t, basic(fmt.Sprint("user-", users), "good")).WantRejected(t, 401, basicauth.ReasonInvalid)
+		// A user is taken out among all the others.
+		h.Files.Set(path, strings.Replace(file(users), "user-1"+hash, "", 1))
+		h.Clock.Advance(2 * time.Second)
+		p.Send(t, basic("user-1", "good")).WantRejected(t, 401, basicauth.ReasonInvalid)
+		p.Send(t, basic("user-2", "good")).WantPassed(t)
+	}
+	if err := basicauth.ParseUsers(file(100_001)); err == nil || !strings.Contains(err.Error(), "line 100001: is beyond the 100000 users") {
+		t.Errorf("one more gives %v", err)
+	}
+	h := policytest.NewHost()
+	h.Files.Set(path, strings.Repeat("# too long\n", 2<<20))
+	p := policytest.New(t, basicauth.Policy, `{users: {file: `+path+`}}`, policytest.WithHost(h), policytest.WithoutStart())
+	if err := p.Instance.(*basicauth.BasicAuth).Start(t.Context()); err == nil || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("a file that is too large gives %v", err)
+	}
 }
 
 // TestRemembering proves that a right password is hashed again when its time is over,
