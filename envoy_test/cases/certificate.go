@@ -112,7 +112,8 @@ func (a *authority) listener(t *testing.T) map[string]any {
 	return map[string]any{"transport_socket": map[string]any{
 		"name": "envoy.transport_sockets.tls",
 		"typed_config": map[string]any{
-			"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+			"@type":                      "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+			"require_client_certificate": false,
 			"common_tls_context": map[string]any{
 				"tls_certificates": []any{map[string]any{
 					"certificate_chain": inline("CERTIFICATE", own.Certificate[0]), "private_key": inline("PRIVATE KEY", key),
