@@ -112,10 +112,14 @@ func django(cookies string) (n int) {
 	return n
 }
 
-// decoded reads names as percent-encoded.
+// decoded reads names as percent-encoded. Where "," separates, a name without a value is left
+// out: it has no credential, and commas stand in values of other cookies.
 func decoded(cookies, separators string) (n int) {
 	for _, pair := range strings.FieldsFunc(cookies, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
-		name, _, _ := strings.Cut(strings.TrimLeft(pair, " "), "=")
+		name, _, hasValue := strings.Cut(strings.TrimLeft(pair, " "), "=")
+		if !hasValue && strings.Contains(separators, ",") {
+			continue
+		}
 		if name, err := url.QueryUnescape(name); err == nil && name == "session" {
 			n++
 		}
