@@ -43,5 +43,5 @@ code{font:13px ui-monospace,monospace}.bad{color:#a30000}.good{color:#0a6b0a}
 func (o *Options) console(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	// What fails here is the connection, and nobody is left to tell.
-	_ = consolePage.Execute(w, o.collect())
+	_ = consolePage.Execute(w, o.whole())
 }

@@ -139,52 +139,9 @@ type (
 	}
 )
 
-func (o *Options) dump(w http.ResponseWriter, r *http.Request) {
-	if query := r.URL.Query(); query.Has("route") && o.Explain != nil {
-		o.explain(w, query.Get("route"), query.Get("format"))
-		return
-	}
-	b, err := json.MarshalIndent(o.collect(), "", "  ")
-	if err != nil {
-		text(w, http.StatusInternalServerError, "encoding the dump: "+err.Error()+"\n")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(b, '\n'))
-}
-
-// explain says what the engine does with requests on a route.
-func (o *Options) explain(w http.ResponseWriter, route, format string) {
-	s := o.Worker.Acquire()
-	if s == nil {
-		text(w, http.StatusServiceUnavailable, "no valid configuration yet\n")
-		return
-	}
-	defer s.Release()
-	var b bytes.Buffer
-	var err error
-	e := o.Explain(s, route)
-	switch format {
-	case "", "json":
-		w.Header().Set("Content-Type", "application/json")
-		encoder := json.NewEncoder(&b)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(e)
-	case "text":
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		err = e.WriteText(&b)
-	default:
-		text(w, http.StatusBadRequest, "the format is json or text\n")
-		return
-	}
-	if err != nil {
-		text(w, http.StatusInternalServerError, "explaining the route: "+err.Error()+"\n")
-		return
-	}
-	_, _ = w.Write(b.Bytes())
-}
-
-func (o *Options) collect() Dump {
+// collect returns everything of the dump but the configuration in force, and that with its warnings; nil where there is
+// none. Release it.
+func (o *Options) collect() (Dump, *worker.Snapshot, worker.Problems) {
 	status, reason := o.readiness()
 	st := o.Worker.Status()
 	d := Dump{Build: o.Build, Ready: status == http.StatusOK, Reason: reason, Policies: Policies(o.Worker.Registry())}
@@ -195,9 +152,15 @@ func (o *Options) collect() Dump {
 	if o.Filters != nil {
 		d.Filters = o.Filters()
 	}
-	if s := o.Worker.Acquire(); s != nil {
+	return d, o.Worker.Acquire(), st.Warnings
+}
+
+// whole returns everything of the dump.
+func (o *Options) whole() Dump {
+	d, s, warnings := o.collect()
+	if s != nil {
 		defer s.Release()
-		d.Config = configDump(s, st.Warnings)
+		d.Config = configDump(s, warnings)
 	}
 	return d
 }
@@ -222,20 +185,26 @@ func Policies(r *worker.Registry) []PolicyDump {
 }
 
 func configDump(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
-	c := &ConfigDump{Version: s.Version(), Loaded: s.Loaded(), Routes: map[string]string{}, OnUnknownRoute: "deny"}
-	if s.UnknownRoutes() == worker.ContinueUnknownRoute {
+	c := configSummary(s, warnings)
+	for _, chain := range s.Chains() {
+		c.Chains = append(c.Chains, chainDump(chain))
+	}
+	c.Routes = make(map[string]string, s.RouteCount())
+	for route, chain := range s.Routes {
+		c.Routes[route] = chain.Name()
+	}
+	return c
+}
+
+// configSummary is what there is of a configuration besides its chains and routes.
+func configSummary(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
+	c := &ConfigDump{Version: s.Version(), Loaded: s.Loaded(), OnUnknownRoute: "deny"}
+	if s.OnUnknownRoute() == worker.ContinueUnknownRoute {
 		c.OnUnknownRoute = "continue"
 	}
 	if len(warnings) > 0 {
 		c.Warnings = Problems(warnings)
 	}
-	for _, chain := range s.Chains() {
-		c.Chains = append(c.Chains, DumpChain(chain))
-	}
-	for route, chain := range s.Routes {
-		c.Routes[route] = chain.Name()
-	}
-	c.DeniedRoutes = slices.Sorted(s.DeniedRoutes)
 	return c
 }
 
