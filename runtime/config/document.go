@@ -42,19 +42,21 @@ type document struct {
 	broken bool
 
 	// tree leads to lines and columns. It takes many times the memory of what the
-	// file says, and is let go once a configuration has been dealt with.
+	// file says: it is made when a line is looked for, from src for as long as a
+	// configuration is dealt with.
 	mu   sync.Mutex
 	tree *strictyaml.Node
+	src  []byte
 	// again reads the file once more; nil where there is none.
 	again func() ([]byte, error)
 }
 
 // parse decodes one file.
 func parse(f File, sum fileSum) *document {
-	d := &document{name: f.Name, sum: sum}
+	d := &document{name: f.Name, sum: sum, src: f.Src}
 	root, err := strictyaml.ParseWithin(limits, f.Name, f.Src)
-	d.tree = &root
 	if err != nil {
+		d.tree = &root
 		d.found.AddError(root, err)
 		d.broken = true
 		return d
@@ -72,18 +74,21 @@ func parse(f File, sum fileSum) *document {
 	return d
 }
 
-// root returns the file's tree, which it reads again where it was let go. Where the file
-// is not what it was any more ok is false.
+// root returns the file's tree, which it makes where there is none, from the file where its
+// content was let go. Where the file is not what it was any more ok is false.
 func (d *document) root() (root strictyaml.Node, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.tree == nil {
-		if d.again == nil {
-			return strictyaml.Node{}, false
-		}
-		src, err := d.again()
-		if err != nil || sha256.Sum256(src) != d.sum {
-			return strictyaml.Node{}, false
+		src := d.src
+		if src == nil {
+			if d.again == nil {
+				return strictyaml.Node{}, false
+			}
+			var err error
+			if src, err = d.again(); err != nil || sha256.Sum256(src) != d.sum {
+				return strictyaml.Node{}, false
+			}
 		}
 		root, err := strictyaml.ParseWithin(limits, d.name, src)
 		if err != nil {
@@ -94,12 +99,12 @@ func (d *document) root() (root strictyaml.Node, ok bool) {
 	return *d.tree, true
 }
 
-// letGo frees the file's tree.
+// letGo frees the file's tree and its content.
 func (d *document) letGo() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.again != nil {
-		d.tree = nil
+		d.tree, d.src = nil, nil
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -99,21 +101,45 @@ func (l *loader) read(all []listed) ([]reading, error) {
 	return files, nil
 }
 
-// documents decodes what has changed, and forgets files that are gone.
+// documents decodes what has changed, several files at a time, and forgets files that are gone.
 func (l *loader) documents(files []reading) []*document {
+	var changed []*reading
+	for i := range files {
+		if files[i].document == nil {
+			changed = append(changed, &files[i])
+		}
+	}
+	l.decode(changed)
 	l.known = make(map[string]known, len(files))
 	documents := make([]*document, len(files))
 	for i, r := range files {
-		if r.document == nil {
-			l.counts.FilesParsed.Add(1)
-			r.document = parse(File{Name: plainName(r.path), Src: r.src}, sha256.Sum256(r.src))
-			path := r.path
-			r.document.again = func() ([]byte, error) { return readFile(path, maxFile) }
-		}
 		l.known[r.path] = r.known
 		documents[i] = r.document
 	}
 	return documents
+}
+
+// decode parses files: on all processors before there are requests, and on half of them afterwards.
+func (l *loader) decode(files []*reading) {
+	at := runtime.GOMAXPROCS(0)
+	if l.known != nil {
+		at = max(1, at/2)
+	}
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(at, len(files)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(files); i = int(next.Add(1)) - 1 {
+				r := files[i]
+				l.counts.FilesParsed.Add(1)
+				d := parse(File{Name: plainName(r.path), Src: r.src}, sha256.Sum256(r.src))
+				path := r.path
+				d.again = func() ([]byte, error) { return readFile(path, maxFile) }
+				r.document, r.src = d, nil
+			}
+		})
+	}
+	all.Wait()
 }
 
 // identity tells a file, and each of its contents, from every other.
