@@ -179,8 +179,10 @@ func (b *chainBuilder) instance(path string, key identity, v *Version, ps *Polic
 	scrub := ready.scrub
 	host := b.worker.hostFor(key.chain, key.id, v)
 	host.Logger = scrub.logger(host.Logger)
-	scope := b.worker.shared.Scope(v, func() policy.Host {
-		h := b.worker.hostFor("", "", v)
+	// The scope lives as long as the instance, and must not keep the builder, which has the compilation and the chain before.
+	w := b.worker
+	scope := w.shared.Scope(v, func() policy.Host {
+		h := w.hostFor("", "", v)
 		h.Logger = scrub.logger(h.Logger)
 		return h
 	})
