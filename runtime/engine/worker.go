@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/host"
@@ -93,6 +94,9 @@ func (e *Engine) apply(ctx context.Context, update config.Update) error {
 		e.refused = ""
 	}
 	if e.ready.CompareAndSwap(false, true) {
+		// Reading and compiling leaves garbage behind that is larger than the configuration. It goes before there are
+		// requests that a collection would take time from.
+		debug.FreeOSMemory()
 		e.setServing()
 		close(e.inForce)
 	}
