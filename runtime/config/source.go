@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -25,9 +26,9 @@ type FileSource struct {
 	// Path is a file, or a directory of which every .yaml and .yml file is
 	// read (not those below it, and none whose name begins with a dot).
 	Path string
-	// Quiet is how long nothing must have changed before files are read again;
-	// 0 counts as 100 ms. A change is not put off for more than ten times as
-	// long.
+	// Quiet is how long nothing must have been written before files are read again;
+	// 0 counts as 100 ms. What is put in place by renaming is complete: it is read
+	// after a fifth of that. A change is not put off for more than ten times Quiet.
 	Quiet time.Duration
 	// Poll is how often files are looked at even though nothing was heard of a
 	// change, as happens on network file systems; 0 counts as 10 s.
@@ -222,23 +223,42 @@ func (w *watch) wait(ctx context.Context) bool {
 	}
 	timer := time.NewTimer(poll)
 	defer timer.Stop()
-	var first time.Time
+	b := burst{quiet: quiet}
 	for {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-timer.C:
 			return true
-		case <-w.watcher.Events:
+		case event := <-w.watcher.Events:
+			timer.Reset(b.next(event, time.Now()))
 		case <-w.watcher.Errors:
 			// Too many changes to tell which: look.
+			timer.Reset(b.next(fsnotify.Event{Name: "*", Op: fsnotify.Write}, time.Now()))
 		}
-		now := time.Now()
-		if first.IsZero() {
-			first = now
-		}
-		timer.Reset(min(quiet, max(0, first.Add(10*quiet).Sub(now))))
 	}
+}
+
+// burst are changes of files that follow one another.
+type burst struct {
+	quiet time.Duration
+	first time.Time
+	// written says that a file was written in place, and may not be complete.
+	written bool
+}
+
+// next is told of a change, and returns for how long no other must follow before files are read.
+func (b *burst) next(event fsnotify.Event, now time.Time) time.Duration {
+	if b.first.IsZero() {
+		b.first = now
+	}
+	// A file whose name begins with a dot is never read.
+	b.written = b.written || event.Op.Has(fsnotify.Write) && !strings.HasPrefix(filepath.Base(event.Name), ".")
+	pause := b.quiet
+	if !b.written {
+		pause /= 5
+	}
+	return min(pause, max(0, b.first.Add(10*b.quiet).Sub(now)))
 }
 
 var _ Source = FileSource{}

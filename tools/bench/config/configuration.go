@@ -156,7 +156,7 @@ func (c *configuration) admin() string      { return filepath.Join(c.dir, "admin
 
 // change replaces a file as editors do: another one is renamed onto it.
 func (c *configuration) change(i int, content []byte) error {
-	temporary := filepath.Join(c.dir, "new.yaml")
+	temporary := filepath.Join(c.dir, ".new.yaml")
 	if err := os.WriteFile(temporary, content, 0o600); err != nil {
 		return err
 	}
