@@ -58,6 +58,7 @@ type page struct {
 	metrics  *admin.Collector
 	handler  http.Handler
 	draining bool
+	loading  bool
 	streams  telemetry.Streams
 	traces   telemetry.Traces
 	memory   *memory.Account
@@ -86,7 +87,7 @@ func newPageWith(t testing.TB, pprof bool, detail worker.Detail) *page {
 		return &admin.SourceDump{Connected: true, Kept: &admin.KeptDump{Seconds: 7}, Responses: 3, Accepted: 2, Refusals: 1}
 	}))
 	p.handler = admin.NewHandler(admin.Options{
-		Worker: p.worker, Memory: p.memory, Metrics: metrics, Pprof: pprof, Draining: func() bool { return p.draining }, Build: admin.Build{Go: "go1"},
+		Worker: p.worker, Memory: p.memory, Metrics: metrics, Pprof: pprof, Ready: func() bool { return !p.loading }, Draining: func() bool { return p.draining }, Build: admin.Build{Go: "go1"},
 	})
 	return p
 }
@@ -142,6 +143,9 @@ func TestReadiness(t *testing.T) {
 	if err := p.update(`{"starts":true}`, ""); err != nil {
 		t.Fatal(err)
 	}
+	p.loading = true
+	p.want("/readyz", 503, "the first configuration is about to be served")
+	p.loading = false
 	p.want("/readyz", 200, "ready\nbody memory: 0 of 1000 bytes in use (0%), 0 requests")
 	p.memory.Take(1000)
 	p.memory.Refuse()

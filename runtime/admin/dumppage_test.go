@@ -58,7 +58,7 @@ func manyChains(n int) worker.Spec {
 // TestDumpPageIsTheDump proves that what is written in parts is what encoding/json makes of the whole.
 func TestDumpPageIsTheDump(t *testing.T) {
 	w := dumpWorker(t)
-	o := &Options{Worker: w, Draining: func() bool { return false }, Build: Build{Engine: "<e>", Go: "go1"}, Logger: slog.New(slog.DiscardHandler)}
+	o := &Options{Worker: w, Ready: func() bool { return true }, Draining: func() bool { return false }, Build: Build{Engine: "<e>", Go: "go1"}, Logger: slog.New(slog.DiscardHandler)}
 	compare := func(what string) {
 		t.Helper()
 		recorder := httptest.NewRecorder()
@@ -106,7 +106,7 @@ func TestDumpPageIsStreamed(t *testing.T) {
 	if _, err := w.Update(t.Context(), manyChains(2000)); err != nil {
 		t.Fatal(err)
 	}
-	o := &Options{Worker: w, Draining: func() bool { return false }, Logger: slog.New(slog.DiscardHandler)}
+	o := &Options{Worker: w, Ready: func() bool { return true }, Draining: func() bool { return false }, Logger: slog.New(slog.DiscardHandler)}
 	sizes := &largestWrite{ResponseWriter: httptest.NewRecorder()}
 	o.dump(sizes, httptest.NewRequest(http.MethodGet, "/config_dump", nil))
 	if sizes.largest > 64<<10 || sizes.total < 10*sizes.largest {

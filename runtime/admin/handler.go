@@ -20,6 +20,8 @@ type Options struct {
 	Memory *memory.Account
 	// Metrics is what /metrics shows besides what the worker counts for each route and step.
 	Metrics prometheus.Gatherer
+	// Ready reports that requests may come once a configuration is in force; nil is always.
+	Ready func() bool
 	// Draining reports that the engine is about to end; nil is never.
 	Draining func() bool
 	// Pprof serves profiles under /debug/pprof/. They show file names and
@@ -63,6 +65,9 @@ type Build struct {
 //
 // All but these are 404, all methods but GET and HEAD 405.
 func NewHandler(o Options) http.Handler {
+	if o.Ready == nil {
+		o.Ready = func() bool { return true }
+	}
 	if o.Draining == nil {
 		o.Draining = func() bool { return false }
 	}
@@ -120,6 +125,8 @@ func (o *Options) readiness() (status int, why string) {
 		return http.StatusServiceUnavailable, "draining"
 	case o.Worker.Status().Version == "" && o.Worker.Status().Updates == 0:
 		return http.StatusServiceUnavailable, "no valid configuration yet"
+	case !o.Ready():
+		return http.StatusServiceUnavailable, "the first configuration is about to be served"
 	}
 	return http.StatusOK, "ready"
 }

@@ -104,7 +104,7 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 	}
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
-			Worker: e.worker, Memory: e.memory, Metrics: registered, Draining: e.draining.Load, Pprof: static.Pprof,
+			Worker: e.worker, Memory: e.memory, Metrics: registered, Ready: e.ready.Load, Draining: e.draining.Load, Pprof: static.Pprof,
 			Build:   build(),
 			Filters: e.filters,
 			Source:  e.controlPlane,

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/host"
@@ -88,15 +87,10 @@ func (e *Engine) apply(ctx context.Context, update config.Update) error {
 		e.refuse(update.Spec.Version, "chains and routes refused", err)
 		return err
 	}
-	if update.LeftOut != nil {
-		e.refuse(update.Spec.Version, "part of the control plane's resources is refused", update.LeftOut)
-	} else {
-		e.refused = ""
-	}
-	if e.ready.CompareAndSwap(false, true) {
-		// Reading and compiling leaves garbage behind that is larger than the configuration. It goes before there are
-		// requests that a collection would take time from.
-		debug.FreeOSMemory()
+	e.refused = ""
+	if !e.ready.Load() {
+		loaded()
+		e.ready.Store(true)
 		e.setServing()
 		close(e.inForce)
 	}
