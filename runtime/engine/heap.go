@@ -25,22 +25,6 @@ func holdHeap() (release func()) {
 	return func() { runtime.KeepAlive(floor) }
 }
 
-// loadingPercent is what GOGC is while the first configuration is read and compiled: nearly all that is allocated then
-// stays, so that each collection looks at much and frees little.
-const loadingPercent = 200
-
-// loadFast has the collector run less often until the first configuration is in force.
-func loadFast() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(loadingPercent)
-	}
-}
-
-// loaded ends what loadFast began. Reading and compiling leaves garbage behind that is larger than the configuration: it
-// goes before there are requests that a collection would take time from.
-func loaded() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(usualPercent)
-	}
-	debug.FreeOSMemory()
-}
+// loaded returns memory after the first load. Reading and compiling leaves garbage behind: it goes before there are
+// requests that a collection would take time from.
+func loaded() { debug.FreeOSMemory() }
