@@ -87,10 +87,12 @@ func (e *Engine) apply(ctx context.Context, update config.Update) error {
 		e.refuse(update.Spec.Version, "chains and routes refused", err)
 		return err
 	}
-	e.refused = ""
-	if !e.ready.Load() {
-		loaded()
-		e.ready.Store(true)
+	if update.LeftOut != nil {
+		e.refuse(update.Spec.Version, "part of the control plane's resources is refused", update.LeftOut)
+	} else {
+		e.refused = ""
+	}
+	if e.ready.CompareAndSwap(false, true) {
 		e.setServing()
 		close(e.inForce)
 	}
