@@ -23,8 +23,8 @@ type File struct {
 // fileSum is a hash of a file's content.
 type fileSum [sha256.Size]byte
 
-// limits fit a configuration of some ten thousand routes in one file.
-var limits = strictyaml.Limits{Bytes: maxFile, Nodes: 1_000_000}
+// FileLimits bound one file. They fit a configuration of some ten thousand routes.
+var FileLimits = strictyaml.Limits{Bytes: maxFile, Nodes: 1_000_000}
 
 // document is what one file says. What it says never changes; it may be a part of
 // several configurations, one after the other. Safe for concurrent use.
@@ -90,7 +90,7 @@ func (d *document) root() (root strictyaml.Node, ok bool) {
 				return strictyaml.Node{}, false
 			}
 		}
-		root, err := strictyaml.ParseWithin(limits, d.name, src)
+		root, err := strictyaml.ParseWithin(FileLimits, d.name, src)
 		if err != nil {
 			return strictyaml.Node{}, false
 		}

@@ -12,6 +12,7 @@ import (
 	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/tools/pectl/configcmd"
 	"policyengine.dev/tools/pectl/envoyconfig"
+	"policyengine.dev/tools/pectl/planecmd"
 	"policyengine.dev/tools/pectl/policycmd"
 	"policyengine.dev/tools/pectl/trycmd"
 )
