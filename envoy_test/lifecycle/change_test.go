@@ -61,7 +61,7 @@ const every = 5 * time.Millisecond
 
 func (s *site) openLoad() *openLoad {
 	l := &openLoad{refused: map[string]bool{}}
-	ctx, cancel := context.WithCancel(harnesstest.Context(s.t))
+	ctx, cancel := context.WithCancel(context.Background()) // ended by stop
 	transport := &http.Transport{MaxIdleConnsPerHost: 200}
 	client := &http.Client{Transport: transport}
 	var all sync.WaitGroup

@@ -39,6 +39,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 30 * time.Second
 
+// token lets tests change what is served.
+const token = "let-me"
+
 const one = "chains: [{name: a, policies: [], bodyLimit: 1}]\nroutes: [{name: r, chain: a}]\n"
 
 // serving is a control plane over a directory.
@@ -71,7 +74,7 @@ func serve(t *testing.T, files map[string]string, bind bool, options ...grpc.Ser
 		s.write(name, text)
 	}
 	var err error
-	s.plane, err = controlplane.New(t.Context(), controlplane.Options{Dir: s.dir, Bind: bind, Poll: 5 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	s.plane, err = controlplane.New(t.Context(), controlplane.Options{Dir: s.dir, Bind: bind, Token: token, Poll: 5 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

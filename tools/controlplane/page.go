@@ -6,8 +6,10 @@ import (
 	"net/http"
 )
 
-// Handler returns the pages: / for people, and /status as JSON. They show names, versions
-// and reasons, and no contents.
+// Handler returns the pages: / for people, /status as JSON, and /clusters/CLUSTER/versions.
+// They show names, versions and reasons, and no contents. With a token, PUT
+// /clusters/CLUSTER/chains/NAME (and routes) changes a resource, and POST
+// /clusters/CLUSTER/rollback/VERSION serves an earlier version.
 func (p *Plane) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
@@ -15,6 +17,20 @@ func (p *Plane) Handler() http.Handler {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		_ = e.Encode(p.Status()) // what fails here is the connection
+	})
+	mux.HandleFunc("/clusters/{cluster}/{what}/{name...}", p.change)
+	mux.HandleFunc("GET /clusters/{cluster}/versions", func(w http.ResponseWriter, r *http.Request) {
+		cluster := r.PathValue("cluster")
+		if cluster == "-" {
+			cluster = ""
+		}
+		all, err := p.Versions(cluster)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(all)
 	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -42,6 +42,8 @@ type Options struct {
 	// Bind has a client's certificate name its cluster: the last segment of its SPIFFE id
 	// or, without one, its DNS name.
 	Bind bool
+	// Token lets its bearer change configurations over HTTP; empty lets nobody.
+	Token string
 	// Poll is how often the directory is looked at; 0 is 1 s.
 	Poll   time.Duration
 	Logger *slog.Logger
@@ -54,6 +56,8 @@ type Plane struct {
 	contents *contents
 	server   server.Server
 
+	// changing serialises what reads and writes the directory.
+	changing sync.Mutex
 	mu       sync.Mutex
 	engines  map[int64]*Engine
 	problems map[string]string // by cluster
@@ -146,6 +150,12 @@ func (p *Plane) Watch(ctx context.Context) {
 // Reload reads the directory, and serves what is good in it. A cluster whose directory is
 // bad or gone keeps what it has.
 func (p *Plane) Reload(ctx context.Context) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	p.reload(ctx)
+}
+
+func (p *Plane) reload(ctx context.Context) {
 	all, err := clusters(p.options.Dir)
 	if err != nil {
 		p.problem("", err)
@@ -174,6 +184,9 @@ func (p *Plane) Reload(ctx context.Context) {
 		delete(p.problems, cluster)
 		p.mu.Unlock()
 		p.contents.set(cluster, c)
+		if err := remember(all[cluster], c.version); err != nil {
+			p.options.Logger.Error("version not stored", slog.String("cluster", cluster), slog.Any("error", err))
+		}
 		p.options.Logger.Info("configuration served", slog.String("cluster", cluster), slog.String("version", c.version))
 	}
 }
