@@ -185,8 +185,9 @@ func (s *site) following(name string, binary func() (string, error), source map[
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
+	path := engines.Binary(s.t, binary) // which may take longer than an engine's start
 	e, err := harness.StartEngine(harnesstest.Context(s.t), harness.EngineOptions{
-		Path: engines.Binary(s.t, binary), Dir: dir, Chains: changing(0, true),
+		Path: path, Dir: dir, Chains: changing(0, true),
 		Config: map[string]any{"source": source, "drain": map[string]any{"delay": "5s"}},
 	})
 	if err != nil {

@@ -44,7 +44,8 @@ var rules = []rule{
 	},
 	{
 		from: "runtime/", only: []string{"runtime/", "sdk/", "proto/"},
-		why: "the runtime has no policies in it",
+		never: []string{"github.com/envoyproxy/go-control-plane/pkg/"},
+		why:   "the runtime has no policies and no control plane in it",
 	},
 	{
 		from: "runtime/telemetry/", only: []string{"runtime/telemetry/", "sdk/"},

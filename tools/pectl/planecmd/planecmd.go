@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ import (
 
 type flags struct {
 	listen, pages, engine      string
+	token                      string
 	certificate, key, clientCA string
 	insecure                   bool
 }
@@ -47,6 +49,12 @@ The files in DIR are for engines whose engine.yaml names no cluster, and those o
 directory below it for the engines of the cluster of that name. Changes are served once
 nothing is wrong with them. What is refused leaves what is served as it is.
 
+The last 50 versions of each cluster are kept below its directory, in .versions. With
+--token-file, "rollback" serves one of them again, and PUT /clusters/CLUSTER/chains/NAME
+(or routes) at the address of the pages changes a resource: the body has it as a file
+does, If-Match the version that was seen, and Authorization the token (Bearer). The
+cluster "-" is that of engines without one.
+
 With --client-ca a client has to show a certificate of that authority, which also names
 its cluster: the last segment of its SPIFFE id or, without one, its DNS name.
 
@@ -64,9 +72,10 @@ Exit codes:
 	c.Flags().StringVar(&f.key, "tls-key", "", "PEM `file` of its key")
 	c.Flags().StringVar(&f.clientCA, "client-ca", "", "PEM `file` of the authorities of engines' certificates")
 	c.Flags().BoolVar(&f.insecure, "insecure", false, "serve in plaintext on an address that other machines can reach")
+	c.Flags().StringVar(&f.token, "token-file", "", "`file` with the token that lets its bearer change configurations and roll back over HTTP; without it nobody can")
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.RunE = func(c *cobra.Command, args []string) error { return serve(c, args[0], f) }
-	c.AddCommand(statusCommand())
+	c.AddCommand(statusCommand(), rollbackCommand())
 	return c
 }
 
@@ -76,8 +85,12 @@ func serve(c *cobra.Command, dir string, f flags) error {
 	if err != nil {
 		return err
 	}
+	token, err := readToken(f.token)
+	if err != nil {
+		return err
+	}
 	logger := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
-	plane, err := controlplane.New(ctx, controlplane.Options{Dir: dir, Engine: f.engine, Bind: f.clientCA != "", Logger: logger})
+	plane, err := controlplane.New(ctx, controlplane.Options{Dir: dir, Engine: f.engine, Bind: f.clientCA != "", Token: token, Logger: logger})
 	if err != nil {
 		return err
 	}
@@ -207,33 +220,93 @@ func statusCommand() *cobra.Command {
 // maxStatus bounds what is read of a control plane.
 const maxStatus = 64 << 20
 
-func fetch(ctx context.Context, address string) (st controlplane.Status, raw []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+// ask makes a request to the pages of a control plane, and returns the body.
+func ask(ctx context.Context, method, address, path, token string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	host := address
-	if path, unix := strings.CutPrefix(address, "unix:"); unix {
+	if socket, unix := strings.CutPrefix(address, "unix:"); unix {
 		host = "localhost"
 		client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		}}
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/status", nil)
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, nil)
 	if err != nil {
-		return st, nil, err
+		return nil, err
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	response, err := client.Do(r)
 	if err != nil {
-		return st, nil, err
+		return nil, err
 	}
 	defer response.Body.Close()
-	if raw, err = io.ReadAll(io.LimitReader(response.Body, maxStatus)); err != nil {
-		return st, nil, err
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxStatus))
+	if err != nil {
+		return nil, err
 	}
-	if response.StatusCode != http.StatusOK {
-		return st, nil, fmt.Errorf("%s answers %s; give the address of a control plane's pages", address, response.Status)
+	if response.StatusCode/100 != 2 {
+		return nil, fmt.Errorf("the control plane at %s answers %s: %s", address, response.Status, strings.TrimSpace(string(body)))
 	}
-	return st, raw, json.Unmarshal(raw, &st)
+	return body, nil
+}
+
+func fetch(ctx context.Context, address string) (st controlplane.Status, raw []byte, err error) {
+	if raw, err = ask(ctx, http.MethodGet, address, "/status", ""); err == nil {
+		err = json.Unmarshal(raw, &st)
+	}
+	return st, raw, err
+}
+
+// readToken reads a file with a token, without the end of its line.
+func readToken(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(b))
+	if len(token) < 16 {
+		return "", fmt.Errorf("%s: a token has at least 16 characters; write a random one", file)
+	}
+	return token, nil
+}
+
+func rollbackCommand() *cobra.Command {
+	var address, cluster, file string
+	c := &cobra.Command{
+		Use:   "rollback VERSION",
+		Short: "Have a control plane serve an earlier version again",
+		Long: `
+Puts the files of a version back in place, and serves them. Versions are listed, newest
+first, at /clusters/CLUSTER/versions of the control plane's pages.
+
+Exit codes:
+
+    0  the version is served
+    1  it is not kept, or could not be served
+    2  the command was called with wrong arguments or flags`[1:],
+		Args:              commandline.Args("VERSION"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(c *cobra.Command, args []string) error {
+			token, err := readToken(file)
+			if err != nil {
+				return err
+			}
+			_, err = ask(c.Context(), http.MethodPost, address, "/clusters/"+url.PathEscape(cluster)+"/rollback/"+url.PathEscape(args[0]), token)
+			return err
+		},
+	}
+	c.Flags().StringVar(&address, "pages", "127.0.0.1:9004", "the address of the control plane's pages: `host:port`, or unix:/path")
+	c.Flags().StringVar(&cluster, "cluster", "-", "the `name` of the cluster; \"-\" is that of engines without one")
+	c.Flags().StringVar(&file, "token-file", "", "`file` with the control plane's token (required)")
+	_ = c.MarkFlagRequired("token-file")
+	return c
 }
 
 // write prints a status as text.
