@@ -19,6 +19,7 @@ code{font:13px ui-monospace,monospace}.bad{color:#a30000}.good{color:#0a6b0a}
 {{with .Build}} · {{with .Engine}}{{.}}{{else}}{{.Go}}{{end}}{{end}}
 {{with .Config}} · configuration <code>{{.Version}}</code>, loaded {{.Loaded.Format "2006-01-02 15:04:05 MST"}}{{end}}
  · <a href="/metrics">metrics</a> · <a href="/config_dump">config dump</a></p>
+{{with .Source}}<p>{{.Line}}</p>{{end}}
 {{with .Rejected}}<h2 class="bad">Refused: {{.Version}}, {{.At.Format "2006-01-02 15:04:05 MST"}}</h2>
 <table><tr><th>where<th>what<th>remedy</tr>{{range .Problems}}{{template "problem" .}}{{end}}</table>{{end}}
 {{with .Config}}{{if .Warnings}}<h2>Warnings</h2>

@@ -85,7 +85,7 @@ func NewHandler(o Options) http.Handler {
 			why += "; what there is was refused:\n" + err.Error()
 		}
 		if s := o.source(); s != nil {
-			why += "\n" + s.line()
+			why += "\n" + s.Line()
 		}
 		if status == http.StatusOK && o.Memory != nil {
 			why += "\n" + o.pressure()

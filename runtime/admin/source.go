@@ -49,8 +49,8 @@ func (o *Options) source() *SourceDump {
 	return o.Source()
 }
 
-// line describes the control plane in a line, for the page of readiness.
-func (s *SourceDump) line() string {
+// Line describes the control plane in a line, for people.
+func (s *SourceDump) Line() string {
 	var b strings.Builder
 	switch {
 	case s.Connected:
