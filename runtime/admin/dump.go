@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -187,7 +186,7 @@ func Policies(r *worker.Registry) []PolicyDump {
 func configDump(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
 	c := configSummary(s, warnings)
 	for _, chain := range s.Chains() {
-		c.Chains = append(c.Chains, chainDump(chain))
+		c.Chains = append(c.Chains, DumpChain(chain))
 	}
 	c.Routes = make(map[string]string, s.RouteCount())
 	for route, chain := range s.Routes {
@@ -199,12 +198,13 @@ func configDump(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
 // configSummary is what there is of a configuration besides its chains and routes.
 func configSummary(s *worker.Snapshot, warnings worker.Problems) *ConfigDump {
 	c := &ConfigDump{Version: s.Version(), Loaded: s.Loaded(), OnUnknownRoute: "deny"}
-	if s.OnUnknownRoute() == worker.ContinueUnknownRoute {
+	if s.UnknownRoutes() == worker.ContinueUnknownRoute {
 		c.OnUnknownRoute = "continue"
 	}
 	if len(warnings) > 0 {
 		c.Warnings = Problems(warnings)
 	}
+	c.DeniedRoutes = slices.Sorted(s.DeniedRoutes)
 	return c
 }
 

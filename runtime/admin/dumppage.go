@@ -25,6 +25,7 @@ func (o *Options) dump(w http.ResponseWriter, _ *http.Request) {
 		{name: "reason", value: d.Reason},
 		{name: "config", absent: s == nil, write: func(indent string) { out.config(indent, s, warnings) }},
 		{name: "rejected", value: d.Rejected, absent: d.Rejected == nil},
+		{name: "source", value: d.Source, absent: d.Source == nil},
 		{name: "policies", value: d.Policies},
 		{name: "filters", value: d.Filters, absent: len(d.Filters) == 0},
 	})
@@ -93,6 +94,7 @@ func (d *dumpWriter) config(indent string, s *worker.Snapshot, warnings worker.P
 		{name: "warnings", value: c.Warnings, absent: len(c.Warnings) == 0},
 		{name: "chains", write: func(indent string) { d.chains(indent, s.Chains()) }},
 		{name: "routes", write: func(indent string) { d.routes(indent, s) }},
+		{name: "deniedRoutes", value: c.DeniedRoutes, absent: len(c.DeniedRoutes) == 0},
 		{name: "onUnknownRoute", value: c.OnUnknownRoute},
 	})
 }
@@ -109,7 +111,7 @@ func (d *dumpWriter) chains(indent string, chains []*worker.Chain) {
 			d.text(",\n")
 		}
 		d.text(indent + step)
-		d.value(indent+step, chainDump(chain))
+		d.value(indent+step, DumpChain(chain))
 	}
 	d.text("\n" + indent + "]")
 }

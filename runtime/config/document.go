@@ -54,7 +54,7 @@ type document struct {
 // parse decodes one file.
 func parse(f File, sum fileSum) *document {
 	d := &document{name: f.Name, sum: sum, src: f.Src}
-	root, err := strictyaml.ParseWithin(limits, f.Name, f.Src)
+	root, err := strictyaml.ParseWithin(FileLimits, f.Name, f.Src)
 	if err != nil {
 		d.tree = &root
 		d.found.AddError(root, err)
