@@ -33,6 +33,7 @@ func TestChainsReference(t *testing.T) {
 		{"one file", mib(maxFile)}, {"files of a directory", maxFiles}, {"all files together", mib(maxTotal)},
 		{"chains", worker.MaxChains}, {"policies of a chain", worker.MaxPolicies}, {"routes", worker.MaxRoutes},
 		{"routes that are patterns", worker.MaxPatterns}, {"segments of a pattern", worker.MaxSegments},
+		{"different places of `*` in the beginnings of patterns, together", worker.MaxPatternShapes},
 		{"`params` of a policy, as JSON", "1 MiB, nested 64 deep"}, {"`when`", fmt.Sprintf("%d bytes; its cost is bounded too: see [expressions](expressions.md#limits)", expr.MaxSource)},
 		{"`bodyLimit`", "64 MiB, or `limits.body` of engine.yaml where that is more"}, {"`timeout` where none is given", worker.MaxDefaultTimeout},
 	} {

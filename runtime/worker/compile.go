@@ -280,9 +280,18 @@ func (c *compilation) ambiguous(patterns []*pattern) {
 		c.problem("routes", fmt.Sprintf("%d patterns", len(patterns)), fmt.Sprintf("at most %d", MaxPatterns))
 		return
 	}
-	told := 0
+	shapes := map[shape]struct{}{}
 	for _, p := range patterns {
-		for _, o := range c.snapshot.routes.rivals(p) {
+		addShapes(shapes, p.name)
+	}
+	if len(shapes) > MaxPatternShapes {
+		c.problem("routes", fmt.Sprintf("the patterns have * at too many different places: to look up a route could take %d steps", len(shapes)),
+			fmt.Sprintf("at most %d; write * at the same places in patterns for names of the same form", MaxPatternShapes))
+		return
+	}
+	told, budget := 0, maxCompared
+	for _, p := range patterns {
+		for _, o := range c.snapshot.routes.rivals(p, &budget) {
 			if told++; told > maxAmbiguous {
 				return
 			}
@@ -290,6 +299,10 @@ func (c *compilation) ambiguous(patterns []*pattern) {
 				fmt.Sprintf("the patterns %q and %q (routes[%d]) both fit some names, and neither is more specific", o.name, p.name, p.index),
 				"make one of them more specific in every segment, or name the routes")
 			c.problems[len(c.problems)-1].Other = fmt.Sprintf("routes[%d].name", p.index)
+		}
+		if budget < 0 {
+			c.problem("routes", "the patterns are too many to find out which of them fit the same names", "write literal segments in front of *, or fewer patterns")
+			return
 		}
 	}
 }

@@ -13,6 +13,12 @@ import (
 const (
 	MaxPatterns = 10_000 // of one configuration
 	MaxSegments = 32     // of one pattern
+	// MaxPatternShapes bounds the steps of a lookup. A shape is a number of first segments and
+	// the places of * among them. Of the beginnings of patterns that have one shape at
+	// most one fits a name, so that a lookup takes at most a step for each.
+	MaxPatternShapes = 512
+	// maxCompared bounds the steps that it takes to find ambiguous patterns.
+	maxCompared = 10_000_000
 )
 
 // In a pattern anySegment stands for one segment between slashes, and anyRest, at its
@@ -174,12 +180,34 @@ func (t *routeTable) add(p *pattern) {
 	n.end = p
 }
 
+// shape is a number of first segments, and the places of * among them.
+type shape struct {
+	segments int
+	any      uint32
+}
+
+// addShapes adds the shapes of a valid pattern's beginnings.
+func addShapes(shapes map[shape]struct{}, name string) {
+	var s shape
+	for segment := range strings.SplitSeq(name, "/") {
+		if segment == anyRest {
+			return
+		}
+		if segment == anySegment {
+			s.any |= 1 << s.segments
+		}
+		s.segments++
+		shapes[s] = struct{}{}
+	}
+}
+
 // rivals returns the patterns that fit a name which p fits too, while neither is more
 // specific than the other, in the order of the configuration. Only those behind p are
-// returned, so that each pair is told once.
-func (t *routeTable) rivals(p *pattern) []*pattern {
+// returned, so that each pair is told once. Each step takes one of the budget, and the
+// result is not complete if that ends.
+func (t *routeTable) rivals(p *pattern, budget *int) []*pattern {
 	var found []*pattern
-	t.patterns.overlaps(strings.Split(p.name, "/"), 0, 0, func(o *pattern, more, less int) {
+	t.patterns.overlaps(strings.Split(p.name, "/"), 0, 0, budget, func(o *pattern, more, less int) {
 		if more > 0 && less > 0 && o.index > p.index {
 			found = append(found, o)
 		}
@@ -190,8 +218,11 @@ func (t *routeTable) rivals(p *pattern) []*pattern {
 
 // overlaps calls f with each pattern below n that fits a name which the segments fit too.
 // more counts where the segments are more specific than the pattern, less where they are
-// less.
-func (n *patternNode) overlaps(segments []string, more, less int, f func(o *pattern, more, less int)) {
+// less. Each step takes one of the budget.
+func (n *patternNode) overlaps(segments []string, more, less int, budget *int, f func(o *pattern, more, less int)) {
+	if *budget--; *budget < 0 {
+		return
+	}
 	if len(segments) == 0 {
 		// They end here; ** may stand for nothing.
 		if n.end != nil {
@@ -204,7 +235,7 @@ func (n *patternNode) overlaps(segments []string, more, less int, f func(o *patt
 	}
 	switch s := segments[0]; s {
 	case anyRest:
-		n.each(func(o *pattern) {
+		n.each(budget, func(o *pattern) {
 			if o == n.rest {
 				f(o, more, less)
 			} else {
@@ -214,17 +245,17 @@ func (n *patternNode) overlaps(segments []string, more, less int, f func(o *patt
 		return
 	case anySegment:
 		for _, next := range n.literal {
-			next.overlaps(segments[1:], more, less+1, f)
+			next.overlaps(segments[1:], more, less+1, budget, f)
 		}
 		if n.any != nil {
-			n.any.overlaps(segments[1:], more, less, f)
+			n.any.overlaps(segments[1:], more, less, budget, f)
 		}
 	default:
 		if next := n.literal[s]; next != nil {
-			next.overlaps(segments[1:], more, less, f)
+			next.overlaps(segments[1:], more, less, budget, f)
 		}
 		if n.any != nil {
-			n.any.overlaps(segments[1:], more+1, less, f)
+			n.any.overlaps(segments[1:], more+1, less, budget, f)
 		}
 	}
 	if n.rest != nil {
@@ -233,7 +264,10 @@ func (n *patternNode) overlaps(segments []string, more, less int, f func(o *patt
 }
 
 // each calls f with every pattern at and below n.
-func (n *patternNode) each(f func(p *pattern)) {
+func (n *patternNode) each(budget *int, f func(p *pattern)) {
+	if *budget--; *budget < 0 {
+		return
+	}
 	if n.end != nil {
 		f(n.end)
 	}
@@ -241,10 +275,10 @@ func (n *patternNode) each(f func(p *pattern)) {
 		f(n.rest)
 	}
 	if n.any != nil {
-		n.any.each(f)
+		n.any.each(budget, f)
 	}
 	for _, next := range n.literal {
-		next.each(f)
+		next.each(budget, f)
 	}
 }
 
@@ -278,42 +312,12 @@ func (n *RouteNames) Find(name string) (entry string, ok bool) {
 	return "", false
 }
 
-// Fitting returns the entries that fit a route's name, the one that serves it first and
-// each of the others before those that are less specific.
-func (n *RouteNames) Fitting(name string) []string { return n.table.fitting(name) }
-
-func (t *routeTable) fitting(name string) (all []string) {
-	if _, ok := t.exact[name]; ok {
-		all = append(all, name)
-	}
-	t.patterns.fitting(name, true, func(p *pattern) { all = append(all, p.name) })
-	return all
-}
-
-// fitting calls yield with each pattern below n that fits what is left of a name, in the
-// order in which find would choose them.
-func (n *patternNode) fitting(left string, more bool, yield func(p *pattern)) {
-	if more {
-		segment, after, more := strings.Cut(left, "/")
-		if next := n.literal[segment]; next != nil {
-			next.fitting(after, more, yield)
-		}
-		if n.any != nil {
-			n.any.fitting(after, more, yield)
-		}
-	} else if n.end != nil {
-		yield(n.end)
-	}
-	if n.rest != nil {
-		yield(n.rest)
-	}
-}
-
 // LessSpecific returns the patterns that fit a name which the entry, a name or a pattern,
 // fits too and goes before them there. They are sorted. The entry need not be one of n's.
 func (n *RouteNames) LessSpecific(entry string) []string {
 	var all []string
-	n.table.patterns.overlaps(strings.Split(entry, "/"), 0, 0, func(o *pattern, more, less int) {
+	budget := maxCompared
+	n.table.patterns.overlaps(strings.Split(entry, "/"), 0, 0, &budget, func(o *pattern, more, less int) {
 		if more > 0 && less == 0 {
 			all = append(all, o.name)
 		}

@@ -263,33 +263,59 @@ func BenchmarkRoutes(b *testing.B) {
 	}
 }
 
-// TestRouteNames proves that all fitting entries are found in the order in which they are
-// chosen, and which patterns an entry takes names from.
-func TestRouteNames(t *testing.T) {
-	n := worker.NewRouteNames([]string{"a/b/c", "a/*/c", "a/b/**", "a/**", "**", "x/*", "x/y/**"})
-	for _, tt := range []struct{ route, fitting, less string }{
-		{"a/b/c", "a/b/c a/b/** a/*/c a/** **", "** a/** a/*/c a/b/**"},
-		{"a/b", "a/b/** a/** **", "** a/** a/b/**"},
-		{"a/d/c", "a/*/c a/** **", "** a/** a/*/c"},
-		{"x/y", "x/y/** x/* **", ""},
-		{"z", "**", "**"},
-		{"a/b/**", "", "** a/**"},
-		{"a/*/c/d", "", "** a/**"},
-		{"**", "", ""},
-	} {
-		if got := strings.Join(n.Fitting(tt.route), " "); tt.fitting != "" && got != tt.fitting {
-			t.Errorf("%q: fitting are %q, want %q", tt.route, got, tt.fitting)
-		}
-		if first := n.Fitting(tt.route); len(first) > 0 {
-			if entry, _ := n.Find(tt.route); entry != first[0] {
-				t.Errorf("%q: %q serves it, and %q is first", tt.route, entry, first[0])
+// TestPatternsAreBounded proves that patterns which would make lookups or loading slow are
+// refused, and that a lookup takes no more steps than there are shapes.
+func TestPatternsAreBounded(t *testing.T) {
+	h := newHarness(t, false)
+	// Each choice of a literal segment or * at so many places.
+	crossing := func(places int) (all []string) {
+		for i := range 1 << places {
+			var name strings.Builder
+			for bit := range places {
+				name.WriteString([]string{"a/", "*/"}[i>>bit&1])
 			}
+			all = append(all, fmt.Sprintf("%sx%d", name.String(), i))
 		}
-		if got := strings.Join(n.LessSpecific(tt.route), " "); tt.less != "" && got != tt.less {
-			t.Errorf("%q: less specific are %q, want %q", tt.route, got, tt.less)
+		return all
+	}
+	// Patterns that begin with * and that all others have to be compared with.
+	compared := func(n int) (all []string) {
+		for i := range n {
+			all = append(all, strings.Repeat("*/", 30)+fmt.Sprintf("x%d", i), strings.Repeat(fmt.Sprintf("l%d/", i), 30)+"y/*")
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name   string
+		routes []string
+		want   string
+	}{
+		{"few shapes", crossing(7), ""},
+		{"too many shapes", crossing(9), "routes: the patterns have * at too many different places: to look up a route could take 1532 steps; at most 512"},
+		{"thousands of shapes", crossing(13), "routes: the patterns have * at too many different places"},
+		{"few comparisons", compared(100), ""},
+		{"too many comparisons", compared(1000), "routes: the patterns are too many to find out which of them fit the same names"},
+	} {
+		spec := worker.Spec{Version: "v", Chains: []worker.ChainSpec{{Name: "c"}}}
+		for _, name := range tt.routes {
+			spec.Routes = append(spec.Routes, worker.RouteSpec{Name: name, Chain: "c"})
+		}
+		_, err := h.Check(spec)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.want)) {
+			t.Errorf("%s: got %.200v, want %q", tt.name, err, tt.want)
 		}
 	}
-	if got := worker.NewRouteNames([]string{"a"}).Fitting("b"); len(got) != 0 {
-		t.Errorf("of no entry: %q", got)
+}
+
+// TestLessSpecific proves which patterns an entry takes names from.
+func TestLessSpecific(t *testing.T) {
+	n := worker.NewRouteNames([]string{"a/b/c", "a/*/c", "a/b/**", "a/**", "**", "x/*", "x/y/**"})
+	for entry, want := range map[string]string{
+		"a/b/c": "** a/** a/*/c a/b/**", "a/b": "** a/** a/b/**", "a/d/c": "** a/** a/*/c", "z": "**",
+		"a/b/**": "** a/**", "a/*/c/d": "** a/**", "**": "",
+	} {
+		if got := strings.Join(n.LessSpecific(entry), " "); got != want {
+			t.Errorf("%q: less specific are %q, want %q", entry, got, want)
+		}
 	}
 }
