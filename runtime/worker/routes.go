@@ -388,3 +388,47 @@ func (n *RouteNames) LessSpecific(entry string) []string {
 	slices.Sort(all)
 	return slices.Compact(all)
 }
+
+// Fitting returns the entries that fit a route's name, the one that serves it first and
+// each of the others before those that are less specific.
+func (n *RouteNames) Fitting(name string) []string { return n.table.fitting(name) }
+
+func (t *routeTable) fitting(name string) (all []string) {
+	if _, ok := t.exact[name]; ok {
+		all = append(all, name)
+	}
+	t.patterns.fitting(name, true, func(p *pattern) { all = append(all, p.name) })
+	return all
+}
+
+// fitting calls yield with each pattern below n that fits what is left of a name, in the
+// order in which find would choose them.
+func (n *patternNode) fitting(left string, more bool, yield func(p *pattern)) {
+	if more {
+		segment, after, more := strings.Cut(left, "/")
+		if next := n.literal[segment]; next != nil {
+			next.fitting(after, more, yield)
+		}
+		if n.any != nil {
+			n.any.fitting(after, more, yield)
+		}
+	} else if n.end != nil {
+		yield(n.end)
+	}
+	if n.rest != nil {
+		yield(n.rest)
+	}
+}
+
+// LessSpecific returns the patterns that fit a name which the entry, a name or a pattern,
+// fits too and goes before them there. They are sorted. The entry need not be one of n's.
+func (n *RouteNames) LessSpecific(entry string) []string {
+	var all []string
+	n.table.patterns.overlaps(strings.Split(entry, "/"), 0, 0, func(o *pattern, more, less int) {
+		if more > 0 && less == 0 {
+			all = append(all, o.name)
+		}
+	})
+	slices.Sort(all)
+	return slices.Compact(all)
+}

@@ -319,3 +319,34 @@ func TestLessSpecific(t *testing.T) {
 		}
 	}
 }
+
+// TestRouteNames proves that all fitting entries are found in the order in which they are
+// chosen, and which patterns an entry takes names from.
+func TestRouteNames(t *testing.T) {
+	n := worker.NewRouteNames([]string{"a/b/c", "a/*/c", "a/b/**", "a/**", "**", "x/*", "x/y/**"})
+	for _, tt := range []struct{ route, fitting, less string }{
+		{"a/b/c", "a/b/c a/b/** a/*/c a/** **", "** a/** a/*/c a/b/**"},
+		{"a/b", "a/b/** a/** **", "** a/** a/b/**"},
+		{"a/d/c", "a/*/c a/** **", "** a/** a/*/c"},
+		{"x/y", "x/y/** x/* **", ""},
+		{"z", "**", "**"},
+		{"a/b/**", "", "** a/**"},
+		{"a/*/c/d", "", "** a/**"},
+		{"**", "", ""},
+	} {
+		if got := strings.Join(n.Fitting(tt.route), " "); tt.fitting != "" && got != tt.fitting {
+			t.Errorf("%q: fitting are %q, want %q", tt.route, got, tt.fitting)
+		}
+		if first := n.Fitting(tt.route); len(first) > 0 {
+			if entry, _ := n.Find(tt.route); entry != first[0] {
+				t.Errorf("%q: %q serves it, and %q is first", tt.route, entry, first[0])
+			}
+		}
+		if got := strings.Join(n.LessSpecific(tt.route), " "); tt.less != "" && got != tt.less {
+			t.Errorf("%q: less specific are %q, want %q", tt.route, got, tt.less)
+		}
+	}
+	if got := worker.NewRouteNames([]string{"a"}).Fitting("b"); len(got) != 0 {
+		t.Errorf("of no entry: %q", got)
+	}
+}
