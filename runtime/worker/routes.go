@@ -432,3 +432,22 @@ func (n *RouteNames) LessSpecific(entry string) []string {
 	slices.Sort(all)
 	return slices.Compact(all)
 }
+
+// Match is an entry of a configuration's routes that fits the name of a route.
+type Match struct {
+	// Entry is the entry's name, which may be a pattern.
+	Entry string
+	// Chain is the chain that the entry gives a route.
+	Chain *Chain
+}
+
+// Matches returns every entry that fits the name of a route: first the one that serves it,
+// then the others, the more specific before the less.
+func (s *Snapshot) Matches(name string) []Match {
+	var all []Match
+	if r, ok := s.routes.exact[name]; ok {
+		all = append(all, Match{name, r.chain})
+	}
+	s.routes.patterns.fitting(name, true, func(p *pattern) { all = append(all, Match{p.name, p.route.chain}) })
+	return all
+}
