@@ -297,7 +297,7 @@ func Schema(r *worker.Registry) ([]byte, error) {
 	if name == nil {
 		return nil, fmt.Errorf("reading the schema of files: it has no steps with a name")
 	}
-	var names []string
+	names := []string{}
 	var rules []object
 	versions := map[string][]string{}
 	for v := range r.Versions {
@@ -367,7 +367,8 @@ func parameters(v *worker.Version) (object, error) {
 	if err := json.Unmarshal(v.Definition.Parameters, &s); err != nil {
 		return nil, fmt.Errorf("reading the parameters of %s: %w", v, err)
 	}
-	o, ok := adapt(s, pointer(v)).(object)
+	adapted, _ := adapt(s, pointer(v))
+	o, ok := adapted.(object)
 	if !ok {
 		return nil, fmt.Errorf("reading the parameters of %s: their schema is no object", v)
 	}
@@ -376,70 +377,124 @@ func parameters(v *worker.Version) (object, error) {
 
 // The keywords whose values are schemas: one, a list, or a mapping of names to them.
 var (
-	oneSchema   = []string{"items", "contains", "unevaluatedItems", "additionalProperties", "propertyNames", "unevaluatedProperties", "if", "then", "else", "not"}
-	listOfThem  = []string{"prefixItems", "allOf", "anyOf", "oneOf"}
-	mappingOfIt = []string{"$defs", "properties", "patternProperties", "dependentSchemas"}
+	oneSchema = []string{"items", "contains", "unevaluatedItems", "additionalProperties", "propertyNames", "unevaluatedProperties", "if", "then", "else", "not"}
+	lists     = []string{"prefixItems", "allOf", "anyOf", "oneOf"}
+	mappings  = []string{"$defs", "properties", "patternProperties", "dependentSchemas"}
 )
 
 // adapt makes a policy's schema part of another document: references lead to the place that
 // it has there, and what an editor would understand in another way than the engine is left
-// out.
-func adapt(s any, place string) any {
+// out. loose says that something was left out, so that the schema accepts more than before.
+func adapt(s any, place string) (adapted any, loose bool) {
 	o, ok := s.(object)
 	if !ok {
-		return s // true or false
+		return s, false // true or false
 	}
 	delete(o, "$schema")
 	if ref, ok := o["$ref"].(string); ok {
 		o["$ref"] = place + strings.TrimPrefix(ref, "#")
 	}
+	loosened := map[string]bool{}
+	within := func(keyword string, s any) any {
+		s, loose := adapt(s, place)
+		loosened[keyword] = loosened[keyword] || loose
+		return s
+	}
 	for _, k := range oneSchema {
 		if o[k] != nil {
-			o[k] = adapt(o[k], place)
+			o[k] = within(k, o[k])
 		}
 	}
-	for _, k := range listOfThem {
+	for _, k := range lists {
 		list, _ := o[k].([]any)
 		for i := range list {
-			list[i] = adapt(list[i], place)
+			list[i] = within(k, list[i])
 		}
 	}
-	for _, k := range mappingOfIt {
+	for _, k := range mappings {
 		mapping, _ := o[k].(object)
 		for name := range mapping {
-			mapping[name] = adapt(mapping[name], place)
-			if k == "patternProperties" && !portable(name) {
-				// The names that it is for are not to be known, so that the others are not either.
-				delete(mapping, name)
-				delete(o, "additionalProperties")
-				delete(o, "unevaluatedProperties")
-			}
+			mapping[name] = within(k, mapping[name])
 		}
 	}
+	for _, done := range []bool{dropTexts(o), dropNames(o), dropDefaulted(o)} {
+		loosened[""] = loosened[""] || done
+	}
+	keepLoose(o, loosened)
+	for _, is := range loosened {
+		loose = loose || is
+	}
+	return o, loose
+}
+
+// keepLoose rewrites keywords by which a schema would accept less because a schema within it
+// accepts more.
+func keepLoose(o object, loosened map[string]bool) {
+	if loosened["oneOf"] {
+		// More than one may fit now.
+		any, _ := o["anyOf"].([]any)
+		if any == nil {
+			o["anyOf"] = o["oneOf"]
+		}
+		delete(o, "oneOf")
+	}
+	if loosened["not"] {
+		delete(o, "not")
+	}
+	if loosened["if"] {
+		delete(o, "if")
+		delete(o, "then")
+		delete(o, "else")
+	}
+	if loosened["contains"] {
+		delete(o, "maxContains")
+	}
+}
+
+// dropTexts leaves out what an editor would understand in another way about texts.
+func dropTexts(o object) (dropped bool) {
 	if p, ok := o["pattern"].(string); ok && !portable(p) {
 		delete(o, "pattern")
+		dropped = true
 	}
 	if f, ok := o["format"].(string); ok && !standard[f] {
 		delete(o, "format")
+		dropped = true
 	}
-	dropDefaulted(o)
-	return o
+	return dropped
+}
+
+// dropNames leaves out patterns of names that an editor does not understand, and with them
+// what holds for names that no pattern fits.
+func dropNames(o object) (dropped bool) {
+	patterns, _ := o["patternProperties"].(object)
+	for name := range patterns {
+		if !portable(name) {
+			delete(patterns, name)
+			delete(o, "additionalProperties")
+			delete(o, "unevaluatedProperties")
+			dropped = true
+		}
+	}
+	return dropped
 }
 
 // dropDefaulted makes fields optional that have a default, which the engine fills in before
 // it checks the parameters.
-func dropDefaulted(o object) {
+func dropDefaulted(o object) (dropped bool) {
 	required, _ := o["required"].([]any)
 	properties, _ := o["properties"].(object)
-	required = slices.DeleteFunc(required, func(name any) bool {
+	left := slices.DeleteFunc(slices.Clone(required), func(name any) bool {
 		n, _ := name.(string)
 		p, _ := properties[n].(object)
 		_, has := p["default"]
 		return has
 	})
-	if required != nil {
-		o["required"] = required
+	if len(left) == len(required) {
+		return false
 	}
+	o["required"] = left
+	return true
 }
 
 // standard are the formats that mean the same to editors and to the engine.
