@@ -53,8 +53,7 @@ Exit codes:
 	names := strings.Join(slices.Sorted(maps.Keys(formats)), ", ")
 	c.Flags().StringVar(&format, "format", "text", "the output's `format`: "+names)
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(slices.Sorted(maps.Keys(formats)), cobra.ShellCompDirectiveNoFileComp))
-	c.Flags().StringVar(&file, "config", "", "the engine.yaml `file` with the limits and backends to check with (default the defaults of engine.yaml)")
-	_ = c.MarkFlagFilename("config", "yaml", "yml")
+	configFlag(c, &file)
 	c.Flags().BoolVar(&start, "start", false, "also start the policies, which fetch keys and read files")
 	c.RunE = func(c *cobra.Command, chains []string) error {
 		write := formats[format]

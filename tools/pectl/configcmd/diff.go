@@ -50,8 +50,7 @@ type engineFlags struct {
 func (f *engineFlags) add(c *cobra.Command) {
 	f.engine = enginecall.Flag(c)
 	c.Flags().BoolVar(&f.asJSON, "json", false, "write the report as JSON")
-	c.Flags().StringVar(&f.file, "config", "", "the engine.yaml `file` with the limits and backends that count (default the defaults of engine.yaml)")
-	_ = c.MarkFlagFilename("config", "yaml", "yml")
+	configFlag(c, &f.file)
 }
 
 // call are the flags of the engine's command.
