@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -12,7 +13,11 @@ import (
 
 // dump writes the dump chain by chain, so that the page takes no memory in proportion to the configuration. It is the
 // text of [Dump], indented.
-func (o *Options) dump(w http.ResponseWriter, _ *http.Request) {
+func (o *Options) dump(w http.ResponseWriter, r *http.Request) {
+	if query := r.URL.Query(); query.Has("route") && o.Explain != nil {
+		o.explain(w, query.Get("route"), query.Get("format"))
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	d, s, warnings := o.collect()
 	if s != nil {
@@ -140,4 +145,35 @@ func (d *dumpWriter) routes(indent string, s *worker.Snapshot) {
 		d.value("", e.chain)
 	}
 	d.text("\n" + indent + "}")
+}
+
+// explain says what the engine does with requests on a route.
+func (o *Options) explain(w http.ResponseWriter, route, format string) {
+	s := o.Worker.Acquire()
+	if s == nil {
+		text(w, http.StatusServiceUnavailable, "no valid configuration yet\n")
+		return
+	}
+	defer s.Release()
+	var b bytes.Buffer
+	var err error
+	e := o.Explain(s, route)
+	switch format {
+	case "", "json":
+		w.Header().Set("Content-Type", "application/json")
+		encoder := json.NewEncoder(&b)
+		encoder.SetIndent("", "  ")
+		err = encoder.Encode(e)
+	case "text":
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		err = e.WriteText(&b)
+	default:
+		text(w, http.StatusBadRequest, "the format is json or text\n")
+		return
+	}
+	if err != nil {
+		text(w, http.StatusInternalServerError, "explaining the route: "+err.Error()+"\n")
+		return
+	}
+	_, _ = w.Write(b.Bytes())
 }

@@ -37,8 +37,6 @@ type Options struct {
 	Source func() *SourceDump
 	// Explain says what the engine does with requests on a route; nil explains nothing.
 	Explain func(s *worker.Snapshot, route string) Explanation
-	// Explain says what the engine does with requests on a route; nil explains nothing.
-	Explain func(s *worker.Snapshot, route string) Explanation
 	// Logger is told of metrics that cannot be shown; nil drops it.
 	Logger *slog.Logger
 }
