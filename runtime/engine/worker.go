@@ -92,7 +92,9 @@ func (e *Engine) apply(ctx context.Context, update config.Update) error {
 	} else {
 		e.refused = ""
 	}
-	if e.ready.CompareAndSwap(false, true) {
+	if !e.ready.Load() {
+		loaded()
+		e.ready.Store(true)
 		e.setServing()
 		close(e.inForce)
 	}
