@@ -71,8 +71,8 @@ func (l line) commands() []string {
 // A command is one command of a program, with the names of its flags.
 type command struct {
 	flags map[string]bool
-	// group says that the command has commands of its own.
-	group bool
+	// group says that the command has commands of its own, and arguments that it has arguments.
+	group, arguments bool
 }
 
 var (
@@ -92,6 +92,11 @@ func (p page) commands(program string) map[string]command {
 		}
 		if name == "" {
 			continue
+		}
+		if rest, ok := strings.CutPrefix(l.text, name+" "); ok && l.code && placeholder(strings.Fields(rest)[0]) {
+			c := all[name]
+			c.arguments = true
+			all[name] = c
 		}
 		if m := flagLine.FindStringSubmatch(l.text); l.code && m != nil {
 			all[name].flags["--"+m[2]] = true
@@ -156,7 +161,7 @@ func (c checker) program(name string, args []string) string {
 		args = args[1:]
 	}
 	cmd := known[name]
-	if len(args) > 0 && cmd.group && !strings.HasPrefix(args[0], "-") && !placeholder(args[0]) {
+	if len(args) > 0 && cmd.group && !cmd.arguments && !strings.HasPrefix(args[0], "-") && !placeholder(args[0]) {
 		return fmt.Sprintf("%s has no command %q", name, args[0])
 	}
 	for _, a := range args {

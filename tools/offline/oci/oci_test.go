@@ -85,8 +85,8 @@ func TestPush(t *testing.T) {
 			want: []string{"push IMAGE r.example/a@DIGEST"}, err: "pushing r.example/a",
 		},
 		{name: "no repository is an error", err: "no repository"},
-		{name: "a flag without its value is an error", args: []string{"-r"}, err: "-r wants a value"},
-		{name: "an empty value is an error", args: []string{"--tag="}, err: "--tag wants a value"},
+		{name: "a flag without its value is an error", args: []string{"-r"}, err: "-r requires a value"},
+		{name: "an empty value is an error", args: []string{"--tag="}, err: "--tag requires a value"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
