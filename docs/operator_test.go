@@ -46,7 +46,7 @@ func TestTheOperatorsPageHasEveryReason(t *testing.T) {
 	}
 	for name := range told {
 		if !known[name] {
-			t.Errorf("the page has %s, which is no reason", name)
+			t.Errorf("the page has %s, which is not a reason", name)
 		}
 	}
 }

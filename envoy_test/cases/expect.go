@@ -108,7 +108,7 @@ func (w Want) problem(d *differences, got *seen) {
 		Reason string
 	}
 	if err := json.Unmarshal(got.body, &details); err != nil {
-		d.add("the response's body is no problem details: %s", shown(got.body))
+		d.add("the response's body is not problem details: %s", shown(got.body))
 		return
 	}
 	d.text("the problem's reason", details.Reason, w.Reason)

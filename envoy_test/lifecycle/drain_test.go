@@ -110,7 +110,7 @@ func TestARequestInFlightEndsAsIfNothingHadHappened(t *testing.T) {
 
 // TestADrainEnds shows what becomes of a request that does not end: Envoy fails it when
 // the engine goes, at the drain's deadline or at a second signal, and it never reaches
-// the upstream. The process ends with 0 all the same, as it was told to.
+// the upstream. The process ends with 0 nevertheless, as it was told to.
 func TestADrainEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		route    string

@@ -128,7 +128,7 @@ func someCase(r *rand.Rand, name string) string {
 	return string(b)
 }
 
-// someValue is a value as HTTP lets it be: without space at its ends, which is no part
+// someValue is a value as HTTP lets it be: without space at its ends, which is not a part
 // of it (RFC 9110, section 5.5).
 func someValue(r *rand.Rand, name string) string {
 	if name == "cookie" {
@@ -176,7 +176,7 @@ func (s sequence) config() map[string]any {
 	return map[string]any{"name": s.route(), "policies": policies}
 }
 
-// parts leaves out what is empty: null is no list.
+// parts leaves out what is empty: null is not a list.
 func parts(e *probe.Edits) map[string]any {
 	all := map[string]any{}
 	if len(e.Remove) > 0 {

@@ -110,7 +110,7 @@ func (p Positions) find(path string) (d *document, local string, ok bool) {
 		d, i, ok = p.document(list.ends, i)
 		return d, fmt.Sprintf("%s[%d]%s", list.name, i, rest), ok
 	}
-	// What is no chain and no route is in whichever file has it.
+	// What is neither a chain nor a route is in whichever file has it.
 	for _, d := range p.documents {
 		if root, ok := d.root(); ok && root.AtPath(path).Kind() != strictyaml.Missing {
 			return d, path, true

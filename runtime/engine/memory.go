@@ -108,7 +108,7 @@ func readLimit(root fs.FS, name string) int64 {
 }
 
 const (
-	// watchEvery is how often it is looked at how much bodies take, and returnEvery
+	// watchEvery is how often it is checked how much bodies take, and returnEvery
 	// how often whether memory can be returned.
 	watchEvery  = 100 * time.Millisecond
 	returnEvery = time.Second

@@ -29,7 +29,7 @@ func TestGroupLimit(t *testing.T) {
 			"proc/self/cgroup": "5:cpu,cpuacct:/x\n4:memory:/x\n", "sys/fs/cgroup/memory/x/memory.limit_in_bytes": "4000\n"}, 4000},
 		{"version 1, without a limit", map[string]string{
 			"proc/self/cgroup": "4:memory:/\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, math.MaxInt64},
-		{"what is no number", map[string]string{
+		{"what is not a number", map[string]string{
 			"proc/self/cgroup": "nonsense\n0::/\n", "sys/fs/cgroup/memory.max": "-5\n"}, math.MaxInt64},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

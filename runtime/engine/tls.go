@@ -17,7 +17,7 @@ import (
 )
 
 // checkInterval is how old what is known of the certificates' files may be. They
-// are looked at when a connection comes, which is rare: Envoy keeps few for long.
+// are checked when a connection comes, which is rare: Envoy keeps few for long.
 const checkInterval = time.Second
 
 // certificates are a listener's, read again when their files change. Safe for

@@ -218,7 +218,7 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	}
 	put(t, s.dir, map[string][]byte{"cert.pem": []byte("nothing")})
 	cert, key := s.issue(11, "engine.test")
-	// Long enough for the broken file to be looked at: what follows proves
+	// Long enough for the broken file to be checked: what follows proves
 	// that the connection still works with it in place.
 	for end := time.Now().Add(1200 * time.Millisecond); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if n := serial(); n != 10 {

@@ -15,7 +15,7 @@ import (
 )
 
 // TestStreamsThatEndUndecided proves that a stream whose policies were cut short ends
-// with an error and without a word: to an Envoy that waits all the same, a clean end
+// with an error and without a word: to an Envoy that waits nevertheless, a clean end
 // would let the request pass.
 func TestStreamsThatEndUndecided(t *testing.T) {
 	canceled, cancel := context.WithCancel(context.Background())

@@ -86,7 +86,7 @@ func (v version) same(o version) bool {
 	return slices.EqualFunc(v, o, func(a, b os.FileInfo) bool { return a.Name() == b.Name() && sameFile(a, b) })
 }
 
-// fileVersion is what a file said, and when it was looked at. Immutable.
+// fileVersion is what a file said, and when it was checked. Immutable.
 type fileVersion struct {
 	value any
 	// err is set where there has been no good value yet.

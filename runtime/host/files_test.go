@@ -37,7 +37,7 @@ func watch(t *testing.T, path string) *watching {
 		case bytes.HasPrefix(content, []byte("panic")):
 			panic("at " + string(content))
 		case !bytes.HasPrefix(content, []byte("v")):
-			return "", errors.New("it is no version")
+			return "", errors.New("it is not a version")
 		}
 		return strings.TrimSpace(string(content)), nil
 	})
@@ -107,7 +107,7 @@ func TestWatchedFile(t *testing.T) {
 	w.want("after it was written over", "v2, written over")
 
 	for what, content := range map[string]string{
-		"it is no version": "broken", "parsing it panicked": "panic", "it is larger than": "v" + strings.Repeat("x", policy.FileMaxSize),
+		"it is not a version": "broken", "parsing it panicked": "panic", "it is larger than": "v" + strings.Repeat("x", policy.FileMaxSize),
 	} {
 		replace(t, path, content)
 		parsed := w.parsed.Load()

@@ -67,7 +67,7 @@ type fileSecret struct {
 	looking sync.Mutex
 }
 
-// secretVersion is what a file said, and when it was looked at.
+// secretVersion is what a file said, and when it was checked.
 type secretVersion struct {
 	value string
 	err   error

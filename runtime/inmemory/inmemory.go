@@ -26,7 +26,7 @@ type Request struct {
 	// Headers are the other headers. Names are in lower case in results, and are
 	// compared without regard to case in what is given.
 	Headers []exchange.Field
-	// Body has the pieces of the body, as they come. nil is no body.
+	// Body has the pieces of the body, as they come. nil is not a body.
 	Body [][]byte
 	// Trailers follow the body; nil is none.
 	Trailers []exchange.Field

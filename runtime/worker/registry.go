@@ -132,7 +132,7 @@ func (r *Registry) Resolve(name, version string) (*Version, error) {
 		return nil, e
 	}
 	if !semver.IsValid(version) {
-		return nil, &ResolveError{"version", fmt.Sprintf("%q is no version", version),
+		return nil, &ResolveError{"version", fmt.Sprintf("%q is not a version", version),
 			fmt.Sprintf("write one like %s, or v1 or v1.2 for the highest such", versions[0].Version)}
 	}
 	full := semver.Canonical(version) == version

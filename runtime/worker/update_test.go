@@ -20,8 +20,8 @@ func TestResolve(t *testing.T) {
 		"v1.0.0": "v1.0.0", "v1": "v1.10.0", "v1.2": "v1.2.0", "v2": "v2.0.0",
 		"v3":     "script has no version v3; compiled in are v2.0.0, v1.10.0, v1.2.0, v1.0.0",
 		"v1.0.1": "script has no version v1.0.1; compiled in are v2.0.0, v1.10.0, v1.2.0, v1.0.0",
-		"1":      "\"1\" is no version; write one like v2.0.0, or v1 or v1.2 for the highest such",
-		"":       "\"\" is no version; write one like v2.0.0, or v1 or v1.2 for the highest such",
+		"1":      "\"1\" is not a version; write one like v2.0.0, or v1 or v1.2 for the highest such",
+		"":       "\"\" is not a version; write one like v2.0.0, or v1 or v1.2 for the highest such",
 	} {
 		v, err := r.Resolve("script", version)
 		got := ""

@@ -12,7 +12,7 @@ import (
 // milliseconds and abandons those that did not.
 
 const (
-	// watchInterval is how often running steps are looked at, and so how much
+	// watchInterval is how often running steps are checked, and so how much
 	// later than its deadline a step may be abandoned.
 	watchInterval = 2 * time.Millisecond
 	// watchLinger is how long the watchdog keeps looking when nothing runs.

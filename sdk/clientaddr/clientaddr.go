@@ -18,7 +18,7 @@ import (
 // Header is the header that has the addresses.
 const Header = "x-forwarded-for"
 
-// MaxHops is how many addresses are looked at, from the end of the header.
+// MaxHops is how many addresses are checked, from the end of the header.
 const MaxHops = 32
 
 // The errors of [Trust.Client]. They say nothing of the request.

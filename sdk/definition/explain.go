@@ -214,7 +214,7 @@ func number(r *big.Rat) string {
 	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
-// oneOf lists what a definition allows: its own words, which are no secret.
+// oneOf lists what a definition allows: its own words, which are not secrets.
 func oneOf(values []any) string {
 	names := make([]string, 0, len(values))
 	for _, value := range values {

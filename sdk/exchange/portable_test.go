@@ -30,8 +30,8 @@ func TestPortable(t *testing.T) {
 		"an int":                    {7, "it holds a int"},
 		"a struct within a map":     {map[string]any{"a": struct{}{}}, "it holds a struct {}"},
 		"a list of strings":         {[]string{"a"}, "it holds a []string"},
-		"a json.Number that is not": {json.Number(`"1"`), "json.Number that is no number"},
-		"an empty json.Number":      {json.Number(""), "json.Number that is no number"},
+		"a json.Number that is not": {json.Number(`"1"`), "json.Number that is not a number"},
+		"an empty json.Number":      {json.Number(""), "json.Number that is not a number"},
 	} {
 		err := exchange.Portable(tc.value)
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {

@@ -304,7 +304,7 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// Fields that are no headers are not in the maps, whoever put them there.
+// Fields that are not headers are not in the maps, whoever put them there.
 func TestPseudoHeadersAreNotHeaders(t *testing.T) {
 	in := &expr.Static{RequestFields: expr.Fields{{Name: ":path", Value: "/"}, {Name: "", Value: "a"}}, RouteName: ":path"}
 	for _, source := range []string{

@@ -41,7 +41,7 @@ func TestQuery(t *testing.T) {
 	if got := slices.Collect(c.QueryValues("a")); !slices.Equal(got, []string{"1", "2 3", "4", ""}) {
 		t.Errorf("all of a are %q", got)
 	}
-	// What cannot be decoded is no value, but there is a parameter.
+	// What cannot be decoded is not a value, but there is a parameter.
 	if v, ok := c.Query("b"); v != "5" || !ok || c.QueryCount("b") != 2 {
 		t.Errorf("b is %q, %v, of %d", v, ok, c.QueryCount("b"))
 	}

@@ -66,11 +66,11 @@ func (c *checker) mapping(n Node, w weight, depth int) weight {
 		switch line, twice := lines[key.Value]; {
 		case key.Kind != yaml.ScalarNode:
 			field.path = n.path
-			problem, remedy = "a key is no string", "write it out as one"
+			problem, remedy = "a key is not a string", "write it out as one"
 		case key.ShortTag() == "!!merge":
 			problem, remedy = "merge keys are not supported", "write the fields out"
 		case !isString(key):
-			problem, remedy = "a key is no string", "put it in quotes"
+			problem, remedy = "a key is not a string", "put it in quotes"
 		case twice:
 			problem, remedy = fmt.Sprintf("given twice, first in line %d", line), "keep one of the two"
 		default:

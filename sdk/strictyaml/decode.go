@@ -29,13 +29,13 @@ type Unmarshaler interface {
 // by kind: strings, booleans, numbers, slices, maps with string keys, structs,
 // pointers, and any (as encoding/json would, numbers as [json.Number]).
 //
-// Nothing is converted: a number or boolean is no string, and an empty value
+// Nothing is converted: a number or boolean is not a string, and an empty value
 // (null) is an error but for Node, json.RawMessage, any, and types that read
 // themselves. A missing field keeps what it holds, so that defaults may be
 // set before.
 //
 // The error is a [Diagnostics] with every problem. What had none is decoded
-// all the same, so that a caller may go on and find more. Decode panics where
+// nevertheless, so that a caller may go on and find more. Decode panics where
 // into is no pointer or has a type that is not in this list, which is a
 // mistake in the program.
 func (n Node) Decode(into any) error {

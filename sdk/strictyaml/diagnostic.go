@@ -14,7 +14,7 @@ const maxPrinted = 100
 
 // Diagnostic is one thing that is wrong, and where.
 type Diagnostic struct {
-	// File is the name given to [Parse]. Empty for input that is no file.
+	// File is the name given to [Parse]. Empty for input that is not a file.
 	File string
 	// Line and Column count from 1, the column in characters. 0 when unknown.
 	Line, Column int

@@ -122,7 +122,7 @@ func (n Node) Pointer(pointer string) Node {
 
 // AtPath goes down from here by a path as [Node.Path] writes it, such as
 // chains[2].policies[0].version; "" is the node itself. Like At, it never
-// fails; what is no path leads to the last place that could be read.
+// fails; what is not a path leads to the last place that could be read.
 func (n Node) AtPath(path string) Node {
 	for path != "" {
 		step, rest, ok := cutStep(path)

@@ -44,7 +44,7 @@ func Parse(file string, src []byte) (Node, error) { return ParseWithin(Limits{},
 //
 // The error is a [Diagnostics]. It names what is no YAML (the first place
 // only: what follows a syntax error cannot be told), an empty file, a second
-// document, keys given twice or that are no strings, merge keys, tags beyond
+// document, keys given twice or that are not strings, merge keys, tags beyond
 // those of YAML's core schema, aliases that contain themselves, numbers that
 // JSON cannot write or that no float64 can hold, and every limit exceeded.
 func ParseWithin(limits Limits, file string, src []byte) (Node, error) {

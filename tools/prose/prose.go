@@ -52,7 +52,7 @@ type compiled struct {
 func NewChecker(rules []Rule) *Checker {
 	c := &Checker{}
 	for _, r := range rules {
-		k := compiled{rule: r, pattern: compile(`\b(?:` + r.Pattern + `)`)}
+		k := compiled{rule: r, pattern: compile(`\b(?:` + r.Pattern + `)\b`)}
 		if r.Except != "" {
 			k.except = compile(`\b(?:` + r.Except + `)\s*$`)
 		}

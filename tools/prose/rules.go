@@ -11,7 +11,7 @@ var Rules = []Rule{
 	{Name: "however-the", Pattern: `however (?:the|it|they|many|much|long|large|often|deep|small)`, Instead: "even if ..., regardless of ..."},
 	{Name: "all-the-same", Pattern: `all the same`, Instead: "even so, nevertheless, still"},
 	{Name: "as-ever", Pattern: `as ever|for ever|ever so`, Instead: "as before, as usual, forever"},
-	{Name: "about-n", Pattern: `some (?:\d|ten|twenty|thirty|fifty|hundred)`, Instead: "about"},
+	{Name: "about-n", Pattern: `some (?:\d+|ten|twenty|thirty|fifty|hundred)`, Instead: "about"},
 	{Name: "own-account", Pattern: `(?:on|for) (?:its|their)(?: own)? account|at part`, Instead: "name what is done, and by what"},
 	{Name: "put-up-with", Pattern: `puts? up with|makes? do with|does without|do without`, Instead: "accepts, uses only, needs no ..."},
 	{Name: "wants-to-know", Pattern: `(?:engine|Envoy|filter|proxy|runtime|worker|kernel|chain|route|code|program|test|build|command) (?:wants|believes|forgets|thinks|remembers|hopes|minds|likes|fears)`, Instead: "say what it does: requires, assumes, drops, keeps"},

@@ -39,7 +39,7 @@ type Params struct {
 
 // Key is one API key that is let in.
 type Key struct {
-	// ID names the key's owner. It is no secret.
+	// ID names the key's owner. It is not a secret.
 	ID string `json:"id"`
 	// SHA256 is the hash of the key, 64 hexadecimal digits.
 	SHA256 string `json:"sha256"`

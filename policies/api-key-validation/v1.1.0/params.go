@@ -45,7 +45,7 @@ type ScopeParams struct {
 
 // Key is one API key that is let in. One of SHA256 and HMACSHA256 is set.
 type Key struct {
-	// ID names the key's owner. It is no secret, and several keys may have it.
+	// ID names the key's owner. It is not a secret, and several keys may have it.
 	ID string `json:"id"`
 	// SHA256 is the hash of the key, 64 hexadecimal digits.
 	SHA256 string `json:"sha256"`

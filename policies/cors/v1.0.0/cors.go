@@ -43,9 +43,9 @@ type CORS struct {
 	exact map[string]*policy.ResponseMutation
 	// denied is the change for a response to any other page.
 	denied *policy.ResponseMutation
-	// allowed are the fields that an allowed response has besides the origin.
+	// allowed are the fields that an allowed response has in addition to the origin.
 	allowed []policy.Header
-	// preflight are the fields of the answer to a preflight request besides the origin.
+	// preflight are the fields of the answer to a preflight request in addition to the origin.
 	preflight []policy.Header
 
 	originDenied, preflightOriginDenied, methodDenied, headersDenied *policy.ImmediateResponse

@@ -29,9 +29,9 @@ func TestRefusedOrigins(t *testing.T) {
 		"https://app.example.com:":   "has a colon and no port",
 		"https://a.example:443":      `drop ":443"`,
 		"http://a.example:80":        `drop ":80"`,
-		"https://a.example:0":        "none of 1 to 65535",
-		"https://a.example:65536":    "none of 1 to 65535",
-		"https://a.example:0443":     "none of 1 to 65535",
+		"https://a.example:0":        "a port is from 1 to 65535",
+		"https://a.example:65536":    "a port is from 1 to 65535",
+		"https://a.example:0443":     "a port is from 1 to 65535",
 		"https://*.com":              "would allow every host below",
 		"https://*":                  "has no host name",
 		"https://app*.example.com":   "has no host name",
@@ -71,7 +71,7 @@ maxAge: 1500ms
 `)
 	for _, want := range []string{
 		`allowOrigins[0]: "*" together with allowCredentials`, `allowOrigins[1]: "null" together with allowCredentials`, `allowOrigins[2]: "a.example" is no origin`,
-		`allowMethods[0]: "put" is no method: write "PUT"`, `allowMethods[1]: "CONNECT" cannot be sent`, `allowMethods[2]: "*" has no meaning`,
+		`allowMethods[0]: "put" is not a method: write "PUT"`, `allowMethods[1]: "CONNECT" cannot be sent`, `allowMethods[2]: "*" has no meaning`,
 		`allowHeaders[0]: "*" has no meaning`, `exposeHeaders[0]: "*" has no meaning`, `maxAge: 1.5s is not a whole number`,
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -122,7 +122,7 @@ func (v *Validation) prepare() {
 	v.invalid = policy.Reject(400, ReasonInvalid, "The body does not match the schema.")
 	v.notJSON = policy.Reject(400, ReasonNotJSON, "The body is not a single JSON value, or parsers could read it in different ways.")
 	v.missing = policy.Reject(400, ReasonMissing, "The request has no body.")
-	v.badResponse = policy.Reject(502, ReasonResponse, "The response does not match the API's schema.")
+	v.badResponse = policy.Reject(502, ReasonResponse, "The response does not match its schema.")
 	if v.request != nil {
 		v.otherType = policy.Reject(415, ReasonType, "The body has none of the media types "+strings.Join(v.request.ContentTypes, ", ")+".",
 			policy.Header{Name: "accept-post", Value: acceptable(v.request.ContentTypes)})

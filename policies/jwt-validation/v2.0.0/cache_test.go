@@ -154,7 +154,7 @@ func TestCacheIsForgottenWithTheKey(t *testing.T) {
 	p.Send(t, rsa).WantRejected(t, 401, refusal.ReasonKeyUnknown)
 	p.Send(t, ec).WantPassed(t)
 	p.Send(t, ec).WantPassed(t)
-	// A key with the same kid in its place is another key all the same.
+	// A key with the same kid in its place is another key nevertheless.
 	server.Serve(jwttest.JWKS(jwttest.P256b().WithID("p256")))
 	refresh()
 	p.Send(t, ec).WantRejected(t, 401, refusal.ReasonSignatureInvalid)

@@ -13,7 +13,7 @@ import (
 
 // In optional mode a request without a token passes without a principal and without the
 // headers that the policy owns; one with a bad token, or with anything in a token's place,
-// is refused all the same.
+// is refused nevertheless.
 func TestOptional(t *testing.T) {
 	p := build(t, base(m{"optional": true, "claimsToHeaders": []any{m{"claim": "sub", "header": "x-user"}},
 		"tokenFrom": []any{m{"header": "authorization", "scheme": "Bearer"}, m{"header": "x-token"}, m{"query": "token"}, m{"cookie": "session"}}}, jwttest.RSA()))

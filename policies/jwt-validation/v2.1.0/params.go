@@ -47,7 +47,7 @@ type IssuerParams struct {
 type KeysParams struct {
 	keysource.Place
 	// Discovery finds the address of the keys by the issuer's own document. Hosts are
-	// hosts besides the issuer's that they may be on.
+	// hosts in addition to the issuer's that they may be on.
 	Discovery bool     `json:"discovery"`
 	Hosts     []string `json:"hosts"`
 	// TLS is how the server is known and what it is shown.

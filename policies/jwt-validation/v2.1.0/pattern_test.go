@@ -112,12 +112,12 @@ func FuzzTenant(f *testing.F) {
 		}
 		of, err := url.Parse(expand(text, "x"))
 		if err != nil {
-			t.Fatalf("the pattern %q is no address: %v", text, err)
+			t.Fatalf("the pattern %q is not an address: %v", text, err)
 		}
 		u, err := url.Parse(issuer)
 		switch {
 		case err != nil:
-			t.Errorf("%q fits %q and is no address: %v", issuer, text, err)
+			t.Errorf("%q fits %q and is not an address: %v", issuer, text, err)
 		case expand(text, tenant) != issuer:
 			t.Errorf("%q fits %q as %q", issuer, text, tenant)
 		case u.Host != of.Host || strings.Count(u.EscapedPath(), "/") != strings.Count(of.EscapedPath(), "/") || u.RawQuery != "" || u.Fragment != "":

@@ -204,7 +204,7 @@ func TestTenantsThatAreRefused(t *testing.T) {
 		"too many":                  {[]any{m{"issuer": nil, "issuerPattern": pattern, "tenants": many}, m{"issuer": nil, "issuerPattern": pattern + "/x", "tenants": many}}, "issuers: there are 400"},
 		"hosts without discovery":   {[]any{m{"keys": m{"url": "https://login.example/keys", "hosts": []string{"a"}}}}, "keys.hosts: they go with discovery"},
 		"hosts that are none":       {[]any{m{"keys": m{"discovery": true, "hosts": []string{"https://a"}}}}, "keys.hosts[0]:"},
-		"an issuer without address": {[]any{m{"issuer": "joe", "keys": m{"discovery": true}}}, "keys.discovery: the issuer is no address"},
+		"an issuer without address": {[]any{m{"issuer": "joe", "keys": m{"discovery": true}}}, "keys.discovery: the issuer is not an address"},
 		"tls of a file":             {[]any{m{"keys": m{"file": "/f", "tls": m{"caFile": "/ca"}}}}, "keys.tls: it goes with url or discovery"},
 		"no expiry and no maxAge":   {[]any{m{"allowNoExpiry": true}}, "allowNoExpiry: it needs maxAge"},
 	} {

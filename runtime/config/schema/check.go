@@ -76,7 +76,7 @@ func (c *checker) unknown(path string, m protoreflect.Message) {
 	for rest := m.GetUnknown(); len(rest) > 0; {
 		number, _, size := protowire.ConsumeField(rest)
 		if size < 0 {
-			return // Unmarshal has refused what is no field
+			return // Unmarshal has refused what is not a field
 		}
 		c.add(path, fault{
 			fmt.Sprintf("field %d of %s is not known", number, m.Descriptor().FullName()),

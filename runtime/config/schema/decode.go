@@ -16,7 +16,7 @@ import (
 // Decode reads a mapping of a file into a message, which should be empty.
 //
 // The error is strictyaml.Diagnostics with every problem: unknown fields, missing ones,
-// and values that are not what the schema says. What had none is decoded all the same.
+// and values that are not what the schema says. What had none is decoded nevertheless.
 func Decode(n strictyaml.Node, into proto.Message) error {
 	var d decoder
 	m := into.ProtoReflect()

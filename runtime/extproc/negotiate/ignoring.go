@@ -7,7 +7,7 @@ import "policyengine.dev/runtime/extproc/wire"
 // demanded of both directions, instead of what is shown.
 //
 // It is the upstream's response that shows it. Where the chain demands nothing of the
-// response, the override switches its headers off, and they come all the same. Where a
+// response, the override switches its headers off, and they come nevertheless. Where a
 // whole request body is demanded, the response comes before that body. What else does not
 // come may as well be missing since an upstream has answered early, somebody has broken
 // off, or there is nothing.

@@ -366,9 +366,9 @@ func TestBodiesInParts(t *testing.T) {
 			t.Errorf("%s: %v, with %d bytes", name, err, len(m.Body))
 		}
 		for what, more := range map[string][]byte{
-			"another body":     marshalRaw(4, marshalRaw(1, []byte("c"))),
-			"another part":     marshalRaw(2, nil),
-			"what is no field": {0xff},
+			"another body":        marshalRaw(4, marshalRaw(1, []byte("c"))),
+			"another part":        marshalRaw(2, nil),
+			"what is not a field": {0xff},
 		} {
 			if inPieces(h, append(bytes.Clone(data), more...), nil, &m) == nil {
 				t.Errorf("%s, and %s: read without an error", name, what)

@@ -81,7 +81,7 @@ func files(t *testing.T, dir string) map[string]string {
 			return err
 		}
 		if !entry.Type().IsRegular() {
-			t.Errorf("%s is no regular file", path)
+			t.Errorf("%s is not a regular file", path)
 		}
 		if info, err := entry.Info(); err != nil || info.Mode().Perm() != 0o644 {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)

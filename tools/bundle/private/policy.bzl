@@ -21,7 +21,7 @@ def _definition_of(ctx, label):
                 name,
                 "\n".join(["  " + f.short_path for f in files]),
             ))
-    fail(("{}: this go_library has no policy.yaml, so it is no policy\n" +
+    fail(("{}: this go_library has no policy.yaml, so it is not a policy\n" +
           "Write one beside the code and add `data = [\"policy.yaml\"]`.\n" +
           "In a policy that comes as a Go module, write `//go:embed policy.yaml` above a variable, which gazelle turns into `embedsrcs`.").format(label))
 

@@ -23,7 +23,7 @@ type Progress struct {
 	finished             bool
 }
 
-// event is as much of a build event as is looked at, one line of the file that
+// event is as much of a build event as is checked, one line of the file that
 // --build_event_json_file names. Source: build_event_stream.proto of Bazel 7.
 type event struct {
 	ID struct {

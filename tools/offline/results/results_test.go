@@ -44,7 +44,7 @@ func TestRead(t *testing.T) {
 			want:   results.Outcome{Passed: 3, Failed: 1, Skipped: 1, Problems: []string{"//b TestC"}, Skips: []string{"//a TestB: no user namespaces; allow them"}},
 		},
 		{
-			name:   "a test that skips itself without a reason is named all the same",
+			name:   "a test that skips itself without a reason is named nevertheless",
 			events: []string{result("//a", ""), summary("//a", "PASSED")},
 			xml:    map[string]string{"//a": suite(passed, silent)},
 			want:   results.Outcome{Passed: 1, Skipped: 1, Skips: []string{"//a TestD: it does not say why"}},
@@ -56,7 +56,7 @@ func TestRead(t *testing.T) {
 			want:   results.Outcome{Passed: 1},
 		},
 		{
-			name:   "a target that failed, and none of whose cases did, has failed all the same",
+			name:   "a target that failed, and none of whose cases did, has failed nevertheless",
 			events: []string{result("//a", ""), summary("//a", "TIMEOUT")},
 			xml:    map[string]string{"//a": suite(passed)},
 			want:   results.Outcome{Passed: 1, Failed: 1, Problems: []string{"//a: TIMEOUT"}},

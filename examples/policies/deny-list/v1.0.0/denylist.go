@@ -66,7 +66,7 @@ func parse(content []byte) ([]netip.Prefix, error) {
 			network, err = addr.Prefix(addr.BitLen())
 		}
 		if err != nil {
-			return nil, fmt.Errorf("line %d is no address and no network", number)
+			return nil, fmt.Errorf("line %d is neither an address nor a network", number)
 		}
 		networks = append(networks, network.Masked())
 	}

@@ -34,7 +34,7 @@ func (d *Digest) Equal(o *Digest) int {
 	return int((diff|-diff)>>63 ^ 1)
 }
 
-// OfNothing is the SHA-256 hash of the empty string, which is no key's.
+// OfNothing is the SHA-256 hash of the empty string, which is not a key's.
 var OfNothing = Of("")
 
 // Parse reads 64 hexadecimal digits, in either case. An error does not quote s: whoever

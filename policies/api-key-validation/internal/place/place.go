@@ -72,7 +72,7 @@ func New(p Params) *Places {
 }
 
 // Find returns the key, and how many keys some server finds in the request. An empty
-// field is no key, but two fields are two. Where the count is above 1 the upstream may
+// field is not a key, but two fields are two. Where the count is above 1 the upstream may
 // read another key than this one.
 func (p *Places) Find(req *policy.RequestContext) (key string, count int) {
 	header, inHeader := p.inHeader(req)

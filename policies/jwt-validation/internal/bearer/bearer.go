@@ -123,7 +123,7 @@ const (
 )
 
 // Find returns the token, and the index of the place that has it. A header of
-// another scheme, and an empty value, are no token.
+// another scheme, and an empty value, are not tokens.
 //
 // A place that has more than one token under any reading that common servers have
 // (package readings), and two places that have one, are [ErrSeveral].
@@ -151,7 +151,7 @@ func Find(req *policy.RequestContext, places []Place) (value string, at int, err
 }
 
 // Traces reports whether a request for which [Find] has answered [ErrNone] has something
-// at one of the places all the same: a token that only another reading finds, the scheme
+// at one of the places nevertheless: a token that only another reading finds, the scheme
 // without a token, or an empty value. A policy that lets requests without a token pass
 // must not take such a request for one.
 func Traces(req *policy.RequestContext, places []Place) bool {

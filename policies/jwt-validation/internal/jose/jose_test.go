@@ -185,7 +185,7 @@ func TestParse(t *testing.T) {
 		{"a NUL", "AAAA\x00.AAAA.AAAA", jose.ErrMalformed},
 		{"UTF-8", "AAAÄ.AAAA.AAAA", jose.ErrMalformed},
 		{"a header that is no JSON", encode(`alg=RS256`) + "..", jose.ErrMalformed},
-		{"a header that is no object", encode(`["RS256"]`) + "..", jose.ErrMalformed},
+		{"a header that is not an object", encode(`["RS256"]`) + "..", jose.ErrMalformed},
 		{"no alg", encode(`{}`) + "..", jose.ErrMalformed},
 		{"alg twice", encode(`{"alg":"RS256","alg":"none"}`) + "..", jose.ErrMalformed},
 		{"alg as a number", encode(`{"alg":256}`) + "..", jose.ErrMalformed},

@@ -18,7 +18,7 @@ const WellKnown = "/.well-known/openid-configuration"
 type Discovery struct {
 	// Issuer is the issuer's identifier: an https URL without query and fragment.
 	Issuer string
-	// Hosts are the hosts besides the issuer's own that the set may be on, each with
+	// Hosts are the hosts in addition to the issuer's own that the set may be on, each with
 	// its port where that is not 443.
 	Hosts []string
 }

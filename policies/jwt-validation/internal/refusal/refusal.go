@@ -40,7 +40,7 @@ const (
 	// ReasonSignatureInvalid (401): the signature is wrong.
 	ReasonSignatureInvalid = "JWT_SIGNATURE_INVALID"
 	// ReasonIssuerUnknown (401): "iss" is none of the issuers. Unlike other
-	// claims it has to be looked at before the signature can be verified.
+	// claims it has to be checked before the signature can be verified.
 	ReasonIssuerUnknown = "JWT_ISSUER_UNKNOWN"
 	// ReasonAudienceMismatch (401): "aud" has none of the audiences.
 	ReasonAudienceMismatch = "JWT_AUDIENCE_MISMATCH"

@@ -46,7 +46,7 @@ type Request struct {
 	TokenFrom []bearer.Source `json:"tokenFrom"`
 	// ForwardToken leaves the token in the request that the upstream sees.
 	ForwardToken bool `json:"forwardToken"`
-	// MaxTokenBytes is the length of the longest token that is looked at.
+	// MaxTokenBytes is the length of the longest token that is checked.
 	MaxTokenBytes int `json:"maxTokenBytes"`
 	// Leeway is the clock skew that is put up with. It has no default here: 0 is
 	// a value.

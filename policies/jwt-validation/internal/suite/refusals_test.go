@@ -55,7 +55,7 @@ func TestRefusals(t *testing.T) {
 				401, refusal.ReasonSignatureInvalid, invalid},
 			{"another key", nil, bearing(signed("RS256", jwttest.RSA2().WithID("rsa"), good)), 401, refusal.ReasonSignatureInvalid, invalid},
 			{"no signature", nil, bearing(token()[:strings.LastIndexByte(token(), '.')+1]), 401, refusal.ReasonSignatureInvalid, invalid},
-			{"a payload that is no object", nil, bearing(jwttest.Sign("RS256", rsa.Private, `{"alg":"RS256","kid":"rsa"}`, `[]`)), 401, v.noIssuer, invalid},
+			{"a payload that is not an object", nil, bearing(jwttest.Sign("RS256", rsa.Private, `{"alg":"RS256","kid":"rsa"}`, `[]`)), 401, v.noIssuer, invalid},
 			{"a payload that is broken after the issuer", nil, bearing(jwttest.Sign("RS256", rsa.Private, `{"alg":"RS256","kid":"rsa"}`, `{"iss":"`+issuer+`",`)), 401, refusal.ReasonMalformed, invalid},
 			{"a claim twice", nil, bearing(jwttest.Sign("RS256", rsa.Private, `{"alg":"RS256","kid":"rsa"}`, `{"iss":"`+issuer+`","iss":"y"}`)), 401, refusal.ReasonMalformed, invalid},
 			{"a claim of a wrong type", nil, bearing(token("exp", "tomorrow")), 401, refusal.ReasonMalformed, invalid},

@@ -43,7 +43,7 @@ type shard[V any] struct {
 	mu    sync.Mutex
 	bytes int
 	limit int
-	hand  int // the place that is looked at next when memory has to be freed
+	hand  int // the place that is checked next when memory has to be freed
 }
 
 type entry[V any] struct {

@@ -455,7 +455,7 @@ type Step struct {
 	// started.
 	Required bool `protobuf:"varint,9,opt,name=required,proto3" json:"required,omitempty"`
 	// `false` leaves the policy out, and still checks it. Headers that the policy owns
-	// are removed from requests all the same.
+	// are removed from requests nevertheless.
 	Enabled *bool `protobuf:"varint,10,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
 	// `true` lets an earlier policy of the chain leave this step out, for requests that it says
 	// need no more checks. An error for policies that own request headers, in `onReject`, and for

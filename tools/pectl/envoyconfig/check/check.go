@@ -55,7 +55,7 @@ func Check(files []File, n *needs.Needs, o Options) (*Report, error) {
 	return c.report(), nil
 }
 
-// maxWork bounds how many routes are looked at, those that connection managers share
+// maxWork bounds how many routes are checked, those that connection managers share
 // counted for each.
 const maxWork = 2_000_000
 
@@ -68,8 +68,8 @@ type checker struct {
 	findings []Finding
 	seen     map[findingKey]bool
 	looked   Looked
-	clusters map[string]bool // those that were looked at
-	work     int             // how many routes were looked at, the same ones again included
+	clusters map[string]bool // those that were checked
+	work     int             // how many routes were checked, the same ones again included
 
 	// reached are the engine's routes that requests can take; complete says
 	// that all of Envoy's routes have been seen.

@@ -336,7 +336,7 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// TestVirtualHostsFromElsewhere proves that virtual hosts that VHDS brings are looked at
+// TestVirtualHostsFromElsewhere proves that virtual hosts that VHDS brings are checked
 // where their file is there, each with the route configuration that it belongs to.
 func TestVirtualHostsFromElsewhere(t *testing.T) {
 	tree, n := (&example{}).tree(t, false)
@@ -371,7 +371,7 @@ func TestVirtualHostsFromElsewhere(t *testing.T) {
 	}
 }
 
-// TestRoutesAlone proves that routes and clusters are looked at where no listener is
+// TestRoutesAlone proves that routes and clusters are checked where no listener is
 // there.
 func TestRoutesAlone(t *testing.T) {
 	tree, n := (&example{}).tree(t, false)

@@ -71,7 +71,7 @@ func (c *checker) cluster(n *message.Node) {
 	c.breakers(n, msg, in)
 	c.tls(n, in)
 	if len(msg.GetHealthChecks()) == 0 {
-		c.found(ClusterHealth, Note, n, in, "an engine that drains, or is not ready yet, gets requests all the same", "add a gRPC health check")
+		c.found(ClusterHealth, Note, n, in, "an engine that drains, or is not ready yet, gets requests nevertheless", "add a gRPC health check")
 	}
 }
 

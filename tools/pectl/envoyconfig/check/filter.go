@@ -100,7 +100,7 @@ func (c *checker) filterEntry(u *use, m *manager) {
 			"requests pass without any chain where the filter is not switched on, as on "+several(valuesOf(m.off), "and"), remedy)
 	case u.disabled() && m.unseen:
 		c.found(FilterDisabled, Warning, at(u.node, "disabled"), u.in,
-			"requests pass without any chain on every route that does not switch the filter on, and not every route was looked at", remedy)
+			"requests pass without any chain on every route that does not switch the filter on, and not every route was checked", remedy)
 	}
 	if as[*hcm.HttpFilter](u.node).GetIsOptional() {
 		c.found(FilterOptional, Warning, at(u.node, "is_optional"), u.in,
@@ -148,7 +148,7 @@ func (c *checker) rules(u *use, m *manager) {
 			name = "disable_clear_route_cache"
 		}
 		c.found(RerouteOff, Error, at(u.fields, name), u.in,
-			fmt.Sprintf("chain %s has reroute: true, and Envoy keeps the first route all the same", several(rerouting, "and")), "take it out")
+			fmt.Sprintf("chain %s has reroute: true, and Envoy keeps the first route nevertheless", several(rerouting, "and")), "take it out")
 	}
 	if action == extproc.ExternalProcessor_CLEAR {
 		c.found(RouteCacheCleared, Warning, at(u.fields, "route_cache_action"), u.in,

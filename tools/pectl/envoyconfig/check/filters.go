@@ -26,7 +26,7 @@ const (
 type filterSearch struct {
 	*checker
 	in scope
-	// entry is the HTTP filter that is looked at, index where it stands.
+	// entry is the HTTP filter that is checked, index where it stands.
 	entry *message.Node
 	index int
 	name  string

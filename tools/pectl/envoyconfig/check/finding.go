@@ -15,7 +15,7 @@ const (
 	// that should not.
 	Error Severity = "error"
 	// Warning: something that works today only as long as nothing else
-	// changes, costs more than it has to, or could not be looked at.
+	// changes, costs more than it has to, or could not be checked.
 	Warning Severity = "warning"
 	// Note: worth knowing.
 	Note Severity = "note"
@@ -49,7 +49,7 @@ type Report struct {
 	Errors   int `json:"errors"`
 	Warnings int `json:"warnings"`
 	Notes    int `json:"notes"`
-	// Looked counts what was looked at.
+	// Looked counts what was checked.
 	Looked Looked `json:"looked"`
 }
 

@@ -57,7 +57,7 @@ var levelExamples = []example{
 		wrong: [][2]string{{"route" + blocks, turnedOff}}, found: []string{"error route-disabled"}, bypass: true,
 	},
 	{
-		name:  "a filter that is switched on again, and turned off all the same",
+		name:  "a filter that is switched on again, and turned off nevertheless",
 		base:  [][2]string{{"route" + blocks, switchedOn}},
 		wrong: [][2]string{{"host" + blocks, turnedOff}}, found: []string{"error route-disabled"}, bypass: true,
 	},

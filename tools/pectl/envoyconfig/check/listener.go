@@ -119,7 +119,7 @@ func filterChains(listener *message.Node) []*message.Node {
 	return chains
 }
 
-// manager is a connection manager that is looked at.
+// manager is a connection manager that is checked.
 type manager struct {
 	node   *message.Node
 	in     scope

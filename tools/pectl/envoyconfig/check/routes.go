@@ -80,7 +80,7 @@ func quoted(s string) string {
 type router struct {
 	*checker
 	manager *manager
-	// setups are those that were looked at, by the most specific block.
+	// setups are those that were checked, by the most specific block.
 	setups map[*block]*setup
 }
 

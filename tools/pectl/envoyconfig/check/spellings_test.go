@@ -108,7 +108,7 @@ func TestEveryWayToWriteIt(t *testing.T) {
 
 // TestNothingUnreadableHidesAnything proves that what Envoy does not take, in every
 // part of a configuration, is reported with its place, and that mistakes beside, below
-// and behind it are found all the same.
+// and behind it are found nevertheless.
 func TestNothingUnreadableHidesAnything(t *testing.T) {
 	n := sample.Needs(t, config.DefaultEngine(), "headers")
 	mistakes := [][2]string{

@@ -5,7 +5,7 @@ import (
 )
 
 // unread reports what was left out when the configuration was read. Everything else
-// is looked at all the same.
+// is checked nevertheless.
 func (c *checker) unread() {
 	for _, p := range c.resources.problems {
 		in := scopeOf(p.At)

@@ -154,7 +154,7 @@ func (r *document) mapping(v *Value, n *yaml.Node, depth int) {
 		if key.Kind != yaml.ScalarNode {
 			at := Value{File: r.file, Line: key.Line, Column: key.Column, Path: v.Path}
 			r.place(&at)
-			r.found.Add(at.Problem("a key is no string", "write it out as one"))
+			r.found.Add(at.Problem("a key is not a string", "write it out as one"))
 			return
 		}
 		f := Field{key.Value, r.value(n.Content[i+1], v.Path.Key(key.Value), depth+1)}

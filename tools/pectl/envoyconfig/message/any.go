@@ -86,7 +86,7 @@ func (d *decoder) inside(n *Node, v *envoyyaml.Value) {
 }
 
 // untyped reads what has no known type, so that known extensions inside of it are
-// found all the same.
+// found nevertheless.
 func (d *decoder) untyped(n *Node) {
 	v := n.value
 	child := func(v *envoyyaml.Value) *Node {

@@ -22,7 +22,7 @@ type Node struct {
 	parent  *Node
 	broken  bool // Envoy does not take what is written
 
-	message protoreflect.Message // nil for what is no message
+	message protoreflect.Message // nil for what is not a message
 	scalar  protoreflect.Value   // of a field that is neither message, list nor map
 	// fields are those of a message, by their names in Envoy's files (snake
 	// case), or of a map, in the file's order.
@@ -137,7 +137,7 @@ func (n *Node) Bool() bool {
 }
 
 // Type is the full name of the node's message: for an Any, of the message in it; "" for
-// what is no message.
+// what is not a message.
 func (n *Node) Type() string {
 	if n.message == nil || n.message.Descriptor().FullName() == anyName {
 		return n.typeName
