@@ -162,8 +162,8 @@ func TestParams(t *testing.T) {
 		{"no issuers", m{"issuers": []m{}}, []string{"issuers: at least one is needed"}},
 		{"nothing, everywhere", m{"issuers": []m{{}, {"issuer": "x"}}, "maxTokenBytes": -1}, []string{
 			"maxTokenBytes: -1 is not between",
-			"issuers[0].issuer: it is missing", "issuers[0].audiences, anyAudience: give the audiences", "issuers[0].keys.inline, file, url: give exactly one",
-			"issuers[1].audiences, anyAudience: give the audiences", "issuers[1].keys.inline, file, url: give exactly one"}},
+			"issuers[0].issuer: it is missing", "issuers[0].audiences, anyAudience: set audiences", "issuers[0].keys.inline, file, url: give exactly one",
+			"issuers[1].audiences, anyAudience: set audiences", "issuers[1].keys.inline, file, url: give exactly one"}},
 		{"an issuer twice", m{"issuers": []m{issuerOf("a", nil, jwttest.RSA()), issuerOf("b", nil, jwttest.RSA()), issuerOf("a", nil, jwttest.RSA())}},
 			[]string{"issuers[2].issuer: it is that of issuers[0] already"}},
 		{"scopes that are none", m{"scopes": m{"all": []string{"", "a b"}, "any": []string{`a"b`}}}, []string{

@@ -92,9 +92,9 @@ func TestEd25519(t *testing.T) {
 			x.WantRejected(t, 401, c.reason)
 		}
 	}
-	// A key that is said to be for the one name is not for the other.
+	// A key that is labelled as a key for the one name is not for the other.
 	err := policytest.NewError(t, jwtvalidation.Policy, encode(t, base(m{"algorithms": []string{"EdDSA"}}, key.For("Ed25519"))))
-	if !strings.Contains(err.Error(), "a key for Ed25519, none of which is among the algorithms (EdDSA)") {
+	if !strings.Contains(err.Error(), "a key for Ed25519, but algorithms has only EdDSA") {
 		t.Error(err)
 	}
 }

@@ -16,7 +16,7 @@ func TestParsePattern(t *testing.T) {
 		"https://login.example/{Tenant}":        "does not have {tenant}",
 		"https://a/{tenant}/{tenant}":           "does not have {tenant} in it, once",
 		"https://a/{tenant}/{other}":            "no other braces",
-		"http://login.example/{tenant}":         "it has to be https",
+		"http://login.example/{tenant}":         "it must be https",
 		"https://{tenant}/v2.0":                 "not a whole segment",
 		"https://{tenant}.login.example/v2.0":   "not a whole segment",
 		"https://login.example{tenant}/":        "not a whole segment",

@@ -118,9 +118,9 @@ func TestDiscoveryThatIsNotBelieved(t *testing.T) {
 		want     string // "" where it is believed
 	}{
 		"its own":                    {`{"issuer": "%[1]s", "jwks_uri": "%[1]s/keys"}`, nil, ""},
-		"another issuer":             {`{"issuer": "%[1]s/", "jwks_uri": "%[1]s/keys"}`, nil, `"issuer" is another one`},
-		"no issuer":                  {`{"jwks_uri": "%[1]s/keys"}`, nil, `"issuer" is another one`},
-		"plain http":                 {`{"issuer": "%[1]s", "jwks_uri": "http://login.example/keys"}`, nil, "it has to be https"},
+		"another issuer":             {`{"issuer": "%[1]s/", "jwks_uri": "%[1]s/keys"}`, nil, `"issuer" is not the issuer`},
+		"no issuer":                  {`{"jwks_uri": "%[1]s/keys"}`, nil, `"issuer" is not the issuer`},
+		"plain http":                 {`{"issuer": "%[1]s", "jwks_uri": "http://login.example/keys"}`, nil, "it must be https"},
 		"another host":               {`{"issuer": "%[1]s", "jwks_uri": "` + other.URL + `"}`, nil, "on a host that is neither"},
 		"another host that is named": {`{"issuer": "%[1]s", "jwks_uri": "` + other.URL + `"}`, []string{otherHost}, ""},
 		"no address":                 {`{"issuer": "%[1]s"}`, nil, `there is no "jwks_uri"`},
@@ -173,7 +173,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 				continue
 			}
 			p := build(t, m{"issuers": []any{issuerOf(base, m{"keys": keys})}}, policytest.WithHost(server.Host()), policytest.WithoutStart())
-			if err := p.Instance.(policy.Starter).Start(t.Context()); err == nil || !strings.Contains(err.Error(), "a redirect, which is not followed") {
+			if err := p.Instance.(policy.Starter).Start(t.Context()); err == nil || !strings.Contains(err.Error(), "redirects are not followed") {
 				t.Errorf("%s, %v: %v", at, keys, err)
 			}
 		}
@@ -194,19 +194,19 @@ func TestTenantsThatAreRefused(t *testing.T) {
 	}{
 		"neither tenants nor any":   {[]any{m{"issuer": nil, "issuerPattern": pattern}}, "tenants, anyTenant: give the tenants"},
 		"both":                      {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "tenants": []string{"a"}}}, "tenants, anyTenant: give the tenants"},
-		"any with discovery":        {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "keys": m{"discovery": true}}}, "anybody who makes up tenants could cause fetches"},
-		"any with keys of its own":  {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "keys": m{"url": "https://login.example/{tenant}/keys"}}}, "anybody who makes up tenants could cause fetches"},
+		"any with discovery":        {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "keys": m{"discovery": true}}}, "made-up tenants could cause fetches"},
+		"any with keys of its own":  {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "keys": m{"url": "https://login.example/{tenant}/keys"}}}, "made-up tenants could cause fetches"},
 		"a dot segment":             {[]any{m{"issuer": nil, "issuerPattern": pattern, "tenants": []string{".."}}}, "tenants[0]: it is not one segment"},
-		"a claim with a meaning":    {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "tenantClaim": "sub"}}, `tenantClaim: "sub" has its own meaning`},
+		"a claim with a meaning":    {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true, "tenantClaim": "sub"}}, `tenantClaim: "sub" is a registered claim`},
 		"tenants without pattern":   {[]any{m{"tenants": []string{"a"}}}, "tenants, anyTenant: they go with issuerPattern"},
 		"the same tenant twice":     {[]any{m{"issuer": nil, "issuerPattern": pattern, "tenants": []string{"a"}}, m{"issuer": "https://login.example/a/v2.0"}}, "issuers[1].issuer: it is that of issuers[0] already"},
 		"patterns that overlap":     {[]any{m{"issuer": nil, "issuerPattern": pattern, "anyTenant": true}, m{"issuer": nil, "issuerPattern": "https://login.example/x/{tenant}", "anyTenant": true}}, "issuers[1].issuerPattern: one issuer can fit it and that of issuers[0]"},
 		"too many":                  {[]any{m{"issuer": nil, "issuerPattern": pattern, "tenants": many}, m{"issuer": nil, "issuerPattern": pattern + "/x", "tenants": many}}, "issuers: there are 400"},
 		"hosts without discovery":   {[]any{m{"keys": m{"url": "https://login.example/keys", "hosts": []string{"a"}}}}, "keys.hosts: they go with discovery"},
 		"hosts that are none":       {[]any{m{"keys": m{"discovery": true, "hosts": []string{"https://a"}}}}, "keys.hosts[0]:"},
-		"an issuer without address": {[]any{m{"issuer": "joe", "keys": m{"discovery": true}}}, "keys.discovery: the issuer is not an address"},
+		"an issuer without address": {[]any{m{"issuer": "joe", "keys": m{"discovery": true}}}, "keys.discovery: the issuer is not an https address"},
 		"tls of a file":             {[]any{m{"keys": m{"file": "/f", "tls": m{"caFile": "/ca"}}}}, "keys.tls: it goes with url or discovery"},
-		"no expiry and no maxAge":   {[]any{m{"allowNoExpiry": true}}, "allowNoExpiry: it needs maxAge"},
+		"no expiry and no maxAge":   {[]any{m{"allowNoExpiry": true}}, "allowNoExpiry: requires maxAge"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var list []any

@@ -270,9 +270,9 @@ func TestCheckMappings(t *testing.T) {
 		`[1].claim: it is missing`,
 		`[2].header: "host" is the authority: change it by the action's Authority`,
 		"[3].header: \"\" is not a header name: it consists of letters, digits and !#$%&'*+-.^_`|~",
-		`[4].header: "x-a" tells another claim already`,
-		`[5].header: "authorization" is where the token comes in (authorization)`,
-		`[6].header: "x_token" is where the token comes in (x-token)`,
+		`[4].header: "x-a" already has another claim`,
+		`[5].header: "authorization" also carries the token (authorization)`,
+		`[6].header: "x_token" also carries the token (x-token)`,
 	}
 	var got []string
 	for _, p := range problems {

@@ -63,8 +63,8 @@ func TestParseJWK(t *testing.T) {
 		{"EC without y", jwttest.P256().JWK(m{"y": ""}), `"y" is missing`},
 		{"a coordinate that is too long", jwttest.P256().JWK(m{"x": strings.Repeat("_", 44)}), `"x" has 33 bytes`},
 		{"Ed25519 too short", `{"kty":"OKP","crv":"Ed25519","x":"AAAA"}`, "32 bytes"},
-		{"alg of another key type", jwttest.P256().For("RS256").JWK(), "said to be for RS256"},
-		{"alg of another curve", jwttest.P256().For("ES384").JWK(), "said to be for ES384"},
+		{"alg of another key type", jwttest.P256().For("RS256").JWK(), "labelled as a key for RS256"},
+		{"alg of another curve", jwttest.P256().For("ES384").JWK(), "labelled as a key for ES384"},
 		{"alg HS256", jwttest.RSA().For("HS256").JWK(), "not an algorithm"},
 		{"alg none", jwttest.RSA().For("none").JWK(), "not an algorithm"},
 	} {
@@ -124,7 +124,7 @@ func TestParsePEM(t *testing.T) {
 		{"something else", "", block("CERTIFICATE REQUEST", nil, nil), `"CERTIFICATE REQUEST"`},
 		{"a small RSA key", "", jwttest.RSA1024().PEM(), "1024 bits"},
 		{"P-224", "", jwttest.P224().PEM(), "curve"},
-		{"another algorithm", "ES256", jwttest.RSA().PEM(), "said to be for ES256"},
+		{"another algorithm", "ES256", jwttest.RSA().PEM(), "labelled as a key for ES256"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k, err := jose.ParsePEM("id", c.alg, []byte(c.pem))

@@ -670,7 +670,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a key in no form", keysource.Place{Inline: []keysource.InlineKey{{KID: "x"}}}, "inline[0]: jwk, pem: give exactly one"},
 		{"a JWK with a kid beside", keysource.Place{Inline: []keysource.InlineKey{{JWK: rsa.JWK, KID: "x"}}}, "inline[0]: kid, algorithm"},
 		{"a broken key", keysource.Place{Inline: []keysource.InlineKey{rsa, {PEM: "x"}}}, "inline[1]: reading a PEM key"},
-		{"a key that no algorithm fits", keysource.Place{Inline: []keysource.InlineKey{{JWK: []byte(jwttest.P384().JWK())}}}, "a key for ES384, none of which is among the algorithms (RS256, ES256)"},
+		{"a key that no algorithm fits", keysource.Place{Inline: []keysource.InlineKey{{JWK: []byte(jwttest.P384().JWK())}}}, "a key for ES384, but algorithms has only RS256, ES256"},
 		{"keys that cannot be told apart", keysource.Place{Inline: []keysource.InlineKey{rsa, {PEM: jwttest.RSA2().PEM(), KID: "rsa"}}}, `two keys with the kid "rsa"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -48,7 +48,7 @@ func TestParams(t *testing.T) {
 			want   []string
 		}{
 			{"nothing", m{"issuer": "", "audiences": []string{}, "keys": m{}}, []string{
-				"issuer: it is missing", "audiences, anyAudience: give the audiences", "keys.inline, file, url: give exactly one"}},
+				"issuer: it is missing", "audiences, anyAudience: set audiences", "keys.inline, file, url: give exactly one"}},
 			{"audiences, and any", m{"anyAudience": true}, []string{"audiences, anyAudience: "}},
 			{"an empty audience", m{"audiences": []string{"a", ""}}, []string{"audiences[1]: it is empty"}},
 			{"an algorithm that signs nothing", m{"algorithms": []string{"none"}}, []string{`algorithms: "none" is not an algorithm`}},
