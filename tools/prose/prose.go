@@ -40,6 +40,8 @@ type Finding struct {
 
 // A Checker finds the wordings of rules. It is safe for concurrent use.
 type Checker struct {
+	// any matches where any rule matches, so that a file is searched once.
+	any   *regexp.Regexp
 	rules []compiled
 }
 
@@ -51,13 +53,16 @@ type compiled struct {
 // NewChecker compiles the rules. It panics if a pattern is invalid.
 func NewChecker(rules []Rule) *Checker {
 	c := &Checker{}
+	var all []string
 	for _, r := range rules {
-		k := compiled{rule: r, pattern: compile(`\b(?:` + r.Pattern + `)\b`)}
+		all = append(all, r.Pattern)
+		k := compiled{rule: r, pattern: compile(`^(?:` + r.Pattern + `)$`)}
 		if r.Except != "" {
 			k.except = compile(`\b(?:` + r.Except + `)\s*$`)
 		}
 		c.rules = append(c.rules, k)
 	}
+	c.any = compile(`\b(?:` + strings.Join(all, "|") + `)\b`)
 	return c
 }
 
@@ -65,24 +70,23 @@ func compile(pattern string) *regexp.Regexp {
 	return regexp.MustCompile(`(?i)` + strings.ReplaceAll(pattern, " ", `\s+`))
 }
 
-// Check returns the findings in a file, by rule and then by line. The name decides what
-// is prose: all but code in Markdown, comments and strings in Go, comments and
-// descriptions in YAML, protobuf and Starlark. Other files have no findings.
+// Check returns the findings in a file, by line. Of two rules that match at one place, the
+// first counts. The name decides what is prose: all but code in Markdown, comments and
+// strings in Go, comments and descriptions in YAML, protobuf and Starlark. Other files have
+// no findings.
 func (c *Checker) Check(name string, src []byte) []Finding {
 	text := extract(name, src)
-	if text == nil {
-		return nil
-	}
 	var found []Finding
-	for _, r := range c.rules {
-		for _, at := range r.pattern.FindAllIndex(text, -1) {
-			if r.except != nil && r.except.Match(text[max(0, at[0]-60):at[0]]) {
+	for _, at := range c.any.FindAllIndex(text, -1) {
+		match := text[at[0]:at[1]]
+		for _, r := range c.rules {
+			if !r.pattern.Match(match) || r.except != nil && r.except.Match(text[max(0, at[0]-60):at[0]]) {
 				continue
 			}
 			found = append(found, Finding{
-				Rule: r.rule, Line: 1 + bytes.Count(src[:at[0]], []byte("\n")),
-				Text: strings.Join(strings.Fields(string(text[at[0]:at[1]])), " "),
+				Rule: r.rule, Line: 1 + bytes.Count(src[:at[0]], []byte("\n")), Text: strings.Join(strings.Fields(string(match)), " "),
 			})
+			break
 		}
 	}
 	return found
