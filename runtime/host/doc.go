@@ -1,3 +1,3 @@
-// Package host is what the runtime gives to policies: the real clock, an HTTP client
-// with limits, secrets by reference, and metric handles. See policy.Host.
+// Package host implements policy.Host for the engine: the real clock, an HTTP client with
+// limits, secrets by reference, files, backends, and metrics.
 package host

@@ -1,4 +1,4 @@
-// Package telemetry holds what the engine tells about itself: counters and
-// histograms whose handles are made when a configuration is loaded, and decision
-// records. What is on the request path here costs a few atomic additions.
+// Package telemetry records what the engine does: counters and histograms, which are
+// created when a configuration is loaded, and decision records. On the request path it
+// costs a few atomic additions.
 package telemetry

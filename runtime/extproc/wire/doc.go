@@ -1,19 +1,17 @@
-// Package wire reads the messages that Envoy's external processing filter sends
-// (envoy.service.ext_proc.v3.ProcessingRequest) and writes the replies to them
-// (ProcessingResponse) without building the generated types.
+// Package wire reads the messages of Envoy's external processing filter
+// (envoy.service.ext_proc.v3.ProcessingRequest) and writes the replies (ProcessingResponse)
+// without building the generated types.
 //
-// Reading goes over the bytes once, by the field numbers that the engine has a use
-// for. Whatever is not of the plain form that Envoy sends (a field out of place or
-// twice, an unknown field, a nested attribute, anything malformed) is left to the
-// generated types and the protobuf library, which is the judge of what a message
-// means and whether it is one at all. So there is one way only in which [Decode]
-// could go wrong, by taking for plain what the library reads otherwise, and the
-// package's fuzz targets compare the two.
+// Reading is one pass over the bytes, by the field numbers that the engine uses. A message
+// that does not have the plain form that Envoy sends (a field out of order or repeated, an
+// unknown field, a nested attribute, malformed bytes) goes to the generated types and the
+// protobuf library, which defines what a message means. So [Decode] can only be wrong by
+// treating a message as plain that the library reads differently. The package's fuzz
+// targets compare the two.
 //
-// Of a message with headers one copy is made, an immutable string of which every
-// name and value is a part: they may be kept forever. Bodies are copied into
-// memory of their own, which is never pooled.
+// A message with headers is copied once, into an immutable string. All names and values are
+// substrings of it and may be kept. Bodies are copied into separate memory, which is never
+// pooled.
 //
-// Replies are composed into pooled buffers by a [Reply] and handed to grpc as they
-// are, by the [Codec].
+// Replies are composed in pooled buffers by a [Reply] and passed to grpc by the [Codec].
 package wire
