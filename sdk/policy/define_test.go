@@ -91,7 +91,7 @@ func TestBuild(t *testing.T) {
 		{"two values", ok, `{} {}`, "more than one JSON value"},
 		{"something after the value", ok, `{}]`, "more than one JSON value"},
 		{"what the constructor refuses", ok, `{"name": "bad"}`, "a bad name"},
-		{"a constructor that returns an interface", iface, `{}`, "has to return a concrete type"},
+		{"a constructor that returns an interface", iface, `{}`, "must return a concrete type"},
 		{"a constructor that returns nil", null, `{}`, "returned a nil *policy_test.everything"},
 		{"no constructor", policy.Factory[params, *everything]{}, `{}`, "make it with policy.Define"},
 	} {

@@ -40,16 +40,16 @@ func TestMismatches(t *testing.T) {
 	}{
 		{"all that the runtime calls", policy.Define(newEverything), nil},
 		{"other signatures", policy.Define(func(params, policy.Host) (wrong, error) { return wrong{}, nil }), []policy.Mismatch{
-			{policy.RequestHeaders, "policy_test.wrong has the method OnRequestHeaders(context.Context, policy.RequestContext) error, which is never called: it has to be " +
+			{policy.RequestHeaders, "policy_test.wrong has the method OnRequestHeaders(context.Context, policy.RequestContext) error, which is never called: the signature must be " +
 				"OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error)"},
-			{policy.ResponseBody, "policy_test.wrong has the method OnResponseBody(*policy.ResponseContext) (policy.ResponseAction, error), which is never called: it has to be " +
+			{policy.ResponseBody, "policy_test.wrong has the method OnResponseBody(*policy.ResponseContext) (policy.ResponseAction, error), which is never called: the signature must be " +
 				"OnResponseBody(context.Context, *policy.ResponseContext) (policy.ResponseAction, error)"},
-			{policy.PhaseCount, "policy_test.wrong has the method Start() error, which is never called: it has to be Start(context.Context) error"},
-			{policy.PhaseCount, "policy_test.wrong has the method Close(), which is never called: it has to be Close() error"},
+			{policy.PhaseCount, "policy_test.wrong has the method Start() error, which is never called: the signature must be Start(context.Context) error"},
+			{policy.PhaseCount, "policy_test.wrong has the method Close(), which is never called: the signature must be Close() error"},
 		}},
 		{"a value whose pointer has the methods", policy.Define(func(params, policy.Host) (byPointer, error) { return byPointer{}, nil }), []policy.Mismatch{
-			{policy.RequestHeaders, "the method OnRequestHeaders is that of *policy_test.byPointer, and the constructor returns policy_test.byPointer: it has to return the pointer"},
-			{policy.PhaseCount, "the method Close is that of *policy_test.byPointer, and the constructor returns policy_test.byPointer: it has to return the pointer"},
+			{policy.RequestHeaders, "the method OnRequestHeaders is that of *policy_test.byPointer, and the constructor returns policy_test.byPointer: it must return the pointer"},
+			{policy.PhaseCount, "the method Close is that of *policy_test.byPointer, and the constructor returns policy_test.byPointer: it must return the pointer"},
 		}},
 		{"a pointer", policy.Define(func(params, policy.Host) (*byPointer, error) { return &byPointer{}, nil }), nil},
 	} {

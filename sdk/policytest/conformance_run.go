@@ -45,7 +45,7 @@ func checkHostileInput(t testing.TB, c *conformance) {
 			case errors.Is(err, errPanic), errors.Is(err, errTells), errors.Is(err, errTellsNotes), errors.Is(err, errChanged), possible && errors.Is(err, errAction):
 				t.Fatalf("%s, exchange %d: %v\nrequest: %s\nresponse: %s", s, i, err, brief(req), brief(resp))
 			case err != nil && tells(err.Error(), s.secrets):
-				t.Fatalf("%s, exchange %d: an error tells a secret: %v", s, i, err)
+				t.Fatalf("%s, exchange %d: an error contains a secret: %v", s, i, err)
 			}
 		}
 	})

@@ -246,7 +246,7 @@ func TestConformanceFindsWhatIsWrong(t *testing.T) {
 				return fmt.Errorf("limits: too small for %s", key)
 			}
 			return nil
-		}}, nil, "the error tells a secret"},
+		}}, nil, "the error contains a secret"},
 		{"an owned header that is not for policies", "examples", behaviour{owns: func(*subject) []string { return []string{"x-ok", ":path"} }}, nil,
 			`the policy cannot own the header ":path": it is a pseudo-header`},
 		{"an owned header that comes later", "owned headers", behaviour{owns: func(s *subject) []string {
@@ -299,11 +299,11 @@ func TestConformanceFindsWhatIsWrong(t *testing.T) {
 		{"a secret in an error", "hostile input", behaviour{headers: func(s *subject, _ ctx, _ req) (policy.RequestAction, error) {
 			key, _ := s.params.Key.Inline()
 			return nil, fmt.Errorf("the key is not %s", key)
-		}}, nil, "an error tells a secret"},
+		}}, nil, "an error contains a secret"},
 		{"a secret in an answer", "hostile input", behaviour{headers: func(s *subject, _ ctx, _ req) (policy.RequestAction, error) {
 			key, _ := s.params.Key.Inline()
 			return policy.Reject(401, "NO", "the key is not "+key), nil
-		}}, nil, "the answer tells the client a secret"},
+		}}, nil, "the answer to the client contains a secret"},
 		{"a secret in a log", "hostile input", behaviour{headers: func(s *subject, _ ctx, _ req) (policy.RequestAction, error) {
 			key, _ := s.params.Key.Inline()
 			s.host.Logger.Debug("compared", "key", key)
@@ -370,7 +370,7 @@ func TestConformanceNeedsSomethingToCheck(t *testing.T) {
 		})
 	}
 	iface := policy.Define(func(struct{}, policy.Host) (policy.RequestHeadersPolicy, error) { return nil, nil })
-	wantFailure(t, "has to return a concrete type", func(t testing.TB) {
+	wantFailure(t, "must return a concrete type", func(t testing.TB) {
 		policytest.RunConformance(t, "examples", iface, definitionFile(t))
 	})
 }

@@ -17,6 +17,6 @@ var Rules = []Rule{
 	{Name: "wants-to-know", Pattern: `(?:engine|Envoy|filter|proxy|runtime|worker|kernel|chain|route|code|program|test|build|command) (?:wants|believes|forgets|thinks|remembers|hopes|minds|likes|fears)`, Instead: "say what it does: requires, assumes, drops, keeps"},
 	{Name: "is-told", Pattern: `(?:is|are|was|were|be|being) told`, Instead: "name who sends what: Envoy sends ..., the log has ..."},
 	{Name: "not-looked-at", Pattern: `(?:is|are|was|were|be|being) looked at`, Instead: "is checked, is read"},
-	{Name: "inverted", Pattern: `not until|no sooner|only then does|of which one is|neither does|nor is it|nor are they|so it is|so is it`, Instead: "subject, verb, object"},
+	{Name: "inverted", Pattern: `not until|no sooner|only then does|of which one is|neither does|nor is it|nor are they|so is it`, Instead: "subject, verb, object"},
 	{Name: "has-come", Pattern: `(?:has|have) come(?: back)?`, Instead: "has arrived, has returned"},
 }

@@ -171,7 +171,7 @@ func TestErrors(t *testing.T) {
 		{"a name that the scaffold uses", nil, []string{"new", "policy"}, 1, "choose another name"},
 		{"a version that is there", func(t *testing.T, root string) {
 			write(t, filepath.Join(root, "policies/hello/v1.0.0/policy.yaml"), "mine")
-		}, []string{"new", "hello"}, 1, "is there already"},
+		}, []string{"new", "hello"}, 1, "already exists"},
 		{"no module", func(t *testing.T, root string) {
 			if err := os.Remove(filepath.Join(root, "go.mod")); err != nil {
 				t.Fatal(err)

@@ -1,4 +1,4 @@
-// Package askfirst asks a server whether a request may pass.
+// Package askfirst calls a server to decide whether a request may pass.
 package askfirst
 
 import (
@@ -14,15 +14,15 @@ import (
 // Policy is ask-first v1.0.0.
 var Policy = policy.Define(New)
 
-// ReasonDenied is why a request does not pass which the server denies.
+// ReasonDenied is the reason for a request that the server denies.
 const ReasonDenied = "ASKED_AND_DENIED"
 
-// Params are the policy's parameters: see policy.yaml.
+// Params are the policy's parameters, as policy.yaml describes them.
 type Params struct {
 	Backend policy.BackendRef `json:"backend"`
 }
 
-// AskFirst asks for each request.
+// AskFirst calls the server for each request.
 type AskFirst struct {
 	backend *policy.Backend
 	denied  *policy.ImmediateResponse
@@ -37,7 +37,7 @@ func New(p Params, host policy.Host) (*AskFirst, error) {
 	return &AskFirst{backend: backend, denied: policy.Reject(403, ReasonDenied, "")}, nil
 }
 
-// question is what the server is sent, and verdict what it answers.
+// question is the body of the call, and verdict that of the response.
 type (
 	question struct {
 		Method  string `json:"method"`
@@ -49,8 +49,8 @@ type (
 	}
 )
 
-// OnRequestHeaders asks. A server that cannot be asked, or answers anything but 200 and 403, is an
-// error: the operator's onError says what it means.
+// OnRequestHeaders calls the server. A failed call, or a status other than 200 and 403, is an
+// error: the operator's onError decides what happens to the request.
 func (a *AskFirst) OnRequestHeaders(ctx context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
 	q := question{Method: req.Method(), Path: req.Path()}
 	if p := req.Principal(); p != nil {

@@ -1,4 +1,4 @@
-// Package bodydigest tells the upstream the SHA-256 hash of the request's body.
+// Package bodydigest sends the upstream the SHA-256 hash of the request's body.
 package bodydigest
 
 import (
@@ -13,7 +13,7 @@ import (
 // Policy is body-digest v1.0.0.
 var Policy = policy.Define(New)
 
-// Params are the policy's parameters: see policy.yaml.
+// Params are the policy's parameters, as policy.yaml describes them.
 type Params struct {
 	Header policy.HeaderName `json:"header"`
 }
@@ -29,7 +29,7 @@ func New(p Params, _ policy.Host) (*BodyDigest, error) {
 	return &BodyDigest{header: string(p.Header)}, nil
 }
 
-// OnRequestBody sets the header. It is called once, also where there is no body.
+// OnRequestBody sets the header. It is called once, even without a body.
 func (d *BodyDigest) OnRequestBody(_ context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
 	sum := sha256.Sum256(req.Body())
 	digest := policy.Header{Name: d.header, Value: hex.EncodeToString(sum[:])}

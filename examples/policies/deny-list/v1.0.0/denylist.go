@@ -1,5 +1,4 @@
-// Package denylist turns clients away whose address is in a list that is kept in a
-// file.
+// Package denylist refuses clients whose address is in a list that is read from a file.
 package denylist
 
 import (
@@ -16,16 +15,16 @@ import (
 // Policy is deny-list v1.0.0.
 var Policy = policy.Define(New)
 
-// ReasonDenied is the reason of an answer to a client that is in the list.
+// ReasonDenied is the reason for a client in the list.
 const ReasonDenied = "ADDRESS_DENIED"
 
-// ReasonUnknown is the reason of an answer to a client whose address is not told.
+// ReasonUnknown is the reason for a client whose address is unknown.
 const ReasonUnknown = "ADDRESS_UNKNOWN"
 
-// maxNetworks bounds the list, which is gone through for each request.
+// maxNetworks limits the list, which is searched linearly for each request.
 const maxNetworks = 10_000
 
-// Params are the policy's parameters: see policy.yaml.
+// Params are the policy's parameters, as policy.yaml describes them.
 type Params struct {
 	File    string         `json:"file"`
 	Trusted []netip.Prefix `json:"trusted"`
@@ -39,7 +38,7 @@ type DenyList struct {
 	denied, unknown *policy.ImmediateResponse
 }
 
-// New does no I/O: the list is read by Start, and again when it has changed.
+// New does no I/O: Start reads the list, and it is read again when it changes.
 func New(p Params, host policy.Host) (*DenyList, error) {
 	d := &DenyList{
 		behindProxies: len(p.Trusted) > 0,
@@ -76,7 +75,7 @@ func parse(content []byte) ([]netip.Prefix, error) {
 	return networks, nil
 }
 
-// Start has the engine say at once that the list cannot be read.
+// Start reports at once that the list cannot be read.
 func (d *DenyList) Start(context.Context) error {
 	_, err := d.networks.Value()
 	return err
@@ -100,8 +99,8 @@ func (d *DenyList) OnRequestHeaders(_ context.Context, req *policy.RequestContex
 	return nil, nil
 }
 
-// client is the address of who has sent the request: Envoy's peer, or behind proxies
-// who they say.
+// client returns the address of the client: Envoy's peer, or behind proxies the address
+// that they report.
 func (d *DenyList) client(req *policy.RequestContext) (netip.Addr, bool) {
 	if !d.behindProxies {
 		v, _ := req.Attribute("source.address")

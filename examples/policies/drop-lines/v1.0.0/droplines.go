@@ -12,7 +12,7 @@ import (
 // Policy is drop-lines v1.0.0.
 var Policy = policy.Define(New)
 
-// Params are the policy's parameters: see policy.yaml.
+// Params are the policy's parameters, as policy.yaml describes them.
 type Params struct {
 	Containing  string `json:"containing"`
 	LongestLine int    `json:"longestLine"`
@@ -29,8 +29,8 @@ func New(p Params, _ policy.Host) (*DropLines, error) {
 	return &DropLines{text: []byte(p.Containing), longest: p.LongestLine}, nil
 }
 
-// OnResponseBodyChunk lets whole lines pass and keeps the beginning of the last one,
-// in the chunk's State, until its end has arrived.
+// OnResponseBodyChunk passes whole lines, and keeps the beginning of the last one in the
+// chunk's State until its end arrives.
 func (d *DropLines) OnResponseBodyChunk(_ context.Context, _ *policy.ResponseContext, chunk *policy.Chunk) (policy.ChunkAction, error) {
 	begun, _ := chunk.State.([]byte)
 	data := append(begun, chunk.Data...)

@@ -1,4 +1,4 @@
-// Package knowncallers spares certain callers the checks behind it.
+// Package knowncallers skips later checks for certain callers.
 package knowncallers
 
 import (
@@ -13,12 +13,12 @@ var Policy = policy.Define(New)
 // ReasonKnown is why the rest of the chain is skipped.
 const ReasonKnown = "KNOWN_CALLER"
 
-// Params are the policy's parameters: see policy.yaml.
+// Params are the policy's parameters, as policy.yaml describes them.
 type Params struct {
 	Subjects []string `json:"subjects"`
 }
 
-// KnownCallers looks at who an earlier policy has authenticated.
+// KnownCallers checks the caller that an earlier policy authenticated.
 type KnownCallers struct{ subjects map[string]bool }
 
 // New prepares the set of subjects.
@@ -35,7 +35,7 @@ func (k *KnownCallers) SkipsSteps() bool { return true }
 
 var known = &policy.SkipRest{Reason: ReasonKnown}
 
-// OnRequestHeaders skips the rest for those callers. The steps behind it run for all others.
+// OnRequestHeaders skips the rest for those callers. For all others the later steps run.
 func (k *KnownCallers) OnRequestHeaders(_ context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
 	if p := req.Principal(); p != nil && k.subjects[p.Subject] {
 		return known, nil

@@ -1,4 +1,4 @@
-// Package servertiming tells the client how long the upstream took.
+// Package servertiming adds the upstream's time to the response.
 package servertiming
 
 import (
@@ -12,7 +12,7 @@ import (
 // Policy is server-timing v1.0.0.
 var Policy = policy.Define(New)
 
-// Params are the policy's parameters: see policy.yaml.
+// Params are the policy's parameters, as policy.yaml describes them.
 type Params struct {
 	Metric string `json:"metric"`
 }
@@ -23,16 +23,16 @@ type ServerTiming struct {
 	prefix string
 }
 
-// timing is what the policy keeps for one exchange.
+// timing is the state of the policy for one exchange.
 type timing struct{ began time.Time }
 
-// New prepares the header's beginning.
+// New prepares the beginning of the header.
 func New(p Params, host policy.Host) (*ServerTiming, error) {
 	return &ServerTiming{clock: host.Clock, prefix: p.Metric + ";dur="}, nil
 }
 
-// OnRequestHeaders notes the time. Instances are shared by all requests, so what
-// belongs to one request is kept in its state.
+// OnRequestHeaders stores the time. All requests share an instance, so what belongs to
+// one request is kept in its state.
 func (s *ServerTiming) OnRequestHeaders(_ context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
 	policy.State[timing](req).began = s.clock.Now()
 	return nil, nil

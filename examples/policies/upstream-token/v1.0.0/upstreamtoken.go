@@ -1,5 +1,5 @@
-// Package upstreamtoken gives requests to the upstream a bearer token, which it
-// fetches and renews off the request path.
+// Package upstreamtoken adds a bearer token to requests to the upstream. It fetches and
+// renews the token outside of the request path.
 package upstreamtoken
 
 import (
@@ -21,14 +21,14 @@ import (
 // Policy is upstream-token v1.0.0.
 var Policy = policy.Define(New)
 
-// Params are the policy's parameters: see policy.yaml.
+// Params are the policy's parameters, as policy.yaml describes them.
 type Params struct {
 	URL          string        `json:"url"`
 	ClientID     string        `json:"clientID"`
 	ClientSecret policy.Secret `json:"clientSecret"`
 }
 
-// UpstreamToken holds the token of the moment.
+// UpstreamToken holds the current token.
 type UpstreamToken struct {
 	params   Params
 	host     policy.Host
@@ -47,7 +47,7 @@ type token struct {
 	expires time.Time
 }
 
-// New does no I/O: the first token is fetched by Start.
+// New does no I/O: Start fetches the first token.
 func New(p Params, host policy.Host) (*UpstreamToken, error) {
 	u := &UpstreamToken{
 		params: p, host: host,
@@ -58,8 +58,8 @@ func New(p Params, host policy.Host) (*UpstreamToken, error) {
 	return u, nil
 }
 
-// Start fetches the first token and has it renewed from then on. The runtime calls it
-// before the configuration takes effect, and again later where it fails.
+// Start fetches the first token, and starts its renewal. The runtime calls it before the
+// configuration takes effect, and again later if it fails.
 func (u *UpstreamToken) Start(ctx context.Context) error {
 	if u.token.Load() == nil {
 		if err := u.fetch(ctx); err != nil {
@@ -78,14 +78,14 @@ func (u *UpstreamToken) Adopt(old any) {
 	}
 }
 
-// Close ends the renewal, and waits until it has.
+// Close stops the renewal and waits for its end.
 func (u *UpstreamToken) Close() error {
 	u.stop()
 	u.running.Wait()
 	return nil
 }
 
-// OnRequestHeaders sets the token. Without one it cannot decide, which is an error.
+// OnRequestHeaders sets the token. Without a valid token it returns an error.
 func (u *UpstreamToken) OnRequestHeaders(context.Context, *policy.RequestContext) (policy.RequestAction, error) {
 	t := u.token.Load()
 	if t == nil || !u.host.Clock.Now().Before(t.expires) {
@@ -94,7 +94,7 @@ func (u *UpstreamToken) OnRequestHeaders(context.Context, *policy.RequestContext
 	return t.action, nil
 }
 
-// renew fetches a token when four fifths of the last one's time have passed.
+// renew fetches a token after four fifths of the lifetime of the last one.
 func (u *UpstreamToken) renew() {
 	for {
 		pause := u.token.Load().expires.Sub(u.host.Clock.Now()) * 4 / 5

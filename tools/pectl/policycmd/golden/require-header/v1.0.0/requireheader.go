@@ -1,6 +1,6 @@
-// Package requireheader lets requests pass that carry a certain header.
+// Package requireheader passes requests that have a certain header, and refuses all others.
 //
-// It is what `pectl policy new` begins with: change it into what you need.
+// `pectl policy new` wrote it as a starting point: change it into your policy.
 package requireheader
 
 import (
@@ -31,8 +31,8 @@ type RequireHeader struct {
 	passed  *policy.RequestMutation
 }
 
-// New checks the parameters and prepares both answers, so that a request costs
-// nothing but the look at its headers. It does no I/O.
+// New checks the parameters and prepares both answers, so that a request allocates
+// nothing. It does no I/O.
 func New(p Params, _ policy.Host) (*RequireHeader, error) {
 	v := &RequireHeader{
 		header:  string(p.Header),
@@ -48,7 +48,7 @@ func New(p Params, _ policy.Host) (*RequireHeader, error) {
 	return v, nil
 }
 
-// OnRequestHeaders answers requests without the header, and marks the others.
+// OnRequestHeaders refuses requests without the header, and marks the others.
 func (v *RequireHeader) OnRequestHeaders(_ context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
 	if req.Header(v.header) == "" {
 		return v.missing, nil

@@ -8,12 +8,12 @@ import (
 	requireheader "policyengine.dev/tools/pectl/policycmd/golden/require-header/v1.0.0"
 )
 
-// TestCases runs testdata/cases.yaml: requests, and what is expected of each.
+// TestCases runs testdata/cases.yaml: requests with their expected outcome.
 func TestCases(t *testing.T) {
 	policytest.Cases(t, requireheader.Policy, "testdata/cases.yaml")
 }
 
-// TestTheAnswer looks at more of an exchange than cases do.
+// TestTheAnswer checks more of an exchange than cases can.
 func TestTheAnswer(t *testing.T) {
 	p := policytest.New(t, requireheader.Policy, `header: x-tenant`)
 	x := p.Send(t, policytest.Request{})
