@@ -119,9 +119,9 @@ func TestADrainEnds(t *testing.T) {
 		logged   string
 	}{
 		"at its deadline": {"/held", "200ms", false, "the drain's deadline has passed"},
-		"at its deadline, with a policy that minds nothing": {"/stuck", "200ms", false, "calls are given up"},
+		"at its deadline, with a policy that ignores its context": {"/stuck", "200ms", false, "are abandoned"},
 		"at a second signal": {"/held", "1h", true, "ending at once"},
-		"at a second signal, with a policy that minds nothing": {"/stuck", "1h", true, "calls are given up"},
+		"at a second signal, with a policy that ignores its context": {"/stuck", "1h", true, "are abandoned"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

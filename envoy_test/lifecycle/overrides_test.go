@@ -246,7 +246,7 @@ func TestAnIgnoredOverrideIsNotReliedOnAgain(t *testing.T) {
 			if got := o.found(); len(got) != 1 || got[0] != trusted {
 				t.Errorf("the dump tells of %q", got)
 			}
-			logs(t, o.engine, 0, `"level":"ERROR"`, "does not do what is said of it", trusted)
+			logs(t, o.engine, 0, `"level":"ERROR"`, "does not behave as its stamp or engine.yaml says", trusted)
 
 			if got := o.post("other"); got != "REQUEST_PHASE_SKIPPED" {
 				t.Errorf("a filter with another stamp was answered %q", got)

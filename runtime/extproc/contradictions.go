@@ -80,6 +80,6 @@ func (st *stream) contradict(cause *kernel.Cause) {
 	if !first {
 		return
 	}
-	o.Logger.Error("a filter does not do what is said of it: over this connection, further requests to chains that depend on it are refused",
+	o.Logger.Error("a filter does not behave as its stamp or engine.yaml says: over this connection, further requests to chains that depend on it are refused",
 		slog.String("problem", f.Problem), slog.String("stamp", f.Stamp), slog.String("connection", f.Connection), slog.String("route", f.Route))
 }

@@ -117,7 +117,7 @@ func TestBackendNames(t *testing.T) {
 		declared []host.Backend
 		want     string
 	}{
-		"none": {nil, "declares none"}, "others": {[]host.Backend{{Name: "b", URL: u}, {Name: "a", URL: u}}, "declares a, b"},
+		"none": {nil, "declares no backends"}, "others": {[]host.Backend{{Name: "b", URL: u}, {Name: "a", URL: u}}, "declares a, b"},
 		"without its files": {[]host.Backend{{Name: "authz", URL: u, TLS: host.BackendTLS{CA: "/nowhere.pem"}}}, "nowhere.pem"},
 	} {
 		t.Run(name, func(t *testing.T) {

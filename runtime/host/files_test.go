@@ -87,7 +87,7 @@ func TestWatchedFile(t *testing.T) {
 	replace(t, path, "v1\n")
 	w.later()
 	w.want("after it appeared", "v1")
-	w.wantLogged("appeared", "good again", 1)
+	w.wantLogged("appeared", "valid again", 1)
 
 	replace(t, path, "v2")
 	w.want("before the interval is over", "v1")
@@ -134,7 +134,7 @@ func TestWatchedFile(t *testing.T) {
 	replace(t, path, "v3")
 	w.later()
 	w.want("when it is back", "v3")
-	w.wantLogged("back", "good again", 2)
+	w.wantLogged("back", "valid again", 2)
 	w.wantLogged("in all", "last good content stays", 5)
 }
 

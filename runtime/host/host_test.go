@@ -53,7 +53,7 @@ func TestSecretKinds(t *testing.T) {
 		"inline":           {policy.InlineSecret("itself"), "itself", ""},
 		"environment":      {policy.Secret{Env: "HOST_TEST_SECRET"}, "from the environment", ""},
 		"unset variable":   {policy.Secret{Env: "HOST_TEST_UNSET"}, "", "HOST_TEST_UNSET is not set"},
-		"nothing":          {policy.Secret{}, "", "none is configured"},
+		"nothing":          {policy.Secret{}, "", "it is not set"},
 		"a file not there": {policy.Secret{File: filepath.Join(t.TempDir(), "none")}, "", "no such file"},
 	} {
 		got, err := s.Open(tc.ref).Value()

@@ -43,7 +43,7 @@ func (s *Secrets) Open(ref policy.Secret) policy.SecretSource {
 	}
 	v, ok := ref.Inline()
 	if !ok {
-		return fixedSecret{err: errors.New("reading a secret: no secrets are configured")}
+		return fixedSecret{err: errors.New("reading a secret: it is not set")}
 	}
 	return fixedSecret{value: v}
 }
