@@ -338,10 +338,10 @@ func TestWhatCannotBeGivenAway(t *testing.T) {
 		set  func(*exchange.Exchange)
 		want string
 	}{
-		"metadata": {func(x *exchange.Exchange) { x.Metadata.Set("began", time.Now()) }, `metadata "began" cannot be given to a policy in another process: it holds a time.Time`},
+		"metadata": {func(x *exchange.Exchange) { x.Metadata.Set("began", time.Now()) }, `metadata "began" cannot be sent to a policy in another process: it holds a time.Time`},
 		"a claim": {func(x *exchange.Exchange) {
 			x.Principal = &exchange.Principal{Claims: map[string]any{"tiers": []any{[]string{"gold"}}}}
-		}, `the principal's claim "tiers" cannot be given to a policy in another process: it holds a []string`},
+		}, `the principal's claim "tiers" cannot be sent to a policy in another process: it holds a []string`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got error
