@@ -54,7 +54,7 @@ func TestRefuses(t *testing.T) {
 		"v2.0.0/policy.yaml:3:10: version: the directory is named v2.0.0": {"validate", "--definition", bad, "--out", out},
 		"reading the definition":                                          {"validate", "--definition", dir + "/none", "--out", out},
 		"flag provided but not defined":                                   {"validate", "--defnition", bad},
-		`unexpected argument "x"`:                                                  {"validate", "x"},
+		`unexpected argument "x"`:                                         {"validate", "x"},
 		"reading arguments":                                               {"@" + dir + "/none"},
 		"reading a validated policy":                                      {"generate", "--policy", dir + "/none", "--out", out},
 		"no program":                                                      {"generate", "--program", "other", "--out", out},
