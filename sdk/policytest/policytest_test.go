@@ -266,7 +266,7 @@ func TestErrors(t *testing.T) {
 		{"an answer that is nil", request((*policy.ImmediateResponse)(nil), nil), "the immediate response is nil"},
 		{"an answer within another type", request(embedsAnAnswer{policy.Reject(403, "NO", "")}, nil), "embedsAnAnswer"},
 		{"the same among chunks", chunk(false, embedsAnAnswer{policy.Reject(403, "NO", "")}, nil), "embedsAnAnswer"},
-		{"holding unasked", chunk(false, policy.Hold(), nil), "does not say so"},
+		{"holding unasked", chunk(false, policy.Hold(), nil), "without implementing policy.ChunkHolder"},
 		{"replacing what it only reads", &script{phases: policy.Phases(policy.RequestBodyChunks), reads: true,
 			chunk: func(policy.Phase, *policy.Chunk) (policy.ChunkAction, error) { return policy.ReplaceChunk(nil), nil }}, "replaces a chunk, and says by policy.ChunkReader"},
 		{"holding what it only reads", &script{phases: policy.Phases(policy.RequestBodyChunks), reads: true, holds: true,

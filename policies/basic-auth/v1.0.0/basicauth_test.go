@@ -151,7 +151,7 @@ func TestManyUsers(t *testing.T) {
 		p.Send(t, basic("user-1", "good")).WantRejected(t, 401, basicauth.ReasonInvalid)
 		p.Send(t, basic("user-2", "good")).WantPassed(t)
 	}
-	if err := basicauth.ParseUsers(file(100_001)); err == nil || !strings.Contains(err.Error(), "line 100001: is beyond the 100000 users") {
+	if err := basicauth.ParseUsers(file(100_001)); err == nil || !strings.Contains(err.Error(), "line 100001: exceeds the limit of 100000 users") {
 		t.Errorf("one more gives %v", err)
 	}
 	h := policytest.NewHost()
