@@ -183,7 +183,7 @@ func TestBadInput(t *testing.T) {
 		{"wrong types, all at once", "chains: [{name: [c], policies: 7}]\nroutes: {}\nonUnknownRoute: true\n", 0, []string{"chains.yaml:1:17: chains[0].name: ", "chains.yaml:1:32: chains[0].policies: ", "chains.yaml:2:9: routes: ", "chains.yaml:3:17: onUnknownRoute: "}},
 		{"an unknown policy", strings.ReplaceAll(step("version: v1"), "keyed", "kayed"), 0, []string{"chains.yaml:4:12: chains[0].policies[0].name: no policy is called \"kayed\"; did you mean \"keyed\"?"}},
 		{"an unknown version", step("version: v2, params: {key: x}"), 0, []string{"chains.yaml:4:28: chains[0].policies[0].version: keyed has no version v2; compiled in are v1.0.0"}},
-		{"no version at all", step("version: latest, params: {key: x}"), 0, []string{"\"latest\" is no version; write one like v1.0.0"}},
+		{"no version at all", step("version: latest, params: {key: x}"), 0, []string{"\"latest\" is not a version; write one like v1.0.0"}},
 		{"an unknown parameter", step("version: v1, params: {key: x, kay: a-secret-by-mistake}"), 0, []string{"chains.yaml:4:", "params.kay: "}},
 		{"a condition that does not compile", step("version: v1, params: {key: x}, when: 'request.method = \"GET\"'"), 0, []string{"chains.yaml:4:", "chains[0].policies[0].when: "}},
 		{"a condition of another type", step("version: v1, params: {key: x}, when: '1 + 1'"), 0, []string{"chains.yaml:4:", "chains[0].policies[0].when: "}},

@@ -156,11 +156,11 @@ func TestAnswersThatCannotCross(t *testing.T) {
 		want    string
 		nowhere bool
 	}{
-		{name: "metadata", answer: &policy.RequestMutation{Metadata: began}, want: "metadata \"began\" cannot leave the process of the policy: it holds a time.Time"},
+		{name: "metadata", answer: &policy.RequestMutation{Metadata: began}, want: "metadata \"began\" cannot be sent to the engine's process: it holds a time.Time"},
 		{name: "metadata of a skip", answer: &policy.SkipRest{Reason: "KNOWN", Mutation: &policy.RequestMutation{Metadata: began}},
-			want: "metadata \"began\" cannot leave the process of the policy: it holds a time.Time"},
+			want: "metadata \"began\" cannot be sent to the engine's process: it holds a time.Time"},
 		{name: "a claim", answer: &policy.RequestMutation{Principal: &policy.Principal{Subject: "me", Claims: map[string]any{"tiers": []string{"gold"}}}},
-			want: "the principal's claim \"tiers\" cannot leave the process of the policy: it holds a []string"},
+			want: "the principal's claim \"tiers\" cannot be sent to the engine's process: it holds a []string"},
 		{name: "dynamic metadata", answer: &policy.RequestMutation{DynamicMetadata: began}, want: "dynamic metadata \"began\"", nowhere: true},
 	} {
 		for name, w := range map[string]way{"in process": inProcess, "elsewhere": together} {
