@@ -74,8 +74,8 @@ response:
   set: [{name: x-envoy-upstream-service-time, value: "0"}]
 `, []string{
 			`request.remove[0]: "host" is the authority`,
-			`request.set[0]: "content-length" says where the message ends`,
-			`request.set[1]: "transfer-encoding" says where the message ends`,
+			`request.set[0]: "content-length" frames the message, which is the proxy's task`,
+			`request.set[1]: "transfer-encoding" frames the message, which is the proxy's task`,
 			`request.append[0]: "connection" belongs to one connection`,
 			`response.set[0]: "x-envoy-upstream-service-time" is Envoy's own`,
 		}},

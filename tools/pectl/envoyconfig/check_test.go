@@ -38,7 +38,7 @@ func TestCheck(t *testing.T) {
 	good := d.write("good.json", d.bootstrap())
 	bad := d.write("bad.json", d.bootstrap(`"failure_mode_allow":false`, `"failure_mode_allow":true`))
 	doubtful := d.write("doubtful.json", d.bootstrap(`"untyped":["policyengine"]`, `"untyped":[]`))
-	const none = "0 errors, 0 warnings, 0 notes in 1 listener, 1 connection manager, 11 routes and 1 cluster (the engine: 1)\n"
+	const none = "0 errors, 0 warnings, 0 notes in 1 listener, 1 connection manager, 12 routes and 1 cluster (the engine: 1)\n"
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -73,7 +73,7 @@ func TestCheckJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
-	if code != 3 || r.Errors != 1 || len(r.Findings) != 1 || r.Findings[0].Rule != check.FailureModeAllow || r.Findings[0].File != bad || r.Looked.Routes != 11 {
+	if code != 3 || r.Errors != 1 || len(r.Findings) != 1 || r.Findings[0].Rule != check.FailureModeAllow || r.Findings[0].File != bad || r.Looked.Routes != 12 {
 		t.Errorf("exit code %d: %+v", code, r)
 	}
 }
