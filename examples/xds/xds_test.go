@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -26,10 +28,30 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // token is of the issuer of chains/jwt.yaml, for alice.
 const token = "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCIsImtpZCI6ImsxIn0.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoiYWxpY2UiLCJhdWQiOiJwYXltZW50cyIsImV4cCI6NDEwMjQ0NDgwMCwic2NvcGUiOiJjaGFyZ2UgcmVhZCJ9.8ze1VzUf2XRVt98bNvMKTi07OyxGo6PpGv38yEo5AIiYWe2jHEmT4pHZ1J3Gs4sTekfJKn4UcTu7npTxXLdFAg"
 
+// chains returns a copy of the example's files. A control plane keeps versions beside what it serves.
+func chains(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	files, err := filepath.Glob("chains/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("the example has no files: %v", err)
+	}
+	for _, name := range files {
+		content, err := os.ReadFile(name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(name)), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 func serve(t *testing.T) (address string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	plane, err := controlplane.New(ctx, controlplane.Options{Dir: "chains", Logger: slog.New(slog.DiscardHandler)})
+	plane, err := controlplane.New(ctx, controlplane.Options{Dir: chains(t), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		cancel()
 		t.Fatal(err)
