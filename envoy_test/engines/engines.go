@@ -12,11 +12,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"policyengine.dev/tools/builder/linked"
 	"policyengine.dev/tools/builder/registry"
 	"policyengine.dev/tools/builder/validated"
 	"policyengine.dev/tools/runfiles"
@@ -193,7 +195,15 @@ func generate(root, file, bundle string) ([]byte, error) {
 			}
 			policies = append(policies, p)
 		}
-		return registry.Generate(registry.Engine, policies)
+		manifest, err := linked.Manifest(bundle, runtime.Version(), policies, nil)
+		if err != nil {
+			return nil, err
+		}
+		text, err := manifest.Encode()
+		if err != nil {
+			return nil, err
+		}
+		return registry.Generate(registry.Engine, policies, text)
 	}
 	return nil, fmt.Errorf("%s declares no bundle %s", file, bundle)
 }

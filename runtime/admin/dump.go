@@ -143,7 +143,7 @@ type (
 func (o *Options) collect() (Dump, *worker.Snapshot, worker.Problems) {
 	status, reason := o.readiness()
 	st := o.Worker.Status()
-	d := Dump{Build: o.Build, Ready: status == http.StatusOK, Reason: reason, Policies: Policies(o.Worker.Registry())}
+	d := Dump{Build: o.Version.Build, Ready: status == http.StatusOK, Reason: reason, Policies: Policies(o.Worker.Registry())}
 	if st.Err != nil {
 		d.Rejected = &RejectedDump{Version: st.Rejected, At: st.RejectedAt, Problems: Problems(st.Err)}
 	}

@@ -27,8 +27,8 @@ type Options struct {
 	// Pprof serves profiles under /debug/pprof/. They show file names and
 	// stacks, and a CPU profile costs time: off unless asked for.
 	Pprof bool
-	// Build says what the engine was built as.
-	Build Build
+	// Version says what the engine was built as.
+	Version Version
 	// Filters are the filters of Envoy that do not do what is said of them; nil is
 	// none.
 	Filters func() []FilterDump
@@ -39,17 +39,6 @@ type Options struct {
 	Explain func(s *worker.Snapshot, route string) Explanation
 	// Logger is told of metrics that cannot be shown; nil drops it.
 	Logger *slog.Logger
-}
-
-// Explanation is an explanation for readers that is also written as JSON.
-type Explanation interface {
-	WriteText(w io.Writer) error
-}
-
-// Build says what an engine was built as.
-type Build struct {
-	Engine string `json:"engine,omitempty"`
-	Go     string `json:"go"`
 }
 
 // NewHandler returns the pages:
@@ -90,6 +79,7 @@ func NewHandler(o Options) http.Handler {
 		text(w, status, why+"\n")
 	})
 	mux.HandleFunc("/config_dump", o.dump)
+	mux.HandleFunc("/version", o.Version.page)
 	mux.Handle("/metrics", o.metricsPage())
 	mux.HandleFunc("/{$}", o.console)
 	if o.Pprof {

@@ -79,7 +79,7 @@ func TestCheckStartsPolicies(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			if code := run(append(tt.args, "-config", files(t, "", tt.chains)), fetching, nil, &out, &out); code != tt.code {
+			if code := run(append(tt.args, "-config", files(t, "", tt.chains)), testManifest, fetching, nil, &out, &out); code != tt.code {
 				t.Errorf("ended with %d, want %d", code, tt.code)
 			}
 			for _, want := range tt.want {

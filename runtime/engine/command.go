@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"policyengine.dev/runtime/admin"
+	"policyengine.dev/runtime/bundle"
 	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/worker"
@@ -17,7 +18,9 @@ import (
 // program is what the commands of one engine have in common.
 type program struct {
 	entries []worker.Entry
-	signals <-chan os.Signal
+	// manifest describes the bundle; nil where the program is none.
+	manifest *bundle.Manifest
+	signals  <-chan os.Signal
 }
 
 // command returns the command line, for one call.

@@ -13,13 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"policyengine.dev/runtime/admin"
+	"policyengine.dev/runtime/bundle"
 )
 
 // call runs a command to its end.
 func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = run(args, entries(), nil, &out, &err)
+	code = run(args, testManifest, entries(), nil, &out, &err)
 	return code, out.String(), err.String()
 }
 
@@ -86,10 +87,17 @@ func TestJSON(t *testing.T) {
 		}
 	})
 	t.Run("version", func(t *testing.T) {
-		var got admin.Build
+		var got admin.Version
 		decodeOutput(t, &got, exitOK, "version", "--json")
 		if !strings.HasPrefix(got.Engine, "policy-engine ") || !strings.HasPrefix(got.Go, "go1.") {
 			t.Errorf("got %+v", got)
+		}
+		want, err := bundle.Parse([]byte(testManifest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got.Bundle); diff != "" {
+			t.Error(diff)
 		}
 	})
 	t.Run("a good configuration", func(t *testing.T) {

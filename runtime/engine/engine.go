@@ -18,6 +18,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"policyengine.dev/runtime/admin"
+	"policyengine.dev/runtime/bundle"
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/config/xds"
 	"policyengine.dev/runtime/explain"
@@ -73,6 +74,11 @@ type Engine struct {
 // surroundings (ports, sockets, certificates) it has taken or found wanting, all
 // problems at once.
 func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (*Engine, error) {
+	return newEngine(static, registry, nil, logger)
+}
+
+// newEngine is New for a bundle that the manifest describes; nil is none.
+func newEngine(static config.Engine, registry *worker.Registry, manifest *bundle.Manifest, logger *slog.Logger) (*Engine, error) {
 	e := &Engine{static: static, logger: logger, inForce: make(chan struct{})}
 	e.memory = memory.NewAccount(bodyMemory(static))
 	e.leaving, e.leave = context.WithCancel(context.Background())
@@ -97,15 +103,16 @@ func New(static config.Engine, registry *worker.Registry, logger *slog.Logger) (
 		e.xds = e.newXDS(*static.XDS)
 	}
 	registered := prometheus.NewRegistry()
-	registered.MustRegister(admin.NewCollector(e.worker, &e.streams, e.traces, e.memory), e.metrics,
+	version := admin.Version{Build: build(), Bundle: manifest}
+	registered.MustRegister(version, admin.NewCollector(e.worker, &e.streams, e.traces, e.memory), e.metrics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if e.xds != nil {
 		registered.MustRegister(admin.NewSourceCollector(e.controlPlane))
 	}
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
-			Worker: e.worker, Memory: e.memory, Metrics: registered, Ready: e.ready.Load, Draining: e.draining.Load, Pprof: static.Pprof,
-			Build:   build(),
+			Worker: e.worker, Memory: e.memory, Metrics: registered, Draining: e.draining.Load, Pprof: static.Pprof,
+			Version: version,
 			Filters: e.filters,
 			Source:  e.controlPlane,
 			Explain: func(s *worker.Snapshot, route string) admin.Explanation {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 
+	"policyengine.dev/runtime/bundle"
 	"policyengine.dev/runtime/commandline"
 	"policyengine.dev/runtime/config"
 	"policyengine.dev/runtime/telemetry/tracing"
@@ -28,19 +30,20 @@ const (
 	exitUsage  = commandline.ExitUsage
 )
 
-// Main is the main function of an engine with the given policies: it reads the process's
+// Main is the main function of an engine with the given policies. The manifest is that of the bundle, as
+// bundle.Manifest.Encode writes it, or empty for a program that is no bundle. Main reads the process's
 // arguments, runs the command that they name, and ends the process. docs/reference/policy-engine.md
 // describes the commands. The exit code is 0 on success, and after SIGINT or SIGTERM; 1 if
 // the engine could not start or go on, or if a check found a problem; 2 for unknown
 // commands and flags. A second signal ends the process without waiting for requests.
-func Main(entries []worker.Entry) {
+func Main(manifest string, entries []worker.Entry) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	os.Exit(run(os.Args[1:], entries, signals, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], manifest, entries, signals, os.Stdout, os.Stderr))
 }
 
 // run is Main without the process.
-func run(args []string, entries []worker.Entry, signals <-chan os.Signal, stdout, stderr io.Writer) int {
+func run(args []string, manifest string, entries []worker.Entry, signals <-chan os.Signal, stdout, stderr io.Writer) int {
 	args, err := fromFlags(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -49,6 +52,12 @@ func run(args []string, entries []worker.Entry, signals <-chan os.Signal, stdout
 		return exitUsage
 	}
 	p := &program{entries: entries, signals: signals}
+	if manifest != "" {
+		if p.manifest, err = bundle.Parse([]byte(manifest)); err != nil {
+			fmt.Fprintln(stderr, err)
+			return exitFailed
+		}
+	}
 	return commandline.Main(context.Background(), p.command(), args, commandline.IO{Out: stdout, Err: stderr})
 }
 
@@ -60,7 +69,7 @@ func (p *program) serve(static config.Engine, registry *worker.Registry, logger 
 	otel.SetErrorHandler(tracing.NewErrorLog(logger))
 	defer holdHeap()()
 	limitHeap()
-	e, err := New(static, registry, logger)
+	e, err := newEngine(static, registry, p.manifest, logger)
 	if err != nil {
 		return err
 	}

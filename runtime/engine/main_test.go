@@ -26,6 +26,18 @@ func (*nothing) OnRequestHeaders(context.Context, *policy.RequestContext) (polic
 
 func newNothing(struct{}, policy.Host) (*nothing, error) { return &nothing{}, nil }
 
+// testManifest is the manifest of the engine that tests run.
+const testManifest = `{"schema":"policyengine.manifest/v1","bundle":"tests","go":"go1.26.8","policies":[{"name":"nothing","version":"v1.2.0","importPath":"example.com/nothing","definition":"sha256:0000000000000000000000000000000000000000000000000000000000000000"}],"modules":[{"path":"example.com/nothing","version":"v1.2.0"}]}`
+
+// TestManifestIsRefused proves that a binary whose manifest is damaged does nothing.
+func TestManifestIsRefused(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	code := run([]string{"version"}, `{"schema":"policyengine.manifest/v9"}`, entries(), nil, &stdout, &stderr)
+	if code != exitFailed || stdout.Len() > 0 || !strings.Contains(stderr.String(), `schema: "policyengine.manifest/v9" is not known`) {
+		t.Errorf("got %d, %s%s", code, stdout.Bytes(), stderr.Bytes())
+	}
+}
+
 func entries() []worker.Entry {
 	return []worker.Entry{{
 		Definition: `{"apiVersion":"policyengine/v1","name":"nothing","version":"v1.2.0","description":"Does nothing.","phases":["request_headers"]}`,
@@ -107,7 +119,7 @@ func TestCommandLine(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			if code := run(tt.args, entries(), nil, &stdout, &stderr); code != tt.code {
+			if code := run(tt.args, testManifest, entries(), nil, &stdout, &stderr); code != tt.code {
 				t.Errorf("ended with %d, want %d", code, tt.code)
 			}
 			for _, want := range tt.stdout {
@@ -126,7 +138,7 @@ func TestCommandLine(t *testing.T) {
 
 func TestEntriesHaveToBeGood(t *testing.T) {
 	var stderr bytes.Buffer
-	if code := run([]string{"-policies"}, append(entries(), entries()...), nil, &stderr, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "twice") {
+	if code := run([]string{"-policies"}, testManifest, append(entries(), entries()...), nil, &stderr, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "twice") {
 		t.Errorf("ended with %d: %s", code, stderr.String())
 	}
 }
@@ -142,7 +154,7 @@ func TestSignals(t *testing.T) {
 			signals := make(chan os.Signal, 2)
 			stderr := &lines{ch: make(chan string, 100)}
 			code := make(chan int)
-			go func() { code <- run([]string{"-config", path}, entries(), signals, stderr, stderr) }()
+			go func() { code <- run([]string{"-config", path}, testManifest, entries(), signals, stderr, stderr) }()
 			stderr.waitFor(t, `"ready"`)
 			signals <- syscall.SIGTERM
 			stderr.waitFor(t, `"draining"`)

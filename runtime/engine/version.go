@@ -11,7 +11,7 @@ import (
 	"policyengine.dev/runtime/commandline"
 )
 
-func versionCommand() *cobra.Command {
+func (p *program) versionCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:               "version",
@@ -20,13 +20,13 @@ func versionCommand() *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if asJSON {
-				return writeJSON(c.OutOrStdout(), build())
+				return writeJSON(c.OutOrStdout(), admin.Version{Build: build(), Bundle: p.manifest})
 			}
 			_, err := fmt.Fprintln(c.OutOrStdout(), Version())
 			return err
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	c.Flags().BoolVar(&asJSON, "json", false, "write JSON: the version, and the bundle's manifest")
 	return c
 }
 

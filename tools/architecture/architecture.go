@@ -61,6 +61,10 @@ var rules = []rule{
 		why:   "the worker runs chains and knows nothing of ext_proc",
 	},
 	{
+		from: "runtime/bundle/", only: []string{"runtime/bundle/"},
+		why: "a manifest describes a binary; the build, the engine and tools read it",
+	},
+	{
 		from: "runtime/memory/", only: []string{"runtime/memory/"},
 		why: "memory is counted for whoever asks; it asks nobody",
 	},
@@ -89,7 +93,7 @@ var rules = []rule{
 	},
 	{
 		from: "tools/pectl/", below: "runtime/", only: []string{
-			"runtime/admin/", "runtime/commandline/", "runtime/config/", "runtime/extproc/negotiate/", "runtime/extproc/wire/", "runtime/worker/",
+			"runtime/admin/", "runtime/bundle/", "runtime/commandline/", "runtime/config/", "runtime/extproc/negotiate/", "runtime/extproc/wire/", "runtime/worker/",
 		},
 		why: "pectl imports runtime only through the packages that docs/decisions/layers.md names; what else it needs, the engine's binary does",
 	},

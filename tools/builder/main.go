@@ -2,7 +2,8 @@
 // compiling or linking. It is made to be run by Bazel:
 //
 //	builder validate  --importpath I --definition policy.yaml --out validated.json
-//	builder generate  --program engine|examples [--policy validated.json ...] --out main.go
+//	builder manifest  --bundle NAME --go go1.2.3 --packages FILE [--policy validated.json ...] --out manifest.json
+//	builder generate  --program engine|examples [--policy validated.json ...] [--manifest manifest.json] --out main.go
 //	builder image     --binary B --bundle NAME [--policy validated.json ...] --out DIRECTORY
 //
 // An argument @FILE stands for the lines of a file. What is wrong goes to
@@ -18,7 +19,9 @@ import (
 	"slices"
 	"strings"
 
+	"policyengine.dev/runtime/bundle"
 	"policyengine.dev/tools/builder/image"
+	"policyengine.dev/tools/builder/linked"
 	"policyengine.dev/tools/builder/registry"
 	"policyengine.dev/tools/builder/validated"
 )
@@ -32,6 +35,7 @@ func main() {
 
 var commands = map[string]func(*flag.FlagSet) func() error{
 	"validate": validate,
+	"manifest": writeManifest,
 	"generate": generate,
 	"image":    writeImage,
 }
@@ -43,7 +47,7 @@ func run(args []string, usage io.Writer) error {
 		return err
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
-		return fmt.Errorf("the first argument is one of validate, generate and image")
+		return fmt.Errorf("the first argument is one of validate, manifest, generate and image")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.SetOutput(usage)
@@ -96,10 +100,51 @@ func validate(flags *flag.FlagSet) func() error {
 	}
 }
 
+func writeManifest(flags *flag.FlagSet) func() error {
+	policies := policyFlag(flags)
+	name := flags.String("bundle", "", "the bundle's name")
+	goVersion := flags.String("go", "", "the version of Go, such as go1.26.8")
+	packages := flags.String("packages", "", "the linked packages, one a line: import path, module and version, separated by tabs")
+	out := flags.String("out", "", "file to write the manifest to")
+	return func() error {
+		read, err := readPolicies(*policies)
+		if err != nil {
+			return err
+		}
+		of, err := linked.ReadFile(*packages)
+		if err != nil {
+			return err
+		}
+		manifest, err := linked.Manifest(*name, *goVersion, read, of)
+		if err != nil {
+			return err
+		}
+		text, err := manifest.Encode()
+		if err != nil {
+			return err
+		}
+		return write(*out, append(text, '\n'))
+	}
+}
+
+// readManifest returns the manifest in a file as one line without a line feed.
+func readManifest(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	manifest, err := bundle.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return manifest.Encode()
+}
+
 func generate(flags *flag.FlagSet) func() error {
 	policies := policyFlag(flags)
 	programs := map[string]registry.Program{"engine": registry.Engine, "examples": registry.Examples}
 	program := flags.String("program", "engine", "what to generate: engine or examples")
+	manifest := flags.String("manifest", "", "the bundle's manifest, for an engine")
 	out := flags.String("out", "", "file to write the Go source to")
 	return func() error {
 		chosen, ok := programs[*program]
@@ -110,7 +155,13 @@ func generate(flags *flag.FlagSet) func() error {
 		if err != nil {
 			return err
 		}
-		source, err := registry.Generate(chosen, read)
+		var text []byte
+		if chosen.Manifest {
+			if text, err = readManifest(*manifest); err != nil {
+				return err
+			}
+		}
+		source, err := registry.Generate(chosen, read, text)
 		if err != nil {
 			return err
 		}
@@ -121,7 +172,7 @@ func generate(flags *flag.FlagSet) func() error {
 func writeImage(flags *flag.FlagSet) func() error {
 	policies := policyFlag(flags)
 	binary := flags.String("binary", "", "the static binary")
-	bundle := flags.String("bundle", "", "the bundle's name")
+	name := flags.String("bundle", "", "the bundle's name")
 	out := flags.String("out", "", "directory to write the OCI layout to")
 	labels := map[string]string{}
 	flags.Func("label", "KEY=VALUE, a label of the image; may be repeated", func(s string) error {
@@ -141,7 +192,7 @@ func writeImage(flags *flag.FlagSet) func() error {
 		if err != nil {
 			return fmt.Errorf("reading the binary: %w", err)
 		}
-		return image.Write(*out, content, bundleConfig(*bundle, read, labels))
+		return image.Write(*out, content, bundleConfig(*name, read, labels))
 	}
 }
 
@@ -152,16 +203,16 @@ const (
 	labelPrefix = "dev.policyengine."
 )
 
-func bundleConfig(bundle string, policies []*validated.Policy, labels map[string]string) image.Config {
+func bundleConfig(name string, policies []*validated.Policy, labels map[string]string) image.Config {
 	names := make([]string, 0, len(policies))
 	for _, p := range policies {
 		names = append(names, p.Definition.Name+"@"+p.Definition.Version)
 	}
 	slices.Sort(names)
 	all := map[string]string{
-		"org.opencontainers.image.title":       bundle,
-		"org.opencontainers.image.description": "Envoy policy engine with the policies of the bundle " + bundle,
-		labelPrefix + "bundle":                 bundle,
+		"org.opencontainers.image.title":       name,
+		"org.opencontainers.image.description": "Envoy policy engine with the policies of the bundle " + name,
+		labelPrefix + "bundle":                 name,
 		labelPrefix + "policies":               strings.Join(names, ","),
 	}
 	for key, value := range labels {

@@ -31,14 +31,21 @@ func TestSteps(t *testing.T) {
 	if err := run([]string{"@" + arguments}, io.Discard); err != nil {
 		t.Fatal(err)
 	}
+	packages, manifest := writeFile(t, filepath.Join(dir, "packages"), "policyengine.dev/x\t\t\n"), filepath.Join(dir, "manifest.json")
+	if err := run([]string{"manifest", "--bundle", "b", "--go", "go1.26.8", "--packages", packages, "--policy", out, "--out", manifest}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
 	for _, program := range []string{"engine", "examples"} {
 		main := filepath.Join(dir, program+".go")
-		if err := run([]string{"generate", "--program", program, "--policy", out, "--out", main}, io.Discard); err != nil {
+		if err := run([]string{"generate", "--program", program, "--policy", out, "--manifest", manifest, "--out", main}, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 		source, err := os.ReadFile(main)
 		if err != nil || !strings.Contains(string(source), `a_v1_0_0 "example.com/a"`) {
 			t.Errorf("%s: %v\n%s", program, err, source)
+		}
+		if embedded := strings.Contains(string(source), "policyengine.manifest/v1"); embedded != (program == "engine") {
+			t.Errorf("%s: the manifest is embedded: %v", program, embedded)
 		}
 	}
 }
@@ -50,13 +57,16 @@ func TestRefuses(t *testing.T) {
 	out := filepath.Join(dir, "out")
 	for want, args := range map[string][]string{
 		"the first argument is one of":                                    nil,
-		"one of validate, generate":                                       {"sbom"},
+		"one of validate, manifest, generate":                             {"sbom"},
 		"v2.0.0/policy.yaml:3:10: version: the directory is named v2.0.0": {"validate", "--definition", bad, "--out", out},
 		"reading the definition":                                          {"validate", "--definition", dir + "/none", "--out", out},
 		"flag provided but not defined":                                   {"validate", "--defnition", bad},
 		`unexpected argument "x"`:                                         {"validate", "x"},
 		"reading arguments":                                               {"@" + dir + "/none"},
 		"reading a validated policy":                                      {"generate", "--policy", dir + "/none", "--out", out},
+		"reading the linked packages":                                     {"manifest", "--packages", dir + "/none", "--out", out},
+		"reading the manifest":                                            {"generate", "--manifest", dir + "/none", "--out", out},
+		"reading the bundle's manifest":                                   {"generate", "--manifest", bad, "--out", out},
 		"no program":                                                      {"generate", "--program", "other", "--out", out},
 		"reading the binary":                                              {"image", "--binary", dir + "/none", "--out", out},
 		"is not KEY=VALUE":                                                {"image", "--label", "x", "--out", out},

@@ -26,12 +26,15 @@ type Program struct {
 	// Entry is the type of an entry, qualified by the name of its package, and
 	// EntryPackage the package's path; empty where it is Package.
 	Entry, EntryPackage string
+	// Manifest reports that Main takes the bundle's manifest before the entries.
+	Manifest bool
 }
 
 // Engine is the bundle's binary.
 var Engine = Program{
 	Package: "policyengine.dev/runtime/engine",
 	Entry:   "worker.Entry", EntryPackage: "policyengine.dev/runtime/worker",
+	Manifest: true,
 }
 
 // Examples is the program that builds each example of each definition.
@@ -39,11 +42,12 @@ var Examples = Program{Package: "policyengine.dev/tools/builder/examples", Entry
 
 // Generate returns the source of a main package over the policies, which may
 // be none. The order of policies does not matter: entries are sorted by name
-// and version.
+// and version. The manifest is the text that a program with Program.Manifest is
+// given; other programs ignore it.
 //
 // The error is a [strictyaml.Diagnostics] where two policies are the same
 // version of the same name.
-func Generate(program Program, policies []*validated.Policy) ([]byte, error) {
+func Generate(program Program, policies []*validated.Policy, manifest []byte) ([]byte, error) {
 	policies = slices.Clone(policies)
 	slices.SortFunc(policies, func(a, b *validated.Policy) int {
 		return cmp.Or(
@@ -56,7 +60,7 @@ func Generate(program Program, policies []*validated.Policy) ([]byte, error) {
 	if err := duplicates(policies); err != nil {
 		return nil, err
 	}
-	g := &generator{program: program, policies: policies}
+	g := &generator{program: program, policies: policies, manifest: manifest}
 	source, err := g.source()
 	if err != nil {
 		return nil, err
@@ -87,6 +91,7 @@ func duplicates(sorted []*validated.Policy) error {
 type generator struct {
 	program  Program
 	policies []*validated.Policy
+	manifest []byte
 	b        strings.Builder
 }
 
@@ -109,7 +114,11 @@ func (g *generator) source() ([]byte, error) {
 	}
 	g.line(")")
 	g.line("func main() {")
-	g.line("%s.Main([]%s{", g.program.Package[strings.LastIndexByte(g.program.Package, '/')+1:], g.program.Entry)
+	manifest := ""
+	if g.program.Manifest {
+		manifest = strconv.Quote(string(g.manifest)) + ", "
+	}
+	g.line("%s.Main(%s[]%s{", g.program.Package[strings.LastIndexByte(g.program.Package, '/')+1:], manifest, g.program.Entry)
 	for _, p := range g.policies {
 		d, err := json.Marshal(p.Definition)
 		if err != nil {

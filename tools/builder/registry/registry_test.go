@@ -27,7 +27,7 @@ func policyOf(t *testing.T, file, name, version string, phases ...string) *valid
 
 func generate(t *testing.T, program registry.Program, policies ...*validated.Policy) string {
 	t.Helper()
-	source, err := registry.Generate(program, policies)
+	source, err := registry.Generate(program, policies, []byte(`{"schema":"a \"b\""}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestGenerate(t *testing.T) {
 		"policy.AssertRequestHeaders /*line p/b/v1.10.0/policy.yaml:5:9*/ (b_c_v1_10_0.Policy)",
 		"policy.AssertResponseTrailers /*line p/b/v1.10.0/policy.yaml:5:26*/ (b_c_v1_10_0.Policy)",
 		`"policyengine.dev/runtime/worker"`,
-		"engine.Main([]worker.Entry{",
+		`engine.Main("{\"schema\":\"a \\\"b\\\"\"}", []worker.Entry{`,
 		`Factory: a_v1_0_0_rc_1.Policy}`,
 	} {
 		if !strings.Contains(got, want) {
@@ -82,7 +82,7 @@ func TestDuplicatesAreRefused(t *testing.T) {
 		policyOf(t, "b/v1.0.0/policy.yaml", "a", "v1.0.0", "request_headers"),
 		policyOf(t, "c/v1.0.1/policy.yaml", "a", "v1.0.1", "request_headers"),
 		policyOf(t, "a/v1.0.0/policy.yaml", "a", "v1.0.0", "request_headers"),
-	})
+	}, nil)
 	want := "b/v1.0.0/policy.yaml:2:7: name: a v1.0.0 is in this bundle already: a/v1.0.0/policy.yaml:2:7; leave one of the two out of the bundle, or give it another name or version"
 	if fmt.Sprint(err) != want {
 		t.Errorf("got  %v\nwant %s", err, want)

@@ -4,6 +4,7 @@ load("@rules_go//go:def.bzl", "go_binary", "go_library")
 load("@rules_oci//oci:defs.bzl", "oci_push")
 load(":examples.bzl", "policy_examples")
 load(":image.bzl", "policy_image")
+load(":manifest.bzl", "policy_manifest")
 load(":registry.bzl", "policy_registry")
 
 def policy_engine_bundle(
@@ -29,6 +30,7 @@ def policy_engine_bundle(
     | `payments` | the static binary; `bazel run` starts it |
     | `payments_binary` | the same |
     | `payments_image` | an OCI image layout, one directory; the same bytes whoever builds it, and when |
+    | `payments_manifest` | what is in the binary, as JSON: the policies with digests of their definitions, and the Go modules with versions; [the schema](manifest.schema.json) |
     | `payments_push` | to be run: pushes the image, `-- --repository R --tag T` |
     | `payments_registry` | the generated main package |
     | `payments_examples` | what tries the examples |
@@ -50,12 +52,6 @@ def policy_engine_bundle(
     """
     common = dict(tags = tags, testonly = testonly, visibility = visibility)
 
-    policy_registry(
-        name = name + "_registry",
-        policies = policies,
-        **common
-    )
-
     # Without a source of its own: what the generated one imports.
     go_library(
         name = name + "_linked",
@@ -65,6 +61,19 @@ def policy_engine_bundle(
             Label("//runtime/engine"),
             Label("//runtime/worker"),
         ],
+        **common
+    )
+    policy_manifest(
+        name = name + "_manifest",
+        bundle = name,
+        linked = ":{}_linked".format(name),
+        policies = policies,
+        **common
+    )
+    policy_registry(
+        name = name + "_registry",
+        manifest = ":{}_manifest".format(name),
+        policies = policies,
         **common
     )
     bundle_binary(

@@ -13,13 +13,15 @@ def _policy_registry_impl(ctx):
     args.add("generate")
     args.add("--program", ctx.attr.program)
     args.add_all([p.validated for p in policies], before_each = "--policy")
+    if ctx.file.manifest:
+        args.add("--manifest", ctx.file.manifest)
     args.add("--out", out)
     args.set_param_file_format("multiline")
     args.use_param_file("@%s", use_always = True)
     ctx.actions.run(
         executable = ctx.executable._builder,
         arguments = [args],
-        inputs = [p.validated for p in policies],
+        inputs = [p.validated for p in policies] + ctx.files.manifest,
         outputs = [out],
         mnemonic = "PolicyRegistry",
         progress_message = "Generating the registry %{label}",
@@ -31,8 +33,12 @@ def _policy_registry_impl(ctx):
 
 policy_registry = rule(
     implementation = _policy_registry_impl,
-    doc = "Generates a Go main package that names policies. Its only input is what the validate step wrote.",
+    doc = "Generates a Go main package that names policies. Its only inputs are what the validate step wrote, and the manifest that was made from it.",
     attrs = {
+        "manifest": attr.label(
+            allow_single_file = True,
+            doc = "The bundle's manifest, which an engine embeds.",
+        ),
         "policies": attr.label_list(
             aspects = [policy_aspect],
             providers = [GoInfo],

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(engineVariable) {
 	case "":
 	case "real":
-		engine.Main(entries)
+		engine.Main("", entries)
 	case "good":
 		if got := strings.Join(os.Args[1:], " "); !strings.HasPrefix(got, "check --dump --config ") || !strings.HasSuffix(got, "engine.yaml") {
 			fmt.Fprintln(os.Stderr, "called as", got)
