@@ -4,6 +4,7 @@
 //	builder validate  --importpath I --definition policy.yaml --out validated.json
 //	builder manifest  --bundle NAME --go go1.2.3 --packages FILE [--policy validated.json ...] --out manifest.json
 //	builder generate  --program engine|examples [--policy validated.json ...] [--manifest manifest.json] --out main.go
+//	builder sbom      --manifest manifest.json --licenses licenses.json [--allow MIT ...] --cyclonedx FILE --spdx FILE
 //	builder image     --binary B --bundle NAME [--policy validated.json ...] --out DIRECTORY
 //
 // An argument @FILE stands for the lines of a file. What is wrong goes to
@@ -12,6 +13,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,7 +25,9 @@ import (
 	"policyengine.dev/tools/builder/image"
 	"policyengine.dev/tools/builder/linked"
 	"policyengine.dev/tools/builder/registry"
+	"policyengine.dev/tools/builder/sbom"
 	"policyengine.dev/tools/builder/validated"
+	"policyengine.dev/tools/licenses"
 )
 
 func main() {
@@ -37,6 +41,7 @@ var commands = map[string]func(*flag.FlagSet) func() error{
 	"validate": validate,
 	"manifest": writeManifest,
 	"generate": generate,
+	"sbom":     writeSBOM,
 	"image":    writeImage,
 }
 
@@ -47,7 +52,7 @@ func run(args []string, usage io.Writer) error {
 		return err
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
-		return fmt.Errorf("the first argument is one of validate, manifest, generate and image")
+		return fmt.Errorf("the first argument is one of validate, manifest, generate, sbom and image")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.SetOutput(usage)
@@ -127,8 +132,7 @@ func writeManifest(flags *flag.FlagSet) func() error {
 	}
 }
 
-// readManifest returns the manifest in a file as one line without a line feed.
-func readManifest(file string) ([]byte, error) {
+func readManifest(file string) (*bundle.Manifest, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the manifest: %w", err)
@@ -137,7 +141,46 @@ func readManifest(file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return manifest.Encode()
+	return manifest, nil
+}
+
+func writeSBOM(flags *flag.FlagSet) func() error {
+	manifestFile := flags.String("manifest", "", "the bundle's manifest")
+	table := flags.String("licenses", "", "the licences of modules")
+	toCycloneDX := flags.String("cyclonedx", "", "file to write CycloneDX to")
+	toSPDX := flags.String("spdx", "", "file to write SPDX to")
+	var allowed []string
+	flags.Func("allow", "SPDX identifier of a licence that is allowed; may be repeated; without it, all are", func(s string) error {
+		allowed = append(allowed, s)
+		return nil
+	})
+	return func() error {
+		manifest, err := readManifest(*manifestFile)
+		if err != nil {
+			return err
+		}
+		text, err := os.ReadFile(*table)
+		if err != nil {
+			return fmt.Errorf("reading licences: %w", err)
+		}
+		known, err := licenses.Parse(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", *table, err)
+		}
+		components, err := sbom.Components(manifest, known, allowed)
+		if err != nil {
+			return err
+		}
+		asCycloneDX, err := sbom.CycloneDX(manifest, components)
+		if err != nil {
+			return err
+		}
+		asSPDX, err := sbom.SPDX(manifest, components)
+		if err != nil {
+			return err
+		}
+		return errors.Join(write(*toCycloneDX, asCycloneDX), write(*toSPDX, asSPDX))
+	}
 }
 
 func generate(flags *flag.FlagSet) func() error {
@@ -157,7 +200,11 @@ func generate(flags *flag.FlagSet) func() error {
 		}
 		var text []byte
 		if chosen.Manifest {
-			if text, err = readManifest(*manifest); err != nil {
+			m, err := readManifest(*manifest)
+			if err != nil {
+				return err
+			}
+			if text, err = m.Encode(); err != nil {
 				return err
 			}
 		}

@@ -35,6 +35,15 @@ func TestSteps(t *testing.T) {
 	if err := run([]string{"manifest", "--bundle", "b", "--go", "go1.26.8", "--packages", packages, "--policy", out, "--out", manifest}, io.Discard); err != nil {
 		t.Fatal(err)
 	}
+	table, cyclonedx, spdx := writeFile(t, filepath.Join(dir, "licenses.json"), "[]\n"), filepath.Join(dir, "cdx.json"), filepath.Join(dir, "spdx.json")
+	if err := run([]string{"sbom", "--manifest", manifest, "--licenses", table, "--cyclonedx", cyclonedx, "--spdx", spdx}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{cyclonedx, spdx} {
+		if bill, err := os.ReadFile(file); err != nil || !strings.Contains(string(bill), "policyengine.dev") {
+			t.Errorf("%v\n%s", err, bill)
+		}
+	}
 	for _, program := range []string{"engine", "examples"} {
 		main := filepath.Join(dir, program+".go")
 		if err := run([]string{"generate", "--program", program, "--policy", out, "--manifest", manifest, "--out", main}, io.Discard); err != nil {
@@ -57,7 +66,7 @@ func TestRefuses(t *testing.T) {
 	out := filepath.Join(dir, "out")
 	for want, args := range map[string][]string{
 		"the first argument is one of":                                    nil,
-		"one of validate, manifest, generate":                             {"sbom"},
+		"one of validate, manifest, generate":                             {"bom"},
 		"v2.0.0/policy.yaml:3:10: version: the directory is named v2.0.0": {"validate", "--definition", bad, "--out", out},
 		"reading the definition":                                          {"validate", "--definition", dir + "/none", "--out", out},
 		"flag provided but not defined":                                   {"validate", "--defnition", bad},
