@@ -48,6 +48,8 @@ func (r Repository) Checks(full bool) []Check {
 		{"a wrong Envoy is refused", r.wrongEnvoy},
 		{"bad policies fail the build", r.refusedPolicies},
 		{"examples/workspace: ../../bazelw test //...", r.otherWorkspace},
+		{"manifest and bill of materials list what Go links", r.sameModules},
+		r.command("go", "test", "-run=TestTableIsCurrent", "./tools/licenses"),
 	}
 	if full {
 		checks = append(checks, Check{"the payments image, built cold in another directory, is the same", r.sameImage})

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/mod/semver"
-
 	"policyengine.dev/runtime/bundle"
 	"policyengine.dev/tools/builder/validated"
 )
@@ -46,9 +44,13 @@ func ReadFile(path string) ([]Package, error) {
 }
 
 // Manifest returns the manifest of a bundle. The order of policies and packages does not matter. The error says which
-// module is linked in two versions.
+// policies are the same version of the same name, or which module is linked in two versions.
 func Manifest(name, goVersion string, policies []*validated.Policy, packages []Package) (*bundle.Manifest, error) {
 	m := &bundle.Manifest{Schema: bundle.Schema, Bundle: name, Go: goVersion, Policies: []bundle.Policy{}, Modules: []bundle.Module{}}
+	policies, err := validated.Sorted(policies)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range policies {
 		definition, err := json.Marshal(p.Definition)
 		if err != nil {
@@ -58,9 +60,6 @@ func Manifest(name, goVersion string, policies []*validated.Policy, packages []P
 			Name: p.Definition.Name, Version: p.Definition.Version, ImportPath: p.ImportPath, Definition: bundle.Digest(definition),
 		})
 	}
-	slices.SortFunc(m.Policies, func(a, b bundle.Policy) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), semver.Compare(a.Version, b.Version), cmp.Compare(a.Version, b.Version))
-	})
 	for _, p := range packages {
 		module := p.Module
 		switch {

@@ -93,6 +93,11 @@ func TestRefuses(t *testing.T) {
 	if _, err := linked.Manifest("payments", "go1.26.8", nil, of); err == nil || !strings.Contains(err.Error(), "b is listed twice") {
 		t.Errorf("got %v, want that b is listed twice", err)
 	}
+	// The error is the one with the files, not that of a manifest.
+	twice := []*validated.Policy{policyOf(t, "v1.0.0"), policyOf(t, "v1.0.0")}
+	if _, err := linked.Manifest("payments", "go1.26.8", twice, nil); err == nil || !strings.HasPrefix(err.Error(), "a/v1.0.0/policy.yaml:2:7: name: a v1.0.0 is in this bundle already") {
+		t.Errorf("got %v, want that a v1.0.0 is there twice", err)
+	}
 	if _, err := linked.ReadFile(t.TempDir() + "/none"); err == nil {
 		t.Error("a missing file is read")
 	}

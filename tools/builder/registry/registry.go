@@ -4,18 +4,13 @@
 package registry
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"go/format"
-	"slices"
 	"strconv"
 	"strings"
 
-	"golang.org/x/mod/semver"
-
 	"policyengine.dev/sdk/policy"
-	"policyengine.dev/sdk/strictyaml"
 	"policyengine.dev/tools/builder/validated"
 )
 
@@ -45,19 +40,11 @@ var Examples = Program{Package: "policyengine.dev/tools/builder/examples", Entry
 // and version. The manifest is the text that a program with Program.Manifest is
 // given; other programs ignore it.
 //
-// The error is a [strictyaml.Diagnostics] where two policies are the same
+// The error is that of [validated.Sorted] where two policies are the same
 // version of the same name.
 func Generate(program Program, policies []*validated.Policy, manifest []byte) ([]byte, error) {
-	policies = slices.Clone(policies)
-	slices.SortFunc(policies, func(a, b *validated.Policy) int {
-		return cmp.Or(
-			cmp.Compare(a.Definition.Name, b.Definition.Name),
-			semver.Compare(a.Definition.Version, b.Definition.Version),
-			cmp.Compare(a.Definition.Version, b.Definition.Version),
-			cmp.Compare(a.File, b.File),
-		)
-	})
-	if err := duplicates(policies); err != nil {
+	policies, err := validated.Sorted(policies)
+	if err != nil {
 		return nil, err
 	}
 	g := &generator{program: program, policies: policies, manifest: manifest}
@@ -70,22 +57,6 @@ func Generate(program Program, policies []*validated.Policy, manifest []byte) ([
 		return nil, fmt.Errorf("formatting the generated source: %w\n%s", err, source)
 	}
 	return formatted, nil
-}
-
-func duplicates(sorted []*validated.Policy) error {
-	var found strictyaml.Diagnostics
-	for i := 1; i < len(sorted); i++ {
-		a, b := sorted[i-1], sorted[i]
-		if a.Definition.Name != b.Definition.Name || a.Definition.Version != b.Definition.Version {
-			continue
-		}
-		found.Add(strictyaml.Diagnostic{
-			File: b.File, Line: b.NameAt.Line, Column: b.NameAt.Column, Path: "name",
-			Problem: fmt.Sprintf("%s %s is in this bundle already: %s:%d:%d", b.Definition.Name, b.Definition.Version, a.File, a.NameAt.Line, a.NameAt.Column),
-			Remedy:  "leave one of the two out of the bundle, or give it another name or version",
-		})
-	}
-	return found.Err()
 }
 
 type generator struct {

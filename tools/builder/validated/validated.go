@@ -5,11 +5,15 @@ package validated
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+
+	"golang.org/x/mod/semver"
 
 	"policyengine.dev/sdk/definition"
 	"policyengine.dev/sdk/strictyaml"
@@ -93,4 +97,38 @@ func ReadFile(path string) (*Policy, error) {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return &w.Policy, nil
+}
+
+// Sorted returns the policies sorted by name and version. The error is a
+// [strictyaml.Diagnostics] where two policies are the same version of the same name.
+func Sorted(policies []*Policy) ([]*Policy, error) {
+	policies = slices.Clone(policies)
+	slices.SortFunc(policies, func(a, b *Policy) int {
+		return cmp.Or(
+			cmp.Compare(a.Definition.Name, b.Definition.Name),
+			semver.Compare(a.Definition.Version, b.Definition.Version),
+			cmp.Compare(a.Definition.Version, b.Definition.Version),
+			cmp.Compare(a.File, b.File),
+		)
+	})
+	if err := duplicates(policies); err != nil {
+		return nil, err
+	}
+	return policies, nil
+}
+
+func duplicates(sorted []*Policy) error {
+	var found strictyaml.Diagnostics
+	for i := 1; i < len(sorted); i++ {
+		a, b := sorted[i-1], sorted[i]
+		if a.Definition.Name != b.Definition.Name || a.Definition.Version != b.Definition.Version {
+			continue
+		}
+		found.Add(strictyaml.Diagnostic{
+			File: b.File, Line: b.NameAt.Line, Column: b.NameAt.Column, Path: "name",
+			Problem: fmt.Sprintf("%s %s is in this bundle already: %s:%d:%d", b.Definition.Name, b.Definition.Version, a.File, a.NameAt.Line, a.NameAt.Column),
+			Remedy:  "leave one of the two out of the bundle, or give it another name or version",
+		})
+	}
+	return found.Err()
 }

@@ -6,6 +6,7 @@ load(":examples.bzl", "policy_examples")
 load(":image.bzl", "policy_image")
 load(":manifest.bzl", "policy_manifest")
 load(":registry.bzl", "policy_registry")
+load(":sbom.bzl", "policy_sbom")
 
 def policy_engine_bundle(
         name,
@@ -13,6 +14,8 @@ def policy_engine_bundle(
         repository = None,
         labels = {},
         remote_tags = [],
+        allowed_licenses = [],
+        licenses = Label("//tools/licenses:licenses.json"),
         visibility = None,
         tags = [],
         testonly = False):
@@ -32,6 +35,7 @@ def policy_engine_bundle(
     | `payments_image` | an OCI image layout, one directory; the same bytes whoever builds it, and when |
     | `payments_manifest` | what is in the binary, as JSON: the policies with digests of their definitions, and the Go modules with versions; [the schema](manifest.schema.json) |
     | `payments_push` | to be run: pushes the image, `-- --repository R --tag T` |
+    | `payments_sbom` | what is linked, with licences: CycloneDX 1.6 (`payments_sbom.cdx.json`) and SPDX 2.3 (`payments_sbom.spdx.json`) |
     | `payments_registry` | the generated main package |
     | `payments_examples` | what tries the examples |
 
@@ -46,6 +50,11 @@ def policy_engine_bundle(
         remote_tags: Tags that every push moves, such as `latest`, beside those that
             `--tag` gives. By default none: a push of an old version moves no tag but
             its own.
+        allowed_licenses: SPDX identifiers of the licences that linked modules may have,
+            such as `MIT`. By default all are allowed. A module with another one
+            fails the build of `NAME_sbom` and `NAME_image`.
+        licenses: The licences of the linked modules, found in the modules' own files. By default
+            the table of this repository.
         visibility: Who may use the targets.
         tags: Tags of the targets.
         testonly: Whether only tests may use the targets.
@@ -110,11 +119,21 @@ def policy_engine_bundle(
         **common
     )
 
+    policy_sbom(
+        name = name + "_sbom",
+        allowed_licenses = allowed_licenses,
+        licenses = licenses,
+        manifest = ":{}_manifest".format(name),
+        **common
+    )
     policy_image(
         name = name + "_image",
         binary = ":{}_binary".format(name),
         bundle = name,
-        checks = [":{}_examples".format(name)],
+        checks = [
+            ":{}_examples".format(name),
+            ":{}_sbom".format(name),
+        ],
         labels = labels,
         registry = ":{}_registry".format(name),
         **common
