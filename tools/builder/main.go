@@ -6,6 +6,7 @@
 //	builder generate  --program engine|examples [--policy validated.json ...] [--manifest manifest.json] --out main.go
 //	builder sbom      --manifest manifest.json --licenses licenses.json [--allow MIT ...] --cyclonedx FILE --spdx FILE
 //	builder image     --binary B --bundle NAME [--policy validated.json ...] --out DIRECTORY
+//	builder provenance --manifest manifest.json --image DIRECTORY --builder URI --sums go.sum [--source NAME=FILE ...] --out FILE
 //
 // An argument @FILE stands for the lines of a file. What is wrong goes to
 // standard error, one problem a line, and the status is then 1.
@@ -24,6 +25,7 @@ import (
 	"policyengine.dev/runtime/bundle"
 	"policyengine.dev/tools/builder/image"
 	"policyengine.dev/tools/builder/linked"
+	"policyengine.dev/tools/builder/provenance"
 	"policyengine.dev/tools/builder/registry"
 	"policyengine.dev/tools/builder/sbom"
 	"policyengine.dev/tools/builder/validated"
@@ -43,6 +45,8 @@ var commands = map[string]func(*flag.FlagSet) func() error{
 	"generate": generate,
 	"sbom":     writeSBOM,
 	"image":    writeImage,
+
+	"provenance": writeProvenance,
 }
 
 // run does one command. A flag that is wrong is reported to usage too.
@@ -52,7 +56,7 @@ func run(args []string, usage io.Writer) error {
 		return err
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
-		return fmt.Errorf("the first argument is one of validate, manifest, generate, sbom and image")
+		return fmt.Errorf("the first argument is one of validate, manifest, generate, sbom, image and provenance")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.SetOutput(usage)
@@ -301,4 +305,51 @@ func write(file string, data []byte) error {
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	return nil
+}
+
+func writeProvenance(flags *flag.FlagSet) func() error {
+	manifestFile := flags.String("manifest", "", "the bundle's manifest")
+	layout := flags.String("image", "", "the image's OCI layout")
+	builder := flags.String("builder", "", "a URI that identifies who builds")
+	sums := flags.String("sums", "", "the go.sum that has the linked modules")
+	out := flags.String("out", "", "file to write the statement to")
+	var sources [][2]string
+	flags.Func("source", "NAME=FILE, a source file; may be repeated", func(s string) error {
+		name, file, ok := strings.Cut(s, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("%q is not NAME=FILE", s)
+		}
+		sources = append(sources, [2]string{name, file})
+		return nil
+	})
+	return func() error {
+		manifest, err := readManifest(*manifestFile)
+		if err != nil {
+			return err
+		}
+		build := provenance.Build{Manifest: manifest, Builder: *builder}
+		if build.Image, err = image.Digest(*layout); err != nil {
+			return err
+		}
+		text, err := os.ReadFile(*sums)
+		if err != nil {
+			return fmt.Errorf("reading go.sum: %w", err)
+		}
+		if build.Sums, err = provenance.ReadSums(text); err != nil {
+			return err
+		}
+		slices.SortFunc(sources, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
+		for _, s := range slices.Compact(sources) {
+			source, err := provenance.ReadSource(s[0], s[1])
+			if err != nil {
+				return err
+			}
+			build.Sources = append(build.Sources, source)
+		}
+		statement, err := provenance.Statement(build)
+		if err != nil {
+			return err
+		}
+		return write(*out, statement)
+	}
 }

@@ -63,6 +63,7 @@ func TestSteps(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	dir := t.TempDir()
 	bad := writeFile(t, filepath.Join(dir, "v2.0.0/policy.yaml"), definitionSource)
+	goodManifest := writeFile(t, filepath.Join(dir, "manifest.json"), `{"schema":"policyengine.manifest/v1","bundle":"b","go":"go1.26.8","policies":[],"modules":[]}`)
 	out := filepath.Join(dir, "out")
 	for want, args := range map[string][]string{
 		"the first argument is one of":                                    nil,
@@ -76,6 +77,8 @@ func TestRefuses(t *testing.T) {
 		"reading the linked packages":                                     {"manifest", "--packages", dir + "/none", "--out", out},
 		"reading the manifest":                                            {"generate", "--manifest", dir + "/none", "--out", out},
 		"reading the bundle's manifest":                                   {"generate", "--manifest", bad, "--out", out},
+		"is not NAME=FILE":                                                {"provenance", "--source", "x", "--out", out},
+		"reading the layout":                                              {"provenance", "--manifest", goodManifest, "--image", dir + "/none", "--out", out},
 		"no program":                                                      {"generate", "--program", "other", "--out", out},
 		"reading the binary":                                              {"image", "--binary", dir + "/none", "--out", out},
 		"is not KEY=VALUE":                                                {"image", "--label", "x", "--out", out},

@@ -183,3 +183,19 @@ func inspect(binary []byte) (v1.Platform, error) {
 	}
 	return platform, nil
 }
+
+// Digest returns the digest of the one manifest in a layout, in hexadecimal digits.
+func Digest(dir string) (string, error) {
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return "", fmt.Errorf("reading the layout: %w", err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return "", fmt.Errorf("reading the layout: %w", err)
+	}
+	if len(manifest.Manifests) != 1 {
+		return "", fmt.Errorf("reading the layout: %s has %d manifests; want one", dir, len(manifest.Manifests))
+	}
+	return manifest.Manifests[0].Digest.Hex, nil
+}

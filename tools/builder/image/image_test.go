@@ -124,6 +124,12 @@ func TestLayout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if digest, err := image.Digest(dir); err != nil || digest != manifest.Manifests[0].Digest.Hex {
+		t.Errorf("Digest = %s, %v", digest, err)
+	}
+	if _, err := image.Digest(t.TempDir()); err == nil {
+		t.Error("a directory without a layout has a digest")
+	}
 	if len(manifest.Manifests) != 1 || manifest.Manifests[0].Annotations["org.opencontainers.image.ref.name"] != "latest" {
 		t.Fatalf("manifests: %v", manifest.Manifests)
 	}

@@ -5,6 +5,7 @@ load("@rules_oci//oci:defs.bzl", "oci_push")
 load(":examples.bzl", "policy_examples")
 load(":image.bzl", "policy_image")
 load(":manifest.bzl", "policy_manifest")
+load(":provenance.bzl", "policy_provenance")
 load(":registry.bzl", "policy_registry")
 load(":sbom.bzl", "policy_sbom")
 
@@ -16,6 +17,8 @@ def policy_engine_bundle(
         remote_tags = [],
         allowed_licenses = [],
         licenses = Label("//tools/licenses:licenses.json"),
+        go_sum = Label("//:go.sum"),
+        builder_id = "https://policyengine.dev/builders/unspecified",
         visibility = None,
         tags = [],
         testonly = False):
@@ -36,6 +39,7 @@ def policy_engine_bundle(
     | `payments_manifest` | what is in the binary, as JSON: the policies with digests of their definitions, and the Go modules with versions; [the schema](manifest.schema.json) |
     | `payments_push` | to be run: pushes the image, `-- --repository R --tag T` |
     | `payments_sbom` | what is linked, with licences: CycloneDX 1.6 (`payments_sbom.cdx.json`) and SPDX 2.3 (`payments_sbom.spdx.json`) |
+    | `payments_provenance` | what the image was built from: an in-toto statement with a SLSA v1 predicate, without a signature |
     | `payments_registry` | the generated main package |
     | `payments_examples` | what tries the examples |
 
@@ -55,6 +59,10 @@ def policy_engine_bundle(
             fails the build of `NAME_sbom` and `NAME_image`.
         licenses: The licences of the linked modules, found in the modules' own files. By default
             the table of this repository.
+        go_sum: The go.sum with the checksums of the linked modules, for the provenance. By default that
+            of this repository.
+        builder_id: A URI that identifies who builds, for the provenance. Nothing proves it: only
+            a signature by the builder does.
         visibility: Who may use the targets.
         tags: Tags of the targets.
         testonly: Whether only tests may use the targets.
@@ -135,6 +143,16 @@ def policy_engine_bundle(
             ":{}_sbom".format(name),
         ],
         labels = labels,
+        registry = ":{}_registry".format(name),
+        **common
+    )
+    policy_provenance(
+        name = name + "_provenance",
+        builder_id = builder_id,
+        go_sum = go_sum,
+        image = ":{}_image".format(name),
+        linked = ":{}_linked".format(name),
+        manifest = ":{}_manifest".format(name),
         registry = ":{}_registry".format(name),
         **common
     )

@@ -7,6 +7,7 @@ LinkedInfo = provider(
     doc = "The Go packages that a go_library and its deps consist of.",
     fields = {
         "packages": "depset of strings: import path, module path and module version, separated by tabs. The last two are empty in a repository that is no Go module with a version.",
+        "sources": "depset of Files: what is compiled of packages that are in no Go module with a version.",
     },
 )
 
@@ -30,15 +31,20 @@ def _linked_aspect_impl(target, ctx):
 
     # What a library embeds is compiled as part of it, and what has no sources is not compiled.
     compiled = [importpath] if target[GoInfo].srcs else []
-    return [LinkedInfo(packages = depset(
-        ["\t".join([path, module, version]) for path in compiled],
-        transitive = [
-            dep[LinkedInfo].packages
-            for name in ["deps", "embed"]
-            for dep in getattr(ctx.rule.attr, name, [])
-            if LinkedInfo in dep
-        ],
-    ))]
+    below = [
+        dep[LinkedInfo]
+        for name in ["deps", "embed"]
+        for dep in getattr(ctx.rule.attr, name, [])
+        if LinkedInfo in dep
+    ]
+    sources = [] if version else target[GoInfo].srcs + getattr(ctx.rule.files, "embedsrcs", [])
+    return [LinkedInfo(
+        packages = depset(
+            ["\t".join([path, module, version]) for path in compiled],
+            transitive = [info.packages for info in below],
+        ),
+        sources = depset(sources, transitive = [info.sources for info in below]),
+    )]
 
 linked_aspect = aspect(
     implementation = _linked_aspect_impl,
