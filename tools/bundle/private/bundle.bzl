@@ -16,8 +16,8 @@ def policy_engine_bundle(
         labels = {},
         remote_tags = [],
         allowed_licenses = [],
-        licenses = Label("//tools/licenses:licenses.json"),
-        go_sum = Label("//:go.sum"),
+        licenses = None,
+        go_sum = None,
         builder_id = "https://policyengine.dev/builders/unspecified",
         visibility = None,
         tags = [],
@@ -130,7 +130,7 @@ def policy_engine_bundle(
     policy_sbom(
         name = name + "_sbom",
         allowed_licenses = allowed_licenses,
-        licenses = licenses,
+        licenses = licenses or Label("//tools/licenses:licenses.json"),
         manifest = ":{}_manifest".format(name),
         **common
     )
@@ -149,7 +149,7 @@ def policy_engine_bundle(
     policy_provenance(
         name = name + "_provenance",
         builder_id = builder_id,
-        go_sum = go_sum,
+        go_sum = go_sum or Label("//:go.sum"),
         image = ":{}_image".format(name),
         linked = ":{}_linked".format(name),
         manifest = ":{}_manifest".format(name),
