@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"policyengine.dev/tools/attach"
+	debianregistry "policyengine.dev/tools/debian/registry"
 )
 
 var documents = []attach.Document{
@@ -98,12 +99,25 @@ func attached(t *testing.T, subject name.Digest) map[string]string {
 
 var all = map[string]string{attach.CycloneDX: "1", attach.SPDX: "2", attach.InToto: "3"}
 
+func debianRepository(t *testing.T) name.Repository {
+	t.Helper()
+	repository, err := name.NewRepository(debianregistry.Start(t) + "/some/payments")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repository
+}
+
 // TestAttach proves that documents can be read back as referrers of the image, with the referrers API and without it, and
 // that attaching them again changes nothing.
 func TestAttach(t *testing.T) {
-	for name, referrers := range map[string]bool{"with the referrers API": true, "by the tag scheme": false} {
+	for name, repository := range map[string]func(*testing.T) name.Repository{
+		"with the referrers API":   func(t *testing.T) name.Repository { return serve(t, true, nil) },
+		"by the tag scheme":        func(t *testing.T) name.Repository { return serve(t, false, nil) },
+		"Debian's docker-registry": debianRepository,
+	} {
 		t.Run(name, func(t *testing.T) {
-			subject := pushImage(t, serve(t, referrers, nil))
+			subject := pushImage(t, repository(t))
 			var before []v1.Hash
 			for range 2 {
 				pushed, err := attach.Attach(t.Context(), subject, documents)

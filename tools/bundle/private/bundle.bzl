@@ -2,6 +2,7 @@
 
 load("@rules_go//go:def.bzl", "go_binary", "go_library")
 load("@rules_oci//oci:defs.bzl", "oci_push")
+load(":attach.bzl", "policy_attach")
 load(":examples.bzl", "policy_examples")
 load(":image.bzl", "policy_image")
 load(":manifest.bzl", "policy_manifest")
@@ -40,6 +41,7 @@ def policy_engine_bundle(
     | `payments_push` | to be run: pushes the image, `-- --repository R --tag T` |
     | `payments_sbom` | what is linked, with licences: CycloneDX 1.6 (`payments_sbom.cdx.json`) and SPDX 2.3 (`payments_sbom.spdx.json`) |
     | `payments_provenance` | what the image was built from: an in-toto statement with a SLSA v1 predicate, without a signature |
+    | `payments_attach` | to be run after the push: attaches bills of materials and provenance to the image in the registry, `-- --repository R` |
     | `payments_registry` | the generated main package |
     | `payments_examples` | what tries the examples |
 
@@ -67,6 +69,7 @@ def policy_engine_bundle(
         tags: Tags of the targets.
         testonly: Whether only tests may use the targets.
     """
+    destination = repository or "localhost:5000/policy-engine/" + name
     common = dict(tags = tags, testonly = testonly, visibility = visibility)
 
     # Without a source of its own: what the generated one imports.
@@ -160,7 +163,31 @@ def policy_engine_bundle(
         name = name + "_push",
         image = ":{}_image".format(name),
         remote_tags = remote_tags,
-        repository = repository or "localhost:5000/policy-engine/" + name,
+        repository = destination,
+        **common
+    )
+    for format in ["cyclonedx", "spdx"]:
+        native.filegroup(
+            name = "{}_sbom_{}".format(name, format),
+            srcs = [":{}_sbom".format(name)],
+            output_group = format,
+            **common
+        )
+    policy_attach(
+        name = name + "_attach",
+        args = [
+            "--repository=" + destination,
+            "--image=$(rlocationpath :{}_image)".format(name),
+            "--document=cyclonedx=$(rlocationpath :{}_sbom_cyclonedx)".format(name),
+            "--document=spdx=$(rlocationpath :{}_sbom_spdx)".format(name),
+            "--document=in-toto=$(rlocationpath :{}_provenance)".format(name),
+        ],
+        data = [
+            ":{}_image".format(name),
+            ":{}_provenance".format(name),
+            ":{}_sbom_cyclonedx".format(name),
+            ":{}_sbom_spdx".format(name),
+        ],
         **common
     )
 

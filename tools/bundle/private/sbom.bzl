@@ -26,7 +26,11 @@ def _policy_sbom_impl(ctx):
     files = depset([cyclonedx, spdx])
     return [
         DefaultInfo(files = files, runfiles = ctx.runfiles([cyclonedx, spdx])),
-        OutputGroupInfo(_validation = files),
+        OutputGroupInfo(
+            _validation = files,
+            cyclonedx = depset([cyclonedx]),
+            spdx = depset([spdx]),
+        ),
     ]
 
 policy_sbom = rule(

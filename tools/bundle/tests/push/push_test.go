@@ -2,18 +2,14 @@
 package push_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"policyengine.dev/tools/debian"
+	"policyengine.dev/tools/debian/registry"
 	"policyengine.dev/tools/runfiles"
 )
 
@@ -44,8 +41,7 @@ func TestPush(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	skopeo := debian.Program(t, "skopeo")
-	registry := startRegistry(t)
-	repository := registry + "/some/where/payments"
+	repository := registry.Start(t) + "/some/where/payments"
 
 	run(t, ctx, runfile(t, *push), "--repository", repository, "--tag", "v1.2.3")
 
@@ -87,61 +83,6 @@ func TestPushFails(t *testing.T) {
 	command := exec.CommandContext(ctx, runfile(t, *push), "--repository", "127.0.0.1:1/payments", "--tag", "v1")
 	if out, err := command.CombinedOutput(); err == nil {
 		t.Errorf("pushing to nowhere succeeds:\n%s", out)
-	}
-}
-
-// startRegistry runs Debian's docker-registry on a free port until the test
-// ends, and returns its address.
-func startRegistry(t *testing.T) string {
-	t.Helper()
-	registry := debian.Program(t, "docker-registry")
-	config := filepath.Join(t.TempDir(), "config.yml")
-	err := os.WriteFile(config, fmt.Appendf(nil, "version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: '127.0.0.1:0'}\n", t.TempDir()), 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(registry, "serve", config)
-	output, err := command.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	address, done := make(chan string, 1), make(chan struct{})
-	go func() {
-		defer close(done)
-		readLog(output, &log, address)
-	}()
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		<-done
-		_ = command.Wait()
-		if t.Failed() {
-			t.Logf("the registry's log:\n%s", log.Bytes())
-		}
-	})
-	select {
-	case a := <-address:
-		return a
-	case <-done:
-		t.Fatal("the registry ended at once")
-	case <-time.After(patience):
-		t.Fatal("the registry does not say where it listens")
-	}
-	return ""
-}
-
-var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:[0-9]+)`)
-
-func readLog(output io.Reader, log *bytes.Buffer, address chan<- string) {
-	lines := bufio.NewScanner(io.TeeReader(output, log))
-	for told := false; lines.Scan(); {
-		if match := listening.FindStringSubmatch(lines.Text()); match != nil && !told {
-			told = true
-			address <- match[1]
-		}
 	}
 }
 
