@@ -121,12 +121,16 @@ func TestComponentsRefuses(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	wanted := "example.com/c v1.0.0: its licence is not known; run go test ./tools/licenses -update\n" +
+	wanted := "example.com/c v1.0.0: its licence is not in the table of licences, and allowed_licenses is set; run go test ./tools/licenses -update, or give the bundle a table with it\n" +
 		"example.com/b v2.0.0: the licence Apache-2.0 is not among allowed_licenses: MIT, BSD-3-Clause"
 	if err.Error() != wanted {
 		t.Errorf("got\n%v\nwant\n%s", err, wanted)
 	}
-	if _, err := sbom.Components(manifest, table, nil); err != nil {
-		t.Errorf("without a list every licence is allowed: %v", err)
+	all, err := sbom.Components(&m, table, nil)
+	if err != nil {
+		t.Fatalf("without a list every licence is allowed: %v", err)
+	}
+	if last := all[len(all)-1]; last.Path != "example.com/c" || last.Licenses != nil {
+		t.Errorf("got %v, want example.com/c without a licence", last)
 	}
 }

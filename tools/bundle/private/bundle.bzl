@@ -57,10 +57,10 @@ def policy_engine_bundle(
             `--tag` gives. By default none: a push of an old version moves no tag but
             its own.
         allowed_licenses: SPDX identifiers of the licences that linked modules may have,
-            such as `MIT`. By default all are allowed. A module with another one
-            fails the build of `NAME_sbom` and `NAME_image`.
+            such as `MIT`. By default all are allowed. A module with another one, or
+            whose licence is not in `licenses`, fails the build of `NAME_sbom` and `NAME_image`.
         licenses: The licences of the linked modules, found in the modules' own files. By default
-            the table of this repository.
+            the table of this repository, which has no modules but its own.
         go_sum: The go.sum with the checksums of the linked modules, for the provenance. By default that
             of this repository.
         builder_id: A URI that identifies who builds, for the provenance. Nothing proves it: only

@@ -35,7 +35,7 @@ def _policy_sbom_impl(ctx):
 
 policy_sbom = rule(
     implementation = _policy_sbom_impl,
-    doc = "Writes the modules of a manifest, with their licences, as CycloneDX 1.6 and as SPDX 2.3. Fails if a licence is not known or not allowed.",
+    doc = "Writes the modules of a manifest, with their licences, as CycloneDX 1.6 and as SPDX 2.3. Fails if a licence is not allowed.",
     attrs = {
         "allowed_licenses": attr.string_list(
             doc = "SPDX identifiers of the licences that are allowed; without any, all are.",
