@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"policyengine.dev/runtime/commandline"
+	"policyengine.dev/tools/pectl/bundlecmd"
 	"policyengine.dev/tools/pectl/configcmd"
 	"policyengine.dev/tools/pectl/envoyconfig"
 	"policyengine.dev/tools/pectl/planecmd"
