@@ -25,6 +25,7 @@ func TestFind(t *testing.T) {
 	}
 	for name, binary := range map[string][]byte{
 		"nothing":             nil,
+		"after 16 beginnings": slices.Concat(bytes.Repeat(append(bytes.Clone(text[:40]), "[["...), 16), text),
 		"no manifest":         []byte("\x7fELF"),
 		"the end is cut off":  text[:len(text)-1],
 		"a manifest too long": slices.Concat(text[:len(text)-1], bytes.Repeat([]byte(" "), bundle.MaxSize), []byte("}")),
