@@ -84,7 +84,8 @@ func newPageWith(t testing.TB, pprof bool, detail worker.Detail) *page {
 	})
 	metrics := prometheus.NewPedanticRegistry()
 	p.metrics = admin.NewCollector(p.worker, &p.streams, &p.traces, p.memory)
-	metrics.MustRegister(p.metrics, admin.NewSourceCollector(func() *admin.SourceDump {
+	version := admin.Version{Build: admin.Build{Go: "go1"}, Bundle: manifest}
+	metrics.MustRegister(p.metrics, version, admin.NewSourceCollector(func() *admin.SourceDump {
 		return &admin.SourceDump{Connected: true, Kept: &admin.KeptDump{Seconds: 7}, Responses: 3, Accepted: 2, Refusals: 1}
 	}))
 	p.handler = admin.NewHandler(admin.Options{

@@ -41,6 +41,11 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// Explanation is an explanation for readers that is also written as JSON.
+type Explanation interface {
+	WriteText(w io.Writer) error
+}
+
 // NewHandler returns the pages:
 //
 //	/healthz      200 while the process serves
@@ -48,6 +53,7 @@ type Options struct {
 //	              and how much of the memory for bodies is in use, which changes nothing of that
 //	/config_dump  the configuration in force and the one refused after it, as JSON; with ?route=NAME
 //	              what the engine does with requests on that route, with &format=text for readers
+//	/version      what the engine was built from, as JSON
 //	/metrics      for Prometheus
 //	/debug/pprof/ where Options.Pprof is set
 //	/             a page for people

@@ -35,7 +35,7 @@ Without a command, policy-engine does what "policy-engine run" does. The flags o
 versions (-config, -check, -start, -dump, -policies and -version) still work in calls
 without a command.`[1:],
 	}
-	c.AddCommand(p.runCommand(), p.checkCommand(), p.tryCommand(), p.diffCommand(), p.explainCommand(), p.policiesCommand(), p.schemaCommand(), versionCommand())
+	c.AddCommand(p.runCommand(), p.checkCommand(), p.tryCommand(), p.diffCommand(), p.explainCommand(), p.policiesCommand(), p.schemaCommand(), p.versionCommand())
 	return c
 }
 

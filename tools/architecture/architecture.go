@@ -106,7 +106,7 @@ var rules = []rule{
 		why: "a comparison is of specifications, whatever source they are from",
 	},
 	{
-		from: "runtime/admin/", only: []string{"runtime/worker/", "runtime/memory/", "runtime/telemetry/", "sdk/"},
+		from: "runtime/admin/", only: []string{"runtime/bundle/", "runtime/worker/", "runtime/memory/", "runtime/telemetry/", "sdk/"},
 		why: "admin pages look at the worker",
 	},
 }

@@ -40,6 +40,6 @@ Every command exits with
     2  if it was called with wrong arguments or flags
     3  if a check found errors`[1:],
 	}
-	c.AddCommand(policycmd.Command(), configcmd.Command(), envoyconfig.Command(), planecmd.Command(), trycmd.Command())
+	c.AddCommand(policycmd.Command(), bundlecmd.Command(), configcmd.Command(), envoyconfig.Command(), planecmd.Command(), trycmd.Command())
 	return c
 }
