@@ -89,7 +89,7 @@ func newPageWith(t testing.TB, pprof bool, detail worker.Detail) *page {
 		return &admin.SourceDump{Connected: true, Kept: &admin.KeptDump{Seconds: 7}, Responses: 3, Accepted: 2, Refusals: 1}
 	}))
 	p.handler = admin.NewHandler(admin.Options{
-		Worker: p.worker, Memory: p.memory, Metrics: metrics, Pprof: pprof, Ready: func() bool { return !p.loading }, Draining: func() bool { return p.draining }, Build: admin.Build{Go: "go1"},
+		Worker: p.worker, Memory: p.memory, Metrics: metrics, Pprof: pprof, Ready: func() bool { return !p.loading }, Draining: func() bool { return p.draining }, Version: version,
 		Source: func() *admin.SourceDump { return p.source },
 	})
 	return p

@@ -58,7 +58,7 @@ func manyChains(n int) worker.Spec {
 // TestDumpPageIsTheDump proves that what is written in parts is what encoding/json makes of the whole.
 func TestDumpPageIsTheDump(t *testing.T) {
 	w := dumpWorker(t)
-	o := &Options{Worker: w, Ready: func() bool { return true }, Draining: func() bool { return false }, Build: Build{Engine: "<e>", Go: "go1"}, Logger: slog.New(slog.DiscardHandler)}
+	o := &Options{Worker: w, Ready: func() bool { return true }, Draining: func() bool { return false }, Version: Version{Build: Build{Engine: "<e>", Go: "go1"}}, Logger: slog.New(slog.DiscardHandler)}
 	compare := func(what string) {
 		t.Helper()
 		recorder := httptest.NewRecorder()
