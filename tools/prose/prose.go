@@ -92,10 +92,8 @@ func (c *Checker) Check(name string, src []byte) []Finding {
 	return found
 }
 
-// code stands for each byte that is not prose, so that no match extends over code.
-const code = 0
-
-// extract returns the prose of a file, each byte at its place in the file.
+// extract returns the prose of a file, each byte at its place in the file. A byte that is not
+// prose is 0, so that no match extends over code.
 func extract(name string, src []byte) []byte {
 	text := make([]byte, len(src))
 	for i, b := range src {

@@ -45,7 +45,6 @@ type randomPlane struct {
 	nonce                int
 	open                 map[string]bool // nonces that may be answered
 	sent                 map[string]bool // contents that were sent on any stream
-	broken               bool            // the stream was to end
 	applied              int
 }
 

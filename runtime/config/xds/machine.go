@@ -115,9 +115,8 @@ type Machine struct {
 	// last judgement; since when, and when it changed last.
 	changed     bool
 	since, last time.Time
-	// waiting is what is waited for, and waits since when.
-	waiting []string
-	waits   time.Time
+	// waits is since when the machine waits for resources.
+	waits time.Time
 	// judged is the key of what was judged last, if once is set, refusal why it was
 	// refused, and repeats how often it came again after that.
 	judged  [sha256.Size]byte
