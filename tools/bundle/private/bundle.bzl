@@ -133,7 +133,7 @@ def policy_engine_bundle(
     policy_sbom(
         name = name + "_sbom",
         allowed_licenses = allowed_licenses,
-        licenses = licenses or Label("//tools/licenses:licenses.json"),
+        license_table = licenses or Label("//tools/licenses:licenses.json"),
         manifest = ":{}_manifest".format(name),
         **common
     )

@@ -20,7 +20,7 @@ def _module_of(rule):
             if PackageInfo in target:
                 info = target[PackageInfo]
                 version = info.package_version
-                return info.package_name, "v" + version if version else ""
+                return info.package_name, ("v" + version if version else "")
     return "", ""
 
 def _linked_aspect_impl(target, ctx):

@@ -9,7 +9,7 @@ def _policy_sbom_impl(ctx):
     args = ctx.actions.args()
     args.add("sbom")
     args.add("--manifest", ctx.file.manifest)
-    args.add("--licenses", ctx.file.licenses)
+    args.add("--licenses", ctx.file.license_table)
     args.add_all(ctx.attr.allowed_licenses, before_each = "--allow")
     args.add("--cyclonedx", cyclonedx)
     args.add("--spdx", spdx)
@@ -18,7 +18,7 @@ def _policy_sbom_impl(ctx):
     ctx.actions.run(
         executable = ctx.executable._builder,
         arguments = [args],
-        inputs = [ctx.file.manifest, ctx.file.licenses],
+        inputs = [ctx.file.manifest, ctx.file.license_table],
         outputs = [cyclonedx, spdx],
         mnemonic = "PolicySBOM",
         progress_message = "Writing the bills of materials %{label}",
@@ -40,7 +40,7 @@ policy_sbom = rule(
         "allowed_licenses": attr.string_list(
             doc = "SPDX identifiers of the licences that are allowed; without any, all are.",
         ),
-        "licenses": attr.label(
+        "license_table": attr.label(
             allow_single_file = True,
             mandatory = True,
             doc = "The licences of modules, as tools/licenses writes them.",
