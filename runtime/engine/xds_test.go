@@ -201,9 +201,11 @@ func TestControlPlane(t *testing.T) {
 		}
 		return all
 	}
-	if all := resources(); len(all) != 2 || all["Chain c"].GetClientStatus() != adminv3.ClientResourceStatus_ACKED || all["Route r"].GetConfigStatus() != statusv3.ConfigStatus_SYNCED {
-		t.Errorf("CSDS tells %v", all)
-	}
+	// The configuration is in force a moment before it is acknowledged.
+	eventually(t, "CSDS has the acknowledged resources", func() bool {
+		all := resources()
+		return len(all) == 2 && all["Chain c"].GetClientStatus() == adminv3.ClientResourceStatus_ACKED && all["Route r"].GetConfigStatus() == statusv3.ConfigStatus_SYNCED
+	})
 
 	p.set(`{"valu":"typo"}`)
 	eventually(t, "the control plane is told why", func() bool {
@@ -219,9 +221,10 @@ func TestControlPlane(t *testing.T) {
 	if got := greets(); got != "one" {
 		t.Errorf("a refused configuration is in force: %s", got)
 	}
-	if c := resources()["Chain c"]; c.GetClientStatus() != adminv3.ClientResourceStatus_NACKED || !strings.Contains(c.GetErrorState().GetDetails(), "valu") {
-		t.Errorf("CSDS tells %v", c)
-	}
+	eventually(t, "CSDS has the refusal and its reason", func() bool {
+		c := resources()["Chain c"]
+		return c.GetClientStatus() == adminv3.ClientResourceStatus_NACKED && strings.Contains(c.GetErrorState().GetDetails(), "valu")
+	})
 	stream, err := client.StreamClientStatus(bounded(t))
 	if err != nil {
 		t.Fatal(err)
