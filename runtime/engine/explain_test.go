@@ -71,7 +71,9 @@ func TestExplainOnTheAdminPage(t *testing.T) {
 	signals := make(chan os.Signal, 2)
 	stderr := &lines{ch: make(chan string, 100)}
 	code := make(chan int)
-	go func() { code <- run([]string{"run", "--config", config}, testManifest, entries(), signals, stderr, stderr) }()
+	go func() {
+		code <- run([]string{"run", "--config", config}, testManifest, entries(), signals, stderr, stderr)
+	}()
 	stderr.waitFor(t, `"ready"`)
 	defer func() {
 		signals <- syscall.SIGTERM
