@@ -95,7 +95,7 @@ func (o checkOptions) check(static config.Engine, registry *worker.Registry, upd
 		_, err := w.Try(context.Background(), update.Spec)
 		problems = problemsOf(err)
 	}
-	result := checked{remote: static.XDS != nil, spec: update.Spec, warnings: warnings, err: update.Problems(problems)}
+	result := checked{spec: update.Spec, warnings: warnings, err: update.Problems(problems)}
 	if o.dump && result.err == nil {
 		result.dump = admin.Preview(build(), registry, snapshot, warnings)
 	}

@@ -111,7 +111,7 @@ func newEngine(static config.Engine, registry *worker.Registry, manifest *bundle
 	}
 	e.admin = &http.Server{
 		Handler: admin.NewHandler(admin.Options{
-			Worker: e.worker, Memory: e.memory, Metrics: registered, Draining: e.draining.Load, Pprof: static.Pprof,
+			Worker: e.worker, Memory: e.memory, Metrics: registered, Ready: e.ready.Load, Draining: e.draining.Load, Pprof: static.Pprof,
 			Version: version,
 			Filters: e.filters,
 			Source:  e.controlPlane,

@@ -54,7 +54,7 @@ const (
 )
 
 // snapshot compiles a configuration of three chains and of entries of routes, each written
-// as NAME=CHAIN.
+// as NAME=CHAIN, or NAME= for one that denies.
 func snapshot(t *testing.T, unknown worker.UnknownRoute, entries ...string) *worker.Snapshot {
 	t.Helper()
 	registry, err := worker.NewRegistry(
@@ -75,7 +75,7 @@ func snapshot(t *testing.T, unknown worker.UnknownRoute, entries ...string) *wor
 	}}
 	for _, entry := range entries {
 		name, chain, _ := strings.Cut(entry, "=")
-		spec.Routes = append(spec.Routes, worker.RouteSpec{Name: name, Chain: chain})
+		spec.Routes = append(spec.Routes, worker.RouteSpec{Name: name, Chain: chain, Deny: chain == ""})
 	}
 	s, _, err := w.Preview(spec)
 	if err != nil {
@@ -122,6 +122,14 @@ func TestEntry(t *testing.T) {
 		{"a pattern that ends and one that goes on", "a", worker.DenyUnknownRoute, []string{"*=nothing", "*/**=bodies"},
 			explain.Explanation{Kind: "pattern", Entry: "*", Why: "it is the most specific pattern that fits, and no entry has exactly this name", Others: []explain.Other{
 				{Entry: "*/**", Chain: "bodies", Why: "less specific: */** goes on with **, and * ends"},
+			}}},
+		{"an entry that denies", "a", worker.ContinueUnknownRoute, []string{"a=", "*=nothing"},
+			explain.Explanation{Kind: "exact", Entry: "a", Why: "an entry has exactly this name; it denies every request with ROUTE_UNKNOWN, because the control plane has sent no valid chain for it", Others: []explain.Other{
+				{Entry: "*", Chain: "nothing", Why: "an exact name goes before a pattern"},
+			}}},
+		{"an entry that denies behind another", "a", worker.DenyUnknownRoute, []string{"a=nothing", "*="},
+			explain.Explanation{Kind: "exact", Entry: "a", Why: "an entry has exactly this name", Others: []explain.Other{
+				{Entry: "*", Why: "an exact name goes before a pattern"},
 			}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
