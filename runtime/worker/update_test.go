@@ -518,7 +518,8 @@ func TestDisabledStepsAreCheckedAndNotStarted(t *testing.T) {
 }
 
 // TestManyProblemsAreListedInLinearTime proves that the text of a long list of problems
-// takes as little work as its first hundred.
+// takes as little work as its first hundred. The counts may differ a little: under the
+// race detector, the pools of package fmt drop a quarter of what is put into them.
 func TestManyProblemsAreListedInLinearTime(t *testing.T) {
 	all := make(worker.Problems, 100_000)
 	for i := range all {
@@ -529,7 +530,7 @@ func TestManyProblemsAreListedInLinearTime(t *testing.T) {
 		t.Errorf("%d lines, and the last is %s", strings.Count(text, "\n")+1, text[strings.LastIndexByte(text, '\n')+1:])
 	}
 	few := testing.AllocsPerRun(10, func() { _ = all[:200].Error() })
-	if many := testing.AllocsPerRun(10, func() { _ = all.Error() }); many > few+2 {
+	if many := testing.AllocsPerRun(10, func() { _ = all.Error() }); many > 2*few {
 		t.Errorf("%v allocations for 100000 problems and %v for 200", many, few)
 	}
 }
