@@ -170,17 +170,23 @@ func (e *Exchange) Clone() *Exchange {
 
 // Reset makes e the zero value again and keeps its storage for the next use.
 func (e *Exchange) Reset() {
-	req, reqTrailers := e.Request.Headers, e.Request.Trailers
-	resp, respTrailers := e.Response.Headers, e.Response.Trailers
-	meta, dynamic := e.Metadata, e.Dynamic
-	*e = Exchange{}
-	req.Reset(req.Storage())
-	reqTrailers.Reset(reqTrailers.Storage())
-	resp.Reset(resp.Storage())
-	respTrailers.Reset(respTrailers.Storage())
-	meta.reset()
-	dynamic.reset()
-	e.Request.Headers, e.Request.Trailers = req, reqTrailers
-	e.Response.Headers, e.Response.Trailers = resp, respTrailers
-	e.Metadata, e.Dynamic = meta, dynamic
+	e.Route, e.Principal, e.TraceParent, e.TraceState, e.requestID = "", nil, "", "", ""
+	e.Identity, e.Attributes = Identity{}, nil
+	e.Metadata.reset()
+	e.Dynamic.reset()
+	e.Request.reset()
+	e.Response.reset()
+}
+
+func (r *Request) reset() {
+	r.Method, r.Scheme, r.Authority, r.Path, r.changed = "", "", "", "", 0
+	r.Body = Body{}
+	r.Headers.empty()
+	r.Trailers.empty()
+}
+
+func (r *Response) reset() {
+	r.Status, r.changed, r.Body = 0, 0, Body{}
+	r.Headers.empty()
+	r.Trailers.empty()
 }

@@ -9,8 +9,8 @@ import (
 )
 
 func full() *exchange.Exchange {
-	x := &exchange.Exchange{Route: "r", Principal: &exchange.Principal{Subject: "s"}}
-	x.Request.Method, x.Request.Path, x.Request.Authority = "GET", "/", "h"
+	x := &exchange.Exchange{Route: "r", Principal: &exchange.Principal{Subject: "s"}, TraceParent: "p", TraceState: "s"}
+	x.Request.Method, x.Request.Scheme, x.Request.Path, x.Request.Authority = "GET", "https", "/", "h"
 	x.Request.Headers.Reset([]exchange.Field{{Name: "a", Value: "1"}})
 	x.Request.Trailers.Reset([]exchange.Field{{Name: "t", Value: "1"}})
 	x.Response.Status = 200
@@ -19,6 +19,7 @@ func full() *exchange.Exchange {
 	x.Metadata.Set("m", "1")
 	x.Dynamic.Set("d", "1")
 	x.Request.Body = exchange.Body{Bytes: []byte("body"), Present: true}
+	x.Response.Body = exchange.Body{Bytes: []byte("answer"), Present: true}
 	return x
 }
 
@@ -70,6 +71,15 @@ func TestResetLeavesNothing(t *testing.T) {
 	x.Response.SetStatus(500)
 	x.Request.Body.Replace([]byte("other"))
 	x.Attributes = nowhere{}
+	x.Identity = exchange.Identity{Key: &[16]byte{1}, Run: 2, Use: 3}
+	x.SetRequestID("id")
+	for _, part := range []any{*x, x.Request, x.Response} {
+		for v, i := reflect.ValueOf(part), 0; i < v.NumField(); i++ {
+			if v.Field(i).IsZero() {
+				t.Errorf("the test does not set %T.%s", part, v.Type().Field(i).Name)
+			}
+		}
+	}
 	x.Reset()
 	y := x.Clone() // leaves the spare storage behind
 	for _, h := range []*exchange.Headers{&y.Request.Headers, &y.Request.Trailers, &y.Response.Headers, &y.Response.Trailers} {

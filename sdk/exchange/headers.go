@@ -48,15 +48,28 @@ const maxKept = 1024
 // Storage returns the backing slice, emptied, for the next [Headers.Reset]; nil where
 // it has grown beyond what is worth keeping. The list is empty afterwards.
 func (h *Headers) Storage() []Field {
+	h.empty()
 	s := h.fields
-	clear(s)
-	h.Settle()
 	h.fields = nil
-	if cap(h.edits) > maxKept {
+	return s
+}
+
+// empty removes every field and every edit, and keeps the storage unless it has grown
+// beyond what is worth keeping.
+func (h *Headers) empty() {
+	if h.fields = emptied(h.fields); cap(h.fields) > maxKept {
+		h.fields = nil
+	}
+	if h.edits = emptied(h.edits); cap(h.edits) > maxKept {
 		h.edits = nil
 	}
-	if cap(s) > maxKept {
-		return nil
+}
+
+// emptied returns s without its elements. Most lists of an exchange have none: trailers
+// and what nobody has changed.
+func emptied[T any](s []T) []T {
+	if len(s) > 0 {
+		clear(s)
 	}
 	return s[:0]
 }
@@ -87,7 +100,8 @@ func (h *Headers) At(i int) Field { return h.fields[i] }
 // Get returns the first value of name, and whether there is one.
 func (h *Headers) Get(name string) (string, bool) {
 	for i := range h.fields {
-		if f := &h.fields[i]; equalFold(f.Name, name) {
+		// The length is compared first, since the call of equalFold is dearer.
+		if f := &h.fields[i]; len(f.Name) == len(name) && equalFold(f.Name, name) {
 			return f.Value, true
 		}
 	}
@@ -182,10 +196,7 @@ func (h *Headers) Changed() bool { return len(h.edits) > 0 }
 
 // Settle forgets what has been changed and keeps the list as it is: the changes
 // up to here have been told to the proxy, and later ones count from here.
-func (h *Headers) Settle() {
-	clear(h.edits)
-	h.edits = h.edits[:0]
-}
+func (h *Headers) Settle() { h.edits = emptied(h.edits) }
 
 // Touched yields each name that a policy has set, appended or removed, once.
 func (h *Headers) Touched() iter.Seq[string] {

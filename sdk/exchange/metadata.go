@@ -57,9 +57,7 @@ func (m *Metadata) Clone() Metadata {
 }
 
 func (m *Metadata) reset() {
-	clear(m.entries)
-	m.entries = m.entries[:0]
-	if cap(m.entries) > maxKept {
+	if m.entries = emptied(m.entries); cap(m.entries) > maxKept {
 		m.entries = nil
 	}
 }

@@ -18,11 +18,10 @@ type Identity struct {
 	Run, Use uint64
 }
 
-// KnowRequestID notes the request's id, before anything can change its headers: the proxy's
-// x-request-id, if that consists of 1 to [MaxRequestID] visible ASCII characters.
+// KnowRequestID notes the proxy's x-request-id, before anything can change the headers.
 func (e *Exchange) KnowRequestID() {
-	if id, ok := e.Request.Headers.Get("x-request-id"); ok && validRequestID(id) {
-		e.requestID = id
+	if i := e.Request.Headers.index("x-request-id"); i >= 0 {
+		e.requestID = e.Request.Headers.fields[i].Value
 	}
 }
 
@@ -30,15 +29,19 @@ func (e *Exchange) KnowRequestID() {
 // another process, or is replayed.
 func (e *Exchange) SetRequestID(id string) { e.requestID = id }
 
-// RequestID is the id by which an exchange is found in the access log, the record, the
-// trace and the log of policies. It is the same for the whole exchange, whatever policies do
-// to headers. It is one that the runtime makes, from Identity, if the proxy has given none that is
-// valid, and empty if there is no Identity either.
+// RequestID is the ID by which an exchange is found in the access log, the decision record,
+// the trace and the log of policies. It is the same for the whole exchange, whatever policies
+// do to headers. It is the proxy's, if that consists of 1 to [MaxRequestID] visible ASCII
+// characters. Otherwise it is made from Identity, and empty if there is no Identity either.
 func (e *Exchange) RequestID() string {
-	if e.requestID == "" && e.Identity.Key != nil {
+	// Checked here and not when the request arrives: of most requests nobody asks the ID.
+	switch {
+	case validRequestID(e.requestID):
+		return e.requestID
+	case e.Identity.Key != nil:
 		return e.Identity.id()
 	}
-	return e.requestID
+	return ""
 }
 
 // id is a UUID (RFC 9562, version 8) that tells nothing of the numbers. It is made when it is
@@ -62,10 +65,13 @@ func (i Identity) id() string {
 }
 
 func validRequestID(id string) bool {
+	if id == "" || len(id) > MaxRequestID {
+		return false
+	}
 	for i := 0; i < len(id); i++ {
 		if id[i] <= ' ' || id[i] >= 0x7f {
 			return false
 		}
 	}
-	return id != "" && len(id) <= MaxRequestID
+	return true
 }
