@@ -26,11 +26,14 @@ func (r *run) apply(s *step, a *Answer) Outcome {
 	case Acted:
 		r.admitted(s)
 		r.timed(s, a.Took)
-		out, err := r.applyAction(s, a)
-		if err != nil {
+		response, err := r.applyAction(s, a)
+		switch {
+		case err != nil:
 			return r.fail(s, BadAction, err, a)
+		case response != nil:
+			return r.respond(s, response)
 		}
-		return out
+		return Outcome{}
 	}
 	return r.failed(s, a)
 }
@@ -155,100 +158,111 @@ func (e *budgetError) Error() string {
 // and to pass over it might be to pass over a refusal.
 var errAction = errors.New("the policy returned an action of an unknown type; use the SDK's actions")
 
-// applyAction does what the action of an answer says.
-func (r *run) applyAction(s *step, a *Answer) (Outcome, error) {
+// applyAction does what the action of an answer says. It returns the response that ends
+// the chain, or nil where the chain goes on.
+func (r *run) applyAction(s *step, a *Answer) (*policy.ImmediateResponse, error) {
 	switch r.phase {
 	case policy.RequestBodyChunks, policy.ResponseBodyChunks:
 		if a.Request != nil || a.Response != nil {
-			return Outcome{}, errAction
+			return nil, errAction
 		}
 		return r.applyChunkAction(s, a)
 	}
 	// The answers of another process may be of any kind.
 	if a.Chunk != nil || r.phase.IsResponse() && a.Request != nil || !r.phase.IsResponse() && a.Response != nil {
-		return Outcome{}, errAction
+		return nil, errAction
 	}
 	switch m := a.Request.(type) {
 	case nil:
 	case *policy.RequestMutation:
 		if m != nil {
-			return r.mutateRequest(s, m, a)
+			return nil, r.mutateRequest(s, m, a)
 		}
 	case *policy.SkipRest:
-		return r.skipRest(s, m, a)
+		return nil, r.skipRest(s, m, a)
 	case *policy.ImmediateResponse:
 		// A nil one is an error too: it may be a refusal that was never made.
-		return r.respond(s, m, a)
+		return r.rejects(s, m, a)
 	default:
-		return Outcome{}, errAction
+		return nil, errAction
 	}
 	switch m := a.Response.(type) {
 	case nil:
 	case *policy.ResponseMutation:
 		if m != nil {
-			return r.mutateResponse(s, m, a)
+			return nil, r.mutateResponse(s, m, a)
 		}
 	case *policy.ImmediateResponse:
-		return r.respond(s, m, a)
+		return r.rejects(s, m, a)
 	default:
-		return Outcome{}, errAction
+		return nil, errAction
 	}
 	r.observe(s, telemetry.Passed, a.Took)
 	r.note(s, telemetry.Passed, a, "", "")
-	return Outcome{}, nil
+	return nil, nil
 }
 
-func (r *run) mutateRequest(s *step, m *policy.RequestMutation, a *Answer) (Outcome, error) {
+func (r *run) mutateRequest(s *step, m *policy.RequestMutation, a *Answer) error {
 	if r.shadows(s) {
 		if err := apply.CheckRequest(r.phase, m); err != nil {
-			return Outcome{}, err
+			return err
 		}
 		r.disagree(s)
 	} else if err := s.checked.Request(&r.x, r.phase, m); err != nil {
-		return Outcome{}, err
+		return err
 	}
 	r.observe(s, telemetry.Mutated, a.Took)
 	if r.decision != nil {
 		r.note(s, telemetry.Mutated, a, summariseRequest(m), "")
 	}
-	return Outcome{}, nil
+	return nil
 }
 
-func (r *run) mutateResponse(s *step, m *policy.ResponseMutation, a *Answer) (Outcome, error) {
+func (r *run) mutateResponse(s *step, m *policy.ResponseMutation, a *Answer) error {
 	if r.shadows(s) {
 		if err := apply.CheckResponse(r.phase, m); err != nil {
-			return Outcome{}, err
+			return err
 		}
 		r.disagree(s)
 	} else if err := s.checked.Response(&r.x, r.phase, m); err != nil {
-		return Outcome{}, err
+		return err
 	}
 	r.observe(s, telemetry.Mutated, a.Took)
 	if r.decision != nil {
 		r.note(s, telemetry.Mutated, a, summariseResponse(m), "")
 	}
-	return Outcome{}, nil
+	return nil
 }
 
-// respond ends the chain with the policy's own answer.
-func (r *run) respond(s *step, ir *policy.ImmediateResponse, a *Answer) (Outcome, error) {
+// rejects records that a policy answers the request itself, and returns the answer where
+// it counts.
+func (r *run) rejects(s *step, ir *policy.ImmediateResponse, a *Answer) (*policy.ImmediateResponse, error) {
 	if err := apply.Immediate(ir); err != nil {
-		return Outcome{}, err
-	}
-	reason := ir.Reason
-	if reason == "" {
-		reason = "REJECTED"
+		return nil, err
 	}
 	r.observe(s, telemetry.Responded, a.Took)
-	r.note(s, telemetry.Responded, a, "", reason)
+	r.note(s, telemetry.Responded, a, "", reasonOf(ir))
 	r.noteCause(s, ir.Cause)
 	if r.shadows(s) {
 		r.disagree(s)
-		return Outcome{}, nil
+		return nil, nil
 	}
+	return ir, nil
+}
+
+// respond ends the chain with the policy's own answer.
+func (r *run) respond(s *step, ir *policy.ImmediateResponse) Outcome {
 	if r.rejection != nil {
-		return r.reshaped(ir), nil
+		return r.reshaped(ir)
 	}
 	r.blame = blame{step: s, phase: r.phase, said: ir.Cause}
-	return Outcome{Kind: Respond, Response: ir, Details: s.instance.version.detailsPrefix + reason}, nil
+	return Outcome{Kind: Respond, Response: ir, Details: s.instance.version.detailsPrefix + reasonOf(ir)}
+}
+
+// reasonOf is the reason that a policy gives for its answer, or the usual one.
+func reasonOf(ir *policy.ImmediateResponse) string {
+	if ir.Reason == "" {
+		return "REJECTED"
+	}
+	return ir.Reason
 }

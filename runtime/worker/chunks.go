@@ -96,23 +96,23 @@ var (
 	errReaderChanges = errors.New("the policy replaces a chunk or holds it back, and says by policy.ChunkReader that it only reads them")
 )
 
-// applyChunkAction does what the answer to a chunk says.
-func (r *run) applyChunkAction(s *step, a *Answer) (Outcome, error) {
+// applyChunkAction is applyAction for the answer to a chunk.
+func (r *run) applyChunkAction(s *step, a *Answer) (*policy.ImmediateResponse, error) {
 	st := r.chunkState(s)
 	data, replaced := policy.ChunkReplacement(a.Chunk)
 	ir, responds := a.Chunk.(*policy.ImmediateResponse)
 	holds := policy.IsHold(a.Chunk)
 	switch {
 	case responds:
-		return r.respond(s, ir, a)
+		return r.rejects(s, ir, a)
 	case s.instance.readsChunks && (holds || replaced):
-		return Outcome{}, errReaderChanges
+		return nil, errReaderChanges
 	case holds:
 		if err := r.mayHold(s); err != nil {
-			return Outcome{}, err
+			return nil, err
 		}
 	case !replaced && a.Chunk != nil:
-		return Outcome{}, errAction
+		return nil, errAction
 	}
 	if a.piece != nil {
 		st.state = a.piece.State
@@ -124,20 +124,20 @@ func (r *run) applyChunkAction(s *step, a *Answer) (Outcome, error) {
 	r.observe(s, outcome, a.Took)
 	r.note(s, outcome, a, "", "")
 	if outcome == telemetry.Passed {
-		return Outcome{}, nil
+		return nil, nil
 	}
 	if r.shadows(s) {
 		r.disagree(s)
-		return Outcome{}, nil
+		return nil, nil
 	}
 	r.chunk.Changed = true
 	if holds {
 		st.held, r.chunk.Data = r.chunk.Data, nil
 		r.heldBack = true
-		return Outcome{}, nil
+		return nil, nil
 	}
 	r.chunk.Data = data
-	return Outcome{}, nil
+	return nil, nil
 }
 
 func (r *run) mayHold(s *step) error {

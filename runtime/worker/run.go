@@ -270,9 +270,6 @@ func (r *run) from(i int) Outcome {
 		}
 		c.next, c.end, c.ended, c.began = i, end, false, r.now
 		r.groups[g].caller.Call(r.ctx, c)
-		if c.out.Kind == TakenOver {
-			return c.out
-		}
 		for !c.ended && c.next < end {
 			c.unanswered()
 		}

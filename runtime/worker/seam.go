@@ -36,7 +36,8 @@ type Call struct {
 	// next is the step to be answered next, and end is behind the last, as indexes into
 	// the phase's steps.
 	next, end int
-	// ended is set when no further step of the phase runs. out says what ended it.
+	// ended is set when no further step of the phase runs. out says what ended it, and
+	// means nothing before.
 	ended bool
 	out   Outcome
 	// failure is that of the steps that get no answer.
@@ -165,13 +166,13 @@ func plausible(s *step, v Condition, a *Answer) bool {
 // take applies the answer of the next step, and reports whether another one runs.
 func (c *Call) take(s *step, a *Answer) bool {
 	c.next++
-	c.out = c.run.apply(s, a)
-	c.ended = c.out.Kind != Continue
-	if c.run.heldBack {
-		// Later steps see these bytes when the step lets go of them.
-		c.run.heldBack, c.ended = false, true
+	out := c.run.apply(s, a)
+	if out.Kind == Continue && !c.run.heldBack {
+		return true
 	}
-	return !c.ended
+	// What a step holds back, later steps see when it lets go of it.
+	c.out, c.ended, c.run.heldBack = out, true, false
+	return false
 }
 
 // unanswered decides about the next step, of which there is no answer.

@@ -35,18 +35,18 @@ func (b *chainBuilder) maySkip(path string, s *step) bool {
 }
 
 // skipRest lets the request go on without the steps behind s that may be skipped.
-func (r *run) skipRest(s *step, m *policy.SkipRest, a *Answer) (Outcome, error) {
+func (r *run) skipRest(s *step, m *policy.SkipRest, a *Answer) error {
 	if err := apply.CheckSkip(r.phase, m); err != nil {
-		return Outcome{}, err
+		return err
 	}
 	if !s.instance.skips {
-		return Outcome{}, errSkipUnsaid
+		return errSkipUnsaid
 	}
 	changes := ""
 	if m.Mutation != nil {
 		if !r.shadows(s) {
 			if err := s.checked.Request(&r.x, r.phase, m.Mutation); err != nil {
-				return Outcome{}, err
+				return err
 			}
 		}
 		if r.decision != nil {
@@ -57,7 +57,7 @@ func (r *run) skipRest(s *step, m *policy.SkipRest, a *Answer) (Outcome, error) 
 	r.note(s, telemetry.SkippedRest, a, changes, m.Reason)
 	if r.shadows(s) {
 		r.disagree(s)
-		return Outcome{}, nil
+		return nil
 	}
 	for _, o := range r.chain.steps[s.index+1:] {
 		if o.exempt && r.verdicts[o.index] == ConditionUnknown {
@@ -66,7 +66,7 @@ func (r *run) skipRest(s *step, m *policy.SkipRest, a *Answer) (Outcome, error) 
 			r.notePassedOver(o, s, m.Reason)
 		}
 	}
-	return Outcome{}, nil
+	return nil
 }
 
 // notePassedOver adds a step that was skipped to the decision record.
