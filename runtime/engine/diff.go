@@ -96,17 +96,17 @@ func (p *program) diff(c *cobra.Command, file, old, new string) (*configdiff.Rep
 	if before.Err != nil {
 		return nil, before.Err
 	}
-	if err := verdict(static, registry, before); err != nil {
+	if err := validate(static, registry, before); err != nil {
 		fmt.Fprintf(c.ErrOrStderr(), "warning: this engine would refuse the old configuration:\n%v\n", err)
 	}
-	if err := verdict(static, registry, after); err != nil {
+	if err := validate(static, registry, after); err != nil {
 		return nil, err
 	}
 	return configdiff.Compare(registry, before.Spec, after.Spec), nil
 }
 
-// verdict returns every problem of a configuration, without starting its policies.
-func verdict(static config.Engine, registry *worker.Registry, update config.Update) error {
+// validate returns every problem of a configuration, without starting its policies.
+func validate(static config.Engine, registry *worker.Registry, update config.Update) error {
 	discard := slog.New(slog.DiscardHandler)
 	w := newWorker(static, registry, discard, host.NewMetrics(discard), nil, nil)
 	defer w.Close(context.Background()) //nolint:errcheck // nothing is in force

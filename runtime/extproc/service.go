@@ -131,7 +131,7 @@ func (s *Service) process(ss grpc.ServerStream) (err error) {
 			err = errInternal
 		} else if !back {
 			// A policy has ended this goroutine. The stream goes on elsewhere.
-			st.part()
+			st.sideDone()
 		}
 		if err != nil && status.Code(err) != codes.Canceled {
 			counts.Failed.Add(1)
@@ -144,7 +144,7 @@ func (s *Service) process(ss grpc.ServerStream) (err error) {
 		// elsewhere. It ends when this returns.
 		<-st.done
 		back = true
-		st.part()
+		st.sideDone()
 		return st.err
 	}
 	back = true

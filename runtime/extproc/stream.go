@@ -74,9 +74,9 @@ type stream struct {
 	err     error
 	// done is sent to when a stream that was resumed elsewhere is over.
 	done chan struct{}
-	// parted is set once either the stream is over or the abandoned call has returned,
+	// oneDone is set once either the stream is over or the abandoned call has returned,
 	// which still has the exchange's bodies.
-	parted atomic.Bool
+	oneDone atomic.Bool
 }
 
 // begin takes a stream on.

@@ -13,7 +13,7 @@ func (st *stream) Resume(outcome worker.Outcome) {
 		return
 	}
 	st.exchange.End()
-	st.part()
+	st.sideDone()
 	st.done <- struct{}{}
 }
 
@@ -38,11 +38,11 @@ func (st *stream) resume(outcome worker.Outcome) (f flow) {
 	return f
 }
 
-// part is called twice on a stream that was resumed elsewhere: when the stream is over, and
+// sideDone is called twice on a stream that was resumed elsewhere: when the stream is over, and
 // when the abandoned call has returned. The second call gives back what the bodies have
 // taken, since the abandoned call may have used them until then.
-func (st *stream) part() {
-	if st.parted.Swap(true) {
+func (st *stream) sideDone() {
+	if st.oneDone.Swap(true) {
 		st.giveBack()
 	}
 }

@@ -28,9 +28,9 @@ type transfer struct {
 	result Result
 	err    error
 	over   chan struct{}
-	// parted is set once either the exchange is over or the abandoned call has
+	// oneDone is set once either the exchange is over or the abandoned call has
 	// returned, which still has the bodies.
-	parted  atomic.Bool
+	oneDone atomic.Bool
 	resumed bool
 }
 
@@ -63,7 +63,7 @@ func (t *transfer) run() {
 			t.err = kernel.ErrInternal
 			t.finish()
 		} else if !finished {
-			t.part()
+			t.sideDone()
 		}
 	}()
 	elsewhere := t.carry()
@@ -134,17 +134,17 @@ func (t *transfer) finish() {
 	t.result.Request, t.result.Response = t.requestOut(), t.responseOut()
 	t.exchange.End()
 	if t.resumed {
-		t.part()
+		t.sideDone()
 	} else {
 		t.exchange.GiveBack()
 	}
 	close(t.over)
 }
 
-// part is called twice on an exchange that was resumed elsewhere: when it is over, and when
+// sideDone is called twice on an exchange that was resumed elsewhere: when it is over, and when
 // the abandoned call has returned. The second call gives back what bodies have taken.
-func (t *transfer) part() {
-	if t.parted.Swap(true) {
+func (t *transfer) sideDone() {
+	if t.oneDone.Swap(true) {
 		t.exchange.GiveBack()
 	}
 }

@@ -19,7 +19,7 @@ func (r *run) apply(s *step, a *Answer) Outcome {
 	case LeftOut:
 		return Outcome{}
 	case Skipped:
-		r.verdicts[s.index] = ConditionFalse
+		r.decided[s.index] = ConditionFalse
 		r.observe(s, telemetry.Skipped, 0)
 		r.note(s, telemetry.Skipped, a, "", "")
 		return Outcome{}
@@ -42,7 +42,7 @@ func (r *run) apply(s *step, a *Answer) Outcome {
 // counts.
 func (r *run) admitted(s *step) {
 	if s.when != nil || s.exempt {
-		r.verdicts[s.index] = ConditionTrue
+		r.decided[s.index] = ConditionTrue
 	}
 }
 
@@ -51,7 +51,7 @@ func (r *run) failed(s *step, a *Answer) Outcome {
 	kind, err := a.Failure.Kind, a.Failure.Err
 	switch kind {
 	case ConditionError, ConditionTooLarge:
-		r.verdicts[s.index] = ConditionFailed
+		r.decided[s.index] = ConditionFailed
 		if kind == ConditionTooLarge && s.onError == DenyOnError && !r.shadows(s) && r.rejection == nil {
 			// The client is told that its headers or query are larger than a
 			// condition may read.

@@ -63,7 +63,7 @@ var errNoSuchSteps = errors.New("the chain has no such steps in this phase")
 // that the group makes no sense; done is not called then.
 func (e *Callee) Run(ctx context.Context, g Group, done func([]Answer)) error {
 	r := e.run
-	steps, err := r.chain.part(g)
+	steps, err := r.chain.upTo(g)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (e *Callee) Run(ctx context.Context, g Group, done func([]Answer)) error {
 		r.rejection = &Outcome{Kind: Respond, Response: PolicyError.Response()}
 	}
 	for i, s := range steps[g.First:] {
-		r.verdicts[s.index] = g.Conditions[i]
+		r.decided[s.index] = g.Conditions[i]
 	}
 	if g.Phase == policy.RequestBodyChunks || g.Phase == policy.ResponseBodyChunks {
 		r.growChunks()
@@ -88,8 +88,8 @@ func (e *Callee) Run(ctx context.Context, g Group, done func([]Answer)) error {
 
 var allInProcess = []group{{inProcess{}, math.MaxInt}}
 
-// part returns the steps of the group's phase up to the last of the group.
-func (c *Chain) part(g Group) ([]*step, error) {
+// upTo returns the steps of the group's phase up to the last of the group.
+func (c *Chain) upTo(g Group) ([]*step, error) {
 	if g.Phase >= policy.PhaseCount {
 		return nil, errNoSuchSteps
 	}

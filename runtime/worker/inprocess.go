@@ -40,14 +40,14 @@ func (r *run) ask(c *Call) bool {
 // The step's condition is evaluated at its first phase. An error in it is the policy's
 // error; where that means to go on, the policy is left out.
 func (r *run) admits(s *step, a *Answer) bool {
-	if r.lost(s) || s.exempt && r.verdicts[s.index] == PassedOver {
+	if r.lost(s) || s.exempt && r.decided[s.index] == PassedOver {
 		a.Kind = LeftOut
 		return false
 	}
 	if s.when == nil {
 		return true
 	}
-	switch r.verdicts[s.index] {
+	switch r.decided[s.index] {
 	case ConditionTrue:
 		return true
 	case ConditionFailed:
@@ -116,7 +116,7 @@ func (r *run) try(s *step, i int, a *Answer) (back bool) {
 	err := s.instance.call(r, ctx, s, a)
 	if !r.watch.disarm(armed) {
 		ctx.end()
-		r.part(s)
+		r.sideDone(s)
 		return false
 	}
 	r.now = r.clock.now()

@@ -30,7 +30,8 @@ type run struct {
 	response, responseShadow policy.ResponseContext
 	conditions               conditionInput
 
-	verdicts []Condition
+	// decided is what is known of each step's condition, by the step's index.
+	decided []Condition
 	// number tells the run from the worker's others, and uses counts its exchanges. opened
 	// is set once a phase of this one has begun.
 	number, uses uint64
@@ -71,9 +72,9 @@ type run struct {
 	// stepCtx is the context of the call that is running.
 	stepCtx *stepContext
 	watch   watched
-	// parted says that one of the two sides of an abandoned call has been at
-	// part.
-	parted atomic.Bool
+	// oneDone says that one of the two sides of an abandoned call has called
+	// sideDone.
+	oneDone atomic.Bool
 
 	// kept is what callers keep for the exchange.
 	kept []kept
@@ -109,11 +110,11 @@ func (s *Snapshot) take(c *Chain) *run {
 	r.snapshot, r.chain = s, c
 	r.uses++
 	r.x.Identity = exchange.Identity{Key: w.identity, Run: r.number, Use: r.uses}
-	if n := len(c.steps); cap(r.verdicts) < n {
-		r.verdicts = make([]Condition, n)
+	if n := len(c.steps); cap(r.decided) < n {
+		r.decided = make([]Condition, n)
 	} else {
-		r.verdicts = r.verdicts[:n]
-		clear(r.verdicts)
+		r.decided = r.decided[:n]
+		clear(r.decided)
 	}
 	return r
 }
@@ -154,7 +155,7 @@ func (r *run) Needs() Needs {
 	left := Needs{BodyLimit: n.BodyLimit, Reroute: n.Reroute, RerouteHeaders: n.RerouteHeaders}
 	left.admitOwned(&r.chain.owned)
 	for _, s := range r.chain.steps {
-		v := r.verdicts[s.index]
+		v := r.decided[s.index]
 		if s.onReject || v == ConditionFalse || v == ConditionFailed || v == PassedOver {
 			continue
 		}

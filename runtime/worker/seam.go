@@ -77,7 +77,7 @@ func (c *Call) Len() int { return c.end - c.next }
 
 // Condition is what is known of the condition of step i of those without an answer.
 func (c *Call) Condition(i int) Condition {
-	return c.run.verdicts[c.run.steps[c.next+i].index]
+	return c.run.decided[c.run.steps[c.next+i].index]
 }
 
 // Patience is how long the steps may take at most, if each takes as long as it may.
@@ -134,7 +134,7 @@ func (c *Call) Answer(a *Answer) bool {
 	known.Took = max(0, min(a.Took, time.Duration(r.now-c.began)))
 	known.At = max(0, min(a.At, time.Duration(r.now-r.began)))
 	known.piece = nil
-	switch v := r.verdicts[s.index]; {
+	switch v := r.decided[s.index]; {
 	case v == ConditionFailed || v == PassedOver || r.lost(s):
 		known = Answer{Kind: LeftOut}
 	case !plausible(s, v, a):

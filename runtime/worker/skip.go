@@ -60,8 +60,8 @@ func (r *run) skipRest(s *step, m *policy.SkipRest, a *Answer) error {
 		return nil
 	}
 	for _, o := range r.chain.steps[s.index+1:] {
-		if o.exempt && r.verdicts[o.index] == ConditionUnknown {
-			r.verdicts[o.index] = PassedOver
+		if o.exempt && r.decided[o.index] == ConditionUnknown {
+			r.decided[o.index] = PassedOver
 			r.observe(o, telemetry.PassedOver, 0)
 			r.notePassedOver(o, s, m.Reason)
 		}

@@ -13,7 +13,7 @@ func (r *run) takeOver() {
 	// For the call that has not returned; the stream's own use goes on.
 	r.snapshot.refs.Add(1)
 	s.instance.abandon(s.metrics)
-	r.part(s)
+	r.sideDone(s)
 	r.goOn(Failure{Abandoned, errAbandoned})
 }
 
@@ -25,7 +25,7 @@ func (r *run) exit(s *step) {
 	err := newPanicError("it has called runtime.Goexit")
 	r.stepCtx.end()
 	if !r.watch.drop() {
-		r.part(s)
+		r.sideDone(s)
 		return
 	}
 	r.snapshot.worker.watchdog.leave(&r.watch)
@@ -79,7 +79,7 @@ func (r *run) copy() *run {
 	n.snapshot, n.chain, n.began, n.shadow, n.answered = r.snapshot, r.chain, r.began, r.shadow, r.answered
 	n.blame = r.blame
 	n.x = *r.x.Clone()
-	n.verdicts = append([]Condition(nil), r.verdicts...)
+	n.decided = append([]Condition(nil), r.decided...)
 	n.states = append([]any(nil), r.states...)
 	n.opened = r.opened
 	n.chunks = append([]chunkState(nil), r.chunks...)
@@ -91,11 +91,11 @@ func (r *run) copy() *run {
 	return n
 }
 
-// part is called twice on a run of which a call was abandoned: when takeOver has
+// sideDone is called twice on a run of which a call was abandoned: when takeOver has
 // counted the call, and when the call has returned, which may be first. Whoever
 // comes second takes the call out of the count.
-func (r *run) part(s *step) {
-	if r.parted.Swap(true) {
+func (r *run) sideDone(s *step) {
+	if r.oneDone.Swap(true) {
 		s.instance.cameBack(r.snapshot, s.metrics)
 	}
 }
