@@ -42,7 +42,7 @@ func New(p Params, host policy.Host) (*Validator, error) {
 		v.issuers = append(v.issuers, i)
 		v.byName[i.name] = i
 		v.algorithms |= i.Algorithms
-		scopes[i.errScope] = i.scopes.wanted()
+		scopes[i.errScope] = i.scopes.Wanted()
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err

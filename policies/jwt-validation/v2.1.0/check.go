@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"policyengine.dev/policies/jwt-validation/internal/settings"
-	"policyengine.dev/sdk/policy"
 )
 
 // check returns what is wrong with what is not an issuer's own.
@@ -14,24 +13,8 @@ func (p *Params) check() (problems []error) {
 		problem("issuers: at least one is needed")
 	}
 	problems = append(problems, p.checkNames()...)
-	number := func(field string, n, low, high int) {
-		if n < low || n > high {
-			problem("%s: %d is not between %d and %d", field, n, low, high)
-		}
-	}
-	number("cache.entries", p.Cache.Entries, 0, maxCacheEntries)
-	number("cache.bytes", p.Cache.Bytes, 0, maxCacheBytes)
-	duration := func(field string, d, low, high policy.Duration) {
-		switch {
-		case d < low:
-			problem("%s: %s is less than %s", field, d, low)
-		case d > high:
-			problem("%s: %s is more than %s", field, d, high)
-		}
-	}
-	duration("cache.ttl", p.Cache.TTL, 0, longest)
-	duration("unknownKeys.interval", p.UnknownKeys.Interval, minInterval, longest)
-	duration("unknownKeys.wait", p.UnknownKeys.Wait, 0, maxWait)
+	problems = append(problems, settings.Under("cache.", p.Cache.Check())...)
+	problems = append(problems, settings.Under("unknownKeys.", p.UnknownKeys.Check())...)
 	return append(problems, p.Request.Check()...)
 }
 
@@ -71,23 +54,4 @@ func (p *IssuerParams) names() []string {
 		names = append(names, expand(p.IssuerPattern, tenant))
 	}
 	return names
-}
-
-// check returns what is wrong with the scopes.
-func (s *ScopeParams) check() []error {
-	return append(settings.Under(".all", checkScopes(s.All)), settings.Under(".any", checkScopes(s.Any))...)
-}
-
-// checkScopes holds scopes to RFC 6749, section 3.3.
-func checkScopes(scopes []string) (problems []error) {
-	for i, s := range scopes {
-		ok := s != "" && settings.Quotable(s)
-		for _, c := range s {
-			ok = ok && c != ' '
-		}
-		if !ok {
-			problems = append(problems, fmt.Errorf("[%d]: %q is not a scope: it has printable ASCII characters only, and no spaces, quotation marks and backslashes", i, s))
-		}
-	}
-	return problems
 }

@@ -108,7 +108,7 @@ func (v *Validator) verify(ctx context.Context, token string, now time.Time) (*a
 	if err := i.CheckHeader(&t); err != nil {
 		return nil, err
 	}
-	key, keys, err := i.key(ctx, &t, now)
+	key, keys, err := i.Key(ctx, &t, now, i.every, i.wait)
 	if err != nil {
 		return nil, err
 	}

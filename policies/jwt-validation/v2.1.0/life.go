@@ -42,7 +42,7 @@ func New(p Params, host policy.Host) (*Validator, error) {
 		}
 		for _, i := range issuers {
 			v.add(i)
-			scopes[i.errScope] = i.scopes.wanted()
+			scopes[i.errScope] = i.scopes.Wanted()
 		}
 	}
 	if err := errors.Join(problems...); err != nil {

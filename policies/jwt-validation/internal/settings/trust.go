@@ -1,7 +1,9 @@
 package settings
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"policyengine.dev/policies/jwt-validation/internal/claims"
 	"policyengine.dev/policies/jwt-validation/internal/jose"
@@ -64,4 +66,28 @@ func (t *Trust) CheckHeader(token *jose.Token) error {
 		return refusal.ErrType
 	}
 	return nil
+}
+
+// Key returns the key for a token, and the set that it is of. Where no key has the
+// token's "kid", keys from a URL or a file are loaded again, if that is due; a key
+// that does not come of it is the client's error and not the policy's, since a
+// client can make up as many as it likes.
+func (t *Trust) Key(ctx context.Context, token *jose.Token, now time.Time, every, wait time.Duration) (*jose.Key, *jose.KeySet, error) {
+	set, err := t.Keys.Keys(now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if key := set.Find(token.KeyID, token.Algorithm); key != nil {
+		return key, set, nil
+	}
+	if token.KeyID == "" || set.Knows(token.KeyID) || !t.Keys.Renew(ctx, every, wait) {
+		return nil, nil, refusal.ErrKeyUnknown
+	}
+	if set, err = t.Keys.Keys(now); err != nil {
+		return nil, nil, err
+	}
+	if key := set.Find(token.KeyID, token.Algorithm); key != nil {
+		return key, set, nil
+	}
+	return nil, nil, refusal.ErrKeyUnknown
 }

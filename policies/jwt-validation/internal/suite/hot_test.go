@@ -2,8 +2,10 @@ package suite_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"policyengine.dev/policies/jwt-validation/internal/jwttest"
 	"policyengine.dev/sdk/exchange"
@@ -62,6 +64,23 @@ func TestAllocations(t *testing.T) {
 	})
 }
 
+// TestRememberedTokensAllocateNothing counts the allocations of letting a token pass that is
+// in the cache.
+func TestRememberedTokensAllocateNothing(t *testing.T) {
+	eachWithIssuers(t, func(t *testing.T, v version) {
+		headers := map[string]any{"claimsToHeaders": []any{map[string]any{"claim": "sub", "header": "x-user"}, map[string]any{"claim": "none", "header": "x-none"}}}
+		show := direct(v.build(t, v.params(headers, jwttest.RSA())), signed("RS256", jwttest.RSA(), usual))
+		n := testing.AllocsPerRun(100, func() {
+			if action, err := show(); err != nil || action == nil {
+				t.Fatal(action, err)
+			}
+		})
+		if n != 0 {
+			t.Errorf("%.0f allocations for a remembered token, want none", n)
+		}
+	})
+}
+
 // BenchmarkRS256 compares the policy with the bare cryptography of the same token.
 func BenchmarkRS256(b *testing.B) {
 	token := signed("RS256", jwttest.RSA(), usual)
@@ -91,6 +110,75 @@ func (v version) benchmark(b *testing.B, alg string, k jwttest.Key) {
 		if action, err := show(); err != nil || action == nil {
 			b.Fatal(action, err)
 		}
+	}
+}
+
+// BenchmarkOverhead measures bare cryptography, the policy without a cache, and the policy
+// with a cache that does not have the token, in turns. It compares the best of each: on a
+// machine with other things to do, that tells more than averages.
+func BenchmarkOverhead(b *testing.B) {
+	for _, v := range withIssuers() {
+		b.Run(v.name, v.overhead)
+	}
+}
+
+func (v version) overhead(b *testing.B) {
+	token := signed("RS256", jwttest.RSA(), usual)
+	uncached := direct(v.build(b, v.uncached(jwttest.RSA())), token)
+	const batch = 10
+	best := [3]time.Duration{time.Hour, time.Hour, time.Hour}
+	measure := func(n int, f func(i int)) {
+		begin := time.Now()
+		for i := range batch {
+			f(i)
+		}
+		best[n] = min(best[n], time.Since(begin))
+	}
+	for n := 0; b.Loop(); n++ {
+		measure(0, func(int) { jwttest.VerifyRS256(b, token) })
+		measure(1, func(int) { _, _ = uncached() })
+		// Signing takes long, so only one round in ten has new tokens.
+		if n%10 > 0 {
+			continue
+		}
+		caching := v.build(b, v.params(nil, jwttest.RSA()))
+		var shows [batch]func() (policy.RequestAction, error)
+		for i := range shows {
+			shows[i] = direct(caching, signed("RS256", jwttest.RSA(), jwttest.Claims(usual, "jti", fmt.Sprint("abcd", n, i))))
+		}
+		measure(2, func(i int) { _, _ = shows[i]() })
+	}
+	for n, name := range []string{"bare", "uncached", "cache-miss"} {
+		b.ReportMetric(float64(best[n].Nanoseconds())/batch, name+"-ns")
+	}
+	b.ReportMetric(100*(float64(best[1])/float64(best[0])-1), "uncached-overhead-%")
+	b.ReportMetric(100*(float64(best[2])/float64(best[0])-1), "cache-miss-overhead-%")
+}
+
+// BenchmarkCached measures what a remembered token costs.
+func BenchmarkCached(b *testing.B) {
+	token := signed("RS256", jwttest.RSA(), usual)
+	for _, v := range withIssuers() {
+		p := v.build(b, v.params(nil, jwttest.RSA()))
+		b.Run(v.name+"/one at a time", func(b *testing.B) {
+			show := direct(p, token)
+			b.ReportAllocs()
+			for b.Loop() {
+				if action, err := show(); err != nil || action == nil {
+					b.Fatal(action, err)
+				}
+			}
+		})
+		b.Run(v.name+"/in parallel", func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for show := direct(p, token); pb.Next(); {
+					if action, err := show(); err != nil || action == nil {
+						b.Error(action, err)
+					}
+				}
+			})
+		})
 	}
 }
 

@@ -42,6 +42,18 @@ func each(t *testing.T, test func(*testing.T, version)) {
 	}
 }
 
+// eachWithIssuers runs a test for each version of withIssuers.
+func eachWithIssuers(t *testing.T, test func(*testing.T, version)) {
+	for _, v := range withIssuers() {
+		t.Run(v.name, func(t *testing.T) { test(t, v) })
+	}
+}
+
+// withIssuers are the versions that have several issuers, and a cache.
+func withIssuers() []version {
+	return slices.DeleteFunc(slices.Clone(versions), func(v version) bool { return !v.issuers })
+}
+
 const issuer, audience = "https://login.example.com/", "https://api.example.com"
 
 // now is where policytest's clock stands.
@@ -51,21 +63,29 @@ var now = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
 var good = map[string]any{"iss": issuer, "sub": "alice", "aud": audience, "exp": now + 60, "nbf": now, "iat": now, "scope": "read write"}
 
 // ofTheRequest are the parameters that are not an issuer's.
-var ofTheRequest = []string{"optional", "tokenFrom", "forwardToken", "maxTokenBytes", "leeway", "realm", "typo"}
+var ofTheRequest = []string{"issuers", "optional", "tokenFrom", "forwardToken", "maxTokenBytes", "leeway", "realm", "cache", "unknownKeys", "typo"}
 
 // params are parameters for tokens of good's issuer, signed with keys, with more.
 func (v version) params(more map[string]any, keys ...jwttest.Key) map[string]any {
+	p := issuerOf(issuer, nil, keys...)
+	p["leeway"] = "0s"
+	maps.Copy(p, more)
+	return v.shape(p)
+}
+
+// issuerOf are the parameters of an issuer with keys.
+func issuerOf(name string, more map[string]any, keys ...jwttest.Key) map[string]any {
 	inline := make([]any, len(keys))
 	for i, k := range keys {
 		inline[i] = map[string]any{"jwk": json.RawMessage(k.JWK())}
 	}
 	p := map[string]any{
-		"issuer": issuer, "audiences": []string{audience}, "leeway": "0s",
+		"issuer": name, "audiences": []string{audience},
 		"algorithms": []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"},
 		"keys":       map[string]any{"inline": inline},
 	}
 	maps.Copy(p, more)
-	return v.shape(p)
+	return p
 }
 
 // shape puts parameters into the version's form.
@@ -81,7 +101,9 @@ func (v version) shape(p map[string]any) map[string]any {
 			of[name] = value
 		}
 	}
-	all["issuers"] = []any{of}
+	if all["issuers"] == nil {
+		all["issuers"] = []any{of}
+	}
 	return all
 }
 

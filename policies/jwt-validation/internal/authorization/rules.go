@@ -1,4 +1,4 @@
-package jwtvalidation
+package authorization
 
 import (
 	"context"
@@ -10,20 +10,28 @@ import (
 	"policyengine.dev/sdk/policy"
 )
 
-// celRules are an issuer's claim rules. Immutable.
-type celRules struct {
-	rules  []celRule
+// Rule is a rule in CEL.
+type Rule struct {
+	// Name is for logs; it may be empty.
+	Name string `json:"name"`
+	// Expression is a condition that reads auth.subject, auth.issuer, auth.scopes and
+	// auth.claims of the token.
+	Expression string `json:"expression"`
+}
+
+// Rules are the rules of an issuer for the claims of its tokens. Immutable.
+type Rules struct {
+	rules  []rule
 	logger *slog.Logger
 }
 
-type celRule struct {
+type rule struct {
 	name    string
 	program *expr.Program
 	broken  brokenRule
 }
 
-// onlyAuth has rules read the token and nothing else, since their answer is
-// remembered with it.
+// onlyAuth has rules read only the token, since their answer is remembered with it.
 func onlyAuth() []expr.Option {
 	const why = "a claim rule is decided once for a token, and holds for every request with it; it can read auth.* only"
 	var options []expr.Option
@@ -33,10 +41,10 @@ func onlyAuth() []expr.Option {
 	return options
 }
 
-// compileRules returns the rules, or what is wrong with them, each problem with the
-// index in front.
-func compileRules(params []RuleParams, logger *slog.Logger) (*celRules, []error) {
-	all := &celRules{logger: logger}
+// Compile returns the rules, or what is wrong with them, each problem with the index in
+// front.
+func Compile(params []Rule, logger *slog.Logger) (*Rules, []error) {
+	all := &Rules{logger: logger}
 	var problems []error
 	for i, p := range params {
 		program, err := expr.Compile(p.Expression, onlyAuth()...)
@@ -48,15 +56,15 @@ func compileRules(params []RuleParams, logger *slog.Logger) (*celRules, []error)
 		if name == "" {
 			name = fmt.Sprintf("rules[%d]", i)
 		}
-		all.rules = append(all.rules, celRule{name, program, brokenRule{name}})
+		all.rules = append(all.rules, rule{name, program, brokenRule{name}})
 	}
 	return all, problems
 }
 
-// check returns an error, [refusal.ErrRule], unless every rule holds for the caller. A
-// rule that has no value for it does not hold; that is no error of the policy's: what a
-// rule cannot decide comes from the token, and no onError is to let it pass.
-func (c *celRules) check(ctx context.Context, who *policy.Principal) error {
+// Check returns an error, [refusal.ErrRule], unless every rule holds for the caller. A rule
+// that has no value for the caller does not hold. That is not an error of the policy: the
+// token is the cause, and no onError may let it pass.
+func (c *Rules) Check(ctx context.Context, who *policy.Principal) error {
 	if len(c.rules) == 0 {
 		return nil
 	}
