@@ -34,7 +34,7 @@ func TestNewKey(t *testing.T) {
 	})
 }
 
-// However many tokens name however many keys, the issuer is asked once in an
+// Even if many tokens name many keys, the issuer is asked once in an
 // interval, and all are refused.
 func TestUnknownKeysAreBounded(t *testing.T) {
 	eachWithIssuers(t, func(t *testing.T, v version) {
@@ -86,8 +86,8 @@ func TestNoLoadThatCannotHelp(t *testing.T) {
 	})
 }
 
-// A request waits for the issuer no longer than it is told to, and is refused then:
-// not knowing a key that a client names is no error of the policy's.
+// A request waits for the issuer as long as its parameter says, and is refused then:
+// a key that only the client names is not an error of the policy.
 func TestUnknownKeyAndSlowIssuer(t *testing.T) {
 	eachWithIssuers(t, func(t *testing.T, v version) {
 		server := jwttest.NewServer(t, jwttest.RSA())
