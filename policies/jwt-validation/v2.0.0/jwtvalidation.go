@@ -4,11 +4,10 @@ import (
 	"context"
 	"time"
 
-	"policyengine.dev/policies/jwt-validation/internal/bearer"
+	"policyengine.dev/policies/jwt-validation/internal/admission"
 	"policyengine.dev/policies/jwt-validation/internal/claims"
 	"policyengine.dev/policies/jwt-validation/internal/jose"
 	"policyengine.dev/policies/jwt-validation/internal/refusal"
-	"policyengine.dev/policies/jwt-validation/internal/tokencache"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -17,19 +16,13 @@ var Policy = policy.Define(New)
 
 // Validator verifies tokens of several issuers. Safe for concurrent use.
 type Validator struct {
-	places   []bearer.Place
-	forward  bool
-	maxBytes int
+	admitter *admission.Admitter
 	// algorithms are those that any issuer allows.
 	algorithms jose.Algorithms
 	issuers    []*issuer
 	byName     map[string]*issuer
-	cache      *tokencache.Cache[*admission]
-	ttl        time.Duration
 	host       policy.Host
 	refused    *refusal.Answers
-
-	hits, misses policy.Counter
 }
 
 // OwnedRequestHeaders are those of every issuer's claimsToHeaders. See [policy.HeaderOwner].
@@ -46,7 +39,7 @@ func (v *Validator) OwnedRequestHeaders() []string {
 // the token's issuer to verify it with, and never that there is something about the
 // token.
 func (v *Validator) OnRequestHeaders(ctx context.Context, req *policy.RequestContext) (policy.RequestAction, error) {
-	m, err := v.admit(ctx, req)
+	m, err := v.admitter.Admit(ctx, req)
 	if err == nil {
 		return m, nil
 	}
@@ -56,33 +49,8 @@ func (v *Validator) OnRequestHeaders(ctx context.Context, req *policy.RequestCon
 	return nil, err
 }
 
-// admit returns what is done to a request with a good token.
-func (v *Validator) admit(ctx context.Context, req *policy.RequestContext) (*policy.RequestMutation, error) {
-	token, at, err := bearer.Find(req, v.places)
-	if err != nil {
-		return nil, err
-	}
-	if len(token) > v.maxBytes {
-		return nil, refusal.ErrTooLarge
-	}
-	now := v.host.Clock.Now()
-	hash := v.cache.Hash(token)
-	a, ok := v.cache.Get(hash, token, now)
-	if ok && a.stands(now) {
-		v.hits.Add(1)
-		return a.answer(v, req, at), nil
-	}
-	v.misses.Add(1)
-	if a, err = v.verify(ctx, token, now); err != nil {
-		return nil, err
-	}
-	a.prepare(v, at)
-	v.remember(hash, token, a, now)
-	return a.answer(v, req, at), nil
-}
-
 // verify returns what becomes of a token that is an issuer's and good now.
-func (v *Validator) verify(ctx context.Context, token string, now time.Time) (*admission, error) {
+func (v *Validator) verify(ctx context.Context, token string, now time.Time) (*admission.Token, error) {
 	t, err := jose.Parse(token, v.algorithms)
 	if err != nil {
 		return nil, err
@@ -109,16 +77,4 @@ func (v *Validator) verify(ctx context.Context, token string, now time.Time) (*a
 		return nil, err
 	}
 	return i.admit(ctx, all, size, keys)
-}
-
-// remember keeps a in the cache, not beyond the token's time or the cache's own.
-func (v *Validator) remember(hash tokencache.Hash, token string, a *admission, now time.Time) {
-	if v.cache == nil {
-		return
-	}
-	until := now.Add(v.ttl)
-	if a.until.Before(until) {
-		until = a.until
-	}
-	v.cache.Put(hash, token, a, a.size(), now, until)
 }

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"sync"
 
+	"policyengine.dev/policies/jwt-validation/internal/admission"
 	"policyengine.dev/policies/jwt-validation/internal/bearer"
 	"policyengine.dev/policies/jwt-validation/internal/keysource"
 	"policyengine.dev/policies/jwt-validation/internal/refusal"
 	"policyengine.dev/policies/jwt-validation/internal/settings"
-	"policyengine.dev/policies/jwt-validation/internal/tokencache"
 	"policyengine.dev/sdk/policy"
 )
 
@@ -22,14 +22,8 @@ func New(p Params, host policy.Host) (*Validator, error) {
 	p.setDefaults()
 	problems := p.check()
 	v := &Validator{
-		places:   bearer.Places(p.TokenFrom),
-		forward:  p.ForwardToken,
-		maxBytes: p.MaxTokenBytes,
-		byName:   make(map[string]*issuer, len(p.Issuers)),
-		ttl:      p.Cache.TTL.Std(),
-		host:     host,
-		hits:     lookups(host.Metrics, "hit"),
-		misses:   lookups(host.Metrics, "miss"),
+		byName: make(map[string]*issuer, len(p.Issuers)),
+		host:   host,
 	}
 	taken := bearer.HeaderNames(p.TokenFrom)
 	scopes := map[error][]string{}
@@ -48,24 +42,12 @@ func New(p Params, host policy.Host) (*Validator, error) {
 		return nil, err
 	}
 	v.refused = refusal.Prepare(p.Realm, scopes)
-	// After the checks: it takes memory.
+	// After the checks: the cache takes memory. What is known of a token depends only on the
+	// parameters. As Go source they tell values of different types apart, which JSON would
+	// not, so instances whose parameters differ never share.
 	var err error
-	v.cache, err = sharedCache(&p, host)
+	v.admitter, err = admission.New(fmt.Sprintf("%#v", p), &p.Request, p.Cache, v.verify, host)
 	return v, err
-}
-
-// sharedCache returns the cache of all instances with the same parameters. What is known
-// of a token depends on nothing else: the parameters as Go source tell values of different
-// types apart, which JSON would not. Of two instances whose parameters are not alike none
-// sees what the other has let pass.
-func sharedCache(p *Params, host policy.Host) (*tokencache.Cache[*admission], error) {
-	return policy.Share(host, fmt.Sprintf("%#v", *p), func(policy.Host) (*tokencache.Cache[*admission], error) {
-		return tokencache.New[*admission](p.Cache.Entries, p.Cache.Bytes), nil
-	})
-}
-
-func lookups(m policy.Metrics, result string) policy.Counter {
-	return m.Counter("token_cache_lookups_total", "Lookups of tokens in the cache of verified ones, by result.", policy.Label{Name: "result", Value: result})
 }
 
 // Start loads the keys of all issuers, at the same time, and keeps them up to date

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"policyengine.dev/policies/jwt-validation/internal/admission"
 	"policyengine.dev/policies/jwt-validation/internal/authorization"
 	"policyengine.dev/policies/jwt-validation/internal/claims"
 	"policyengine.dev/policies/jwt-validation/internal/jose"
@@ -100,7 +101,7 @@ func (p *IssuerParams) trust(tenant string, all *Params, taken []string, host po
 
 // admit returns what becomes of a token with those claims, which take size bytes,
 // and whose signature is that of a key in keys.
-func (i *issuer) admit(ctx context.Context, all map[string]any, size int, keys *jose.KeySet) (*admission, error) {
+func (i *issuer) admit(ctx context.Context, all map[string]any, size int, keys *jose.KeySet) (*admission.Token, error) {
 	set, err := claims.New(all)
 	if err != nil {
 		return nil, err
@@ -111,20 +112,20 @@ func (i *issuer) admit(ctx context.Context, all map[string]any, size int, keys *
 	if err := i.Rules.Check(set); err != nil {
 		return nil, err
 	}
-	a := &admission{
-		issuer:    i,
-		keys:      keys,
-		claims:    size,
-		until:     i.Rules.Until(set),
-		principal: policy.Principal{Subject: set.Subject(), Issuer: set.Issuer(), Scopes: set.Scopes(), Claims: all},
+	a := &admission.Token{
+		Source:     i.Keys,
+		Keys:       keys,
+		ClaimBytes: size,
+		Until:      i.Rules.Until(set),
+		Principal:  policy.Principal{Subject: set.Subject(), Issuer: set.Issuer(), Scopes: set.Scopes(), Claims: all},
 	}
-	if !i.scopes.HeldBy(a.principal.Scopes) {
+	if !i.scopes.HeldBy(a.Principal.Scopes) {
 		return nil, i.errScope
 	}
-	if err := i.cel.Check(ctx, &a.principal); err != nil {
+	if err := i.cel.Check(ctx, &a.Principal); err != nil {
 		return nil, err
 	}
-	if a.set, err = claims.Headers(i.Mappings, all); err != nil {
+	if a.Set, err = claims.Headers(i.Mappings, all); err != nil {
 		return nil, err
 	}
 	return a, nil
