@@ -25,7 +25,7 @@ func (e *Exchange) KnowRequestID() {
 	}
 }
 
-// SetRequestID sets what [Exchange.RequestID] returns, such as where an exchange goes on in
+// SetRequestID sets what [Exchange.RequestID] returns if it is valid, such as where an exchange goes on in
 // another process, or is replayed.
 func (e *Exchange) SetRequestID(id string) { e.requestID = id }
 

@@ -317,7 +317,7 @@ func TestCallsArrive(t *testing.T) {
 	p.Trailers.Reset(fields())
 	q.Body = exchange.Body{Bytes: []byte("body\xff"), Present: true}
 	p.Body = exchange.Body{Present: true}
-	e.SetRequestID("the id")
+	e.SetRequestID("the-id")
 	want = e.Clone()
 	// The ID crosses, and not what it would be made from.
 	want.Identity = exchange.Identity{}
